@@ -1,0 +1,33 @@
+# `make` alone lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## install into .venv and run the quickstart: about 8 minutes on two cores
+	$(BIN)/compress
+
+test: $(READY)  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, types, formatting and the direction of imports
+	$(BIN)/ruff check compress tests benchmarks
+	$(BIN)/ruff format --check compress tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(READY)  ## format and mend what ruff can mend
+	$(BIN)/ruff check --fix compress tests benchmarks
+	$(BIN)/ruff format compress tests benchmarks

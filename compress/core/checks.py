@@ -1,0 +1,50 @@
+"""Rules for single settings. Each raises `InputError` that names the setting, its value, the rule and a way out."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+from compress.core.errors import InputError
+
+
+def require_fraction(name: str, value: float, way_out: str) -> None:
+    """Require 0 < value <= 1."""
+    if not _is_number(value) or not 0 < value <= 1:
+        raise InputError(f"{name} is {value}; it must lie in (0, 1]. {way_out}")
+
+
+def require_at_least(name: str, value: float, minimum: float, way_out: str) -> None:
+    """Require value >= minimum."""
+    if not _is_number(value) or value < minimum:
+        raise InputError(f"{name} is {value}; it must be at least {minimum}. {way_out}")
+
+
+def require_positive(name: str, value: float, way_out: str) -> None:
+    """Require a finite value > 0."""
+    if not _is_number(value) or value <= 0:
+        raise InputError(f"{name} is {value}; it must be greater than 0. {way_out}")
+
+
+def require_integer(name: str, value: object, minimum: int, way_out: str) -> None:
+    """Require a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise InputError(f"{name} is {value}; it must be a whole number of at least {minimum}. {way_out}")
+
+
+def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Require one of `choices`; the message offers the nearest."""
+    known = sorted(choices)
+    if value not in known:
+        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(known)}. {nearest(value, known)}".strip())
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """A sentence that offers the closest known name, or an empty string where none is close."""
+    matches = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
+    return f"Did you mean {matches[0]!r}?" if matches else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

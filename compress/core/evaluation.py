@@ -1,0 +1,94 @@
+"""Measured facts about one reloaded artifact, and the comparison of two. No opinion: that is the gate's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What reloading in a fresh process showed.
+
+    torch_exact: logits equal bit for bit to those before saving. max_difference: the largest absolute difference of
+    logits between torch and the runtime; tolerance: what was allowed. argmax_agreement: share of rows whose largest
+    logit is the same. rows: rows compared. shapes: (rows, length) of each batch.
+    """
+
+    torch_exact: bool
+    max_difference: float
+    tolerance: float
+    argmax_agreement: float
+    rows: int
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per example, `rounds[round][example]`, and those of the baseline it took turns with.
+
+    baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
+    """
+
+    rounds: tuple[tuple[float, ...], ...]
+    baseline_rounds: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Size:
+    """bytes: of the file the runtime executes. parameters and nonzero_parameters: stored values, biases and scales
+    included. bytes_by_part: embeddings, attention, ffn and other, as stored in the checkpoint."""
+
+    bytes: int
+    parameters: int
+    nonzero_parameters: int
+    bytes_by_part: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Facts about one artifact on one split and one runtime.
+
+    scores: the task's score per example, in the order of the split (1.0 = right for accuracy). groups: for each
+    example the number of the group it belongs to. score_range: the largest possible difference of two scores.
+    torch_ratio: the baseline's plain PyTorch time over its time on this runtime (only for the baseline itself).
+    """
+
+    artifact: str
+    split: str
+    metric: str
+    scores: tuple[float, ...]
+    groups: tuple[int, ...]
+    score_range: float
+    latency: Latency | None
+    size: Size | None
+    proof: Proof | None
+    torch_ratio: float | None
+    environment: Mapping[str, Any]
+
+    @property
+    def score(self) -> float:
+        """The mean score: the metric itself for accuracy."""
+        return sum(self.scores) / len(self.scores)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against the baseline, in pairs, with intervals at the gate's confidence.
+
+    Each interval is two-sided, its ends one-sided bounds at `confidence`. examples_to_decide: how many examples, at
+    the spread and grouping seen here, would put the whole interval on one side of -`margin`; None where no number
+    would, because the difference lies on the margin itself.
+    """
+
+    score_difference: float
+    score_interval: Interval
+    speedup: float | None
+    speedup_interval: Interval | None
+    speedup_vs_torch: float | None
+    examples: int
+    examples_to_decide: int | None
+    confidence: float

@@ -1,0 +1,108 @@
+"""The gate: limits, and a pure judgement of a comparison against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.core.checks import require_choice, require_positive
+from compress.core.errors import InputError
+from compress.core.evaluation import Comparison
+
+Outcome = Literal["passed", "failed", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """outcome, the reasons in words, and whether the measured values themselves lie within the limits."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    within_limits: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Limits for one stage, against the teacher.
+
+    max_accuracy_drop: the non-inferiority margin, as a fraction (0.01 = one point). The stage passes only if the lower
+    bound of (candidate - teacher) at `confidence` (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for
+    the ratio of latencies, or None. on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
+    unproven where the measured values are within the limits) or `fail`.
+    """
+
+    name: str
+    max_accuracy_drop: float
+    min_speedup: float | None
+    confidence: float
+    on_failure: str
+    on_inconclusive: str
+
+    def __post_init__(self) -> None:
+        drop = self.max_accuracy_drop
+        if isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop <= 1:
+            raise InputError(
+                f"{self.name}.max_accuracy_drop is {drop}; it is a fraction in [0, 1]. Use 0.01 for one point."
+            )
+        if self.min_speedup is not None:
+            require_positive(f"{self.name}.min_speedup", self.min_speedup, "Use 2 for twice as fast, or null.")
+        if not isinstance(self.confidence, int | float) or not 0.5 < self.confidence < 1:
+            raise InputError(
+                f"{self.name}.confidence is {self.confidence}; it must lie between 0.5 and 1. Use 0.95, for example."
+            )
+        require_choice(f"{self.name}.on_failure", self.on_failure, ("stop", "roll_back", "warn"))
+        require_choice(f"{self.name}.on_inconclusive", self.on_inconclusive, ("keep", "fail"))
+
+    def judge(self, comparison: Comparison) -> Verdict:
+        """Every limit must pass; one that fails fails the stage; otherwise one that is undecided leaves it so."""
+        findings = [self._judge_score(comparison)]
+        if self.min_speedup is not None:
+            findings.append(self._judge_speedup(comparison, self.min_speedup))
+        outcomes = {finding.outcome for finding in findings}
+        outcome: Outcome = (
+            "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"
+        )
+        return Verdict(
+            outcome=outcome,
+            reasons=tuple(reason for finding in findings for reason in finding.reasons),
+            within_limits=all(finding.within_limits for finding in findings),
+        )
+
+    def _judge_score(self, comparison: Comparison) -> Verdict:
+        low, high = comparison.score_interval
+        within = comparison.score_difference >= -self.max_accuracy_drop
+        text = (
+            f"accuracy {comparison.score_difference:+.4f} [{low:+.4f}, {high:+.4f}], "
+            f"limit {-self.max_accuracy_drop:+.4f}"
+        )
+        if low > -self.max_accuracy_drop:
+            return Verdict("passed", (text,), within)
+        if high < -self.max_accuracy_drop:
+            return Verdict("failed", (f"{text}: {-self.max_accuracy_drop - comparison.score_difference:.4f} below",), within)
+        if comparison.examples_to_decide is None:
+            needed = "the difference lies on the limit, no number of examples would decide it"
+        else:
+            needed = f"about {comparison.examples_to_decide} validation examples would decide it"
+        return Verdict("inconclusive", (f"{text}: {comparison.examples} examples cannot tell, {needed}",), within)
+
+    def _judge_speedup(self, comparison: Comparison, minimum: float) -> Verdict:
+        if comparison.speedup is None or comparison.speedup_interval is None:
+            raise ValueError("a gate with min_speedup needs a comparison with latency")
+        low, high = comparison.speedup_interval
+        within = comparison.speedup >= minimum
+        text = f"speed-up {comparison.speedup:.2f} [{low:.2f}, {high:.2f}], limit {minimum:.2f}"
+        if low >= minimum:
+            return Verdict("passed", (text,), within)
+        if high < minimum:
+            return Verdict("failed", (f"{text}: {minimum - comparison.speedup:.2f} below",), within)
+        return Verdict("inconclusive", (f"{text}: too noisy to tell",), within)
+
+    def decide(self, verdict: Verdict) -> Literal["keep", "roll_back", "stop"]:
+        """What the run does with the stage's model."""
+        if verdict.outcome == "passed":
+            return "keep"
+        if verdict.outcome == "inconclusive" and self.on_inconclusive == "keep" and verdict.within_limits:
+            return "keep"
+        if self.on_failure == "warn":
+            return "keep"
+        return "stop" if self.on_failure == "stop" else "roll_back"

@@ -1,0 +1,214 @@
+"""The parts a recipe is made of, as protocols: what each must offer, nothing about how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from compress.core.gate import Gate
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
+    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset | None
+    notes: tuple[str, ...] = ()
+
+
+class Data(Protocol):
+    """Where examples come from."""
+
+    def load(self) -> Splits:
+        """Read the examples. Raises InputError where they cannot be used."""
+        ...
+
+
+class Task(Protocol):
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
+
+    metric: ClassVar[str]
+    score_range: ClassVar[float]
+    inputs: ClassVar[tuple[str, ...]]
+
+    def load_model(self, folder: Path) -> PreTrainedModel:
+        """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
+        ...
+
+    def build_model(self, config: Any) -> PreTrainedModel:
+        """A model of this task's kind with fresh weights."""
+        ...
+
+    def load_processor(self, folder: Path) -> Any:
+        """What turns raw examples into inputs: a tokenizer here."""
+        ...
+
+    def fit_config(self, config: Any, examples: Dataset) -> Any:
+        """`config` changed to answer what `examples` ask, for a model that is to be fine-tuned from scratch heads."""
+        ...
+
+    def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
+        """Model inputs and labels, a row each, with columns `length` and `group`."""
+        ...
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
+        """One padded batch of encoded rows, with the column `labels`."""
+        ...
+
+    def logits(self, outputs: Any) -> torch.Tensor:
+        """What a student imitates and what a runtime returns."""
+        ...
+
+    def logit_mask(self, batch: Batch) -> torch.Tensor | None:
+        """Which positions of the logits count, or None for all."""
+        ...
+
+    def hidden_mask(self, batch: Batch) -> torch.Tensor | None:
+        """Which positions of the hidden states count, or None for all."""
+        ...
+
+    def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The loss against the hard labels."""
+        ...
+
+    def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
+        """The score of one example from its logits: its share of the metric."""
+        ...
+
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """For each input, the axes whose size may change, by name."""
+        ...
+
+    def usage(self) -> str:
+        """Six lines of Python that run an exported folder without torch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may read.
+
+    train: encoded examples. collate: rows to batch. device: where training happens. work_folder: a folder of the
+    stage's own, kept until it has finished, so that a killed stage resumes. cache_folder: what several stages share.
+    note: adds a sentence to the stage's line in the ledger.
+    """
+
+    teacher: PreTrainedModel
+    teacher_key: str
+    task: Task
+    processor: Any
+    train: Dataset
+    train_fingerprint: str
+    device: str
+    seed: int
+    threads: int
+    work_folder: Path
+    cache_folder: Path
+    note: Callable[[str], None]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+
+
+class Stage(Protocol):
+    """Frozen settings and one verb. It never saves, measures or judges.
+
+    leaves: what it leaves in the model that later stages must respect. refuses: what it cannot be applied to, with
+    the reason. Both are words such as `int8`, `low_rank`, `sparse`.
+    """
+
+    leaves: ClassVar[frozenset[str]]
+    refuses: ClassVar[Mapping[str, str]]
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+        """A smaller model. `model` may be changed; the result is what counts."""
+        ...
+
+
+class Session(Protocol):
+    """An opened model on a runtime."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The logits of one batch."""
+        ...
+
+
+class Runtime(Protocol):
+    """What runs the model for the user."""
+
+    name: ClassVar[str]
+    needs_export: ClassVar[bool]
+    threads: int
+
+    def open(self, folder: Path) -> Session:
+        """Open an artifact's folder (its export, where `needs_export`)."""
+        ...
+
+
+class Teacher(Protocol):
+    """Where the teacher comes from."""
+
+    def prepare(self, task: Task, splits: Splits, folder: Path, make: TeacherContext) -> Path:
+        """A checkpoint folder: the user's own, or one made under `folder`."""
+        ...
+
+    def identity(self) -> Mapping[str, Any]:
+        """What the teacher depends on besides data and seed, for its content key."""
+        ...
+
+
+@dataclass(frozen=True)
+class TeacherContext:
+    """What making a teacher needs."""
+
+    device: str
+    seed: int
+    note: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How latency is sampled.
+
+    examples: how many validation examples are timed, at their real lengths. launches: how often each worker process
+    is started anew. rounds: turns per launch. warmup: untimed runs at the start of each turn.
+    """
+
+    examples: int
+    launches: int
+    rounds: int
+    warmup: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in order, a gate for each, the task, the data, the runtime. Data only.
+
+    settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record.
+    """
+
+    name: str
+    teacher: Teacher
+    data: Data
+    task: Task
+    runtime: Runtime
+    order: tuple[str, ...]
+    stages: Mapping[str, Stage]
+    gates: Mapping[str, Gate]
+    measurement: Measurement
+    device: str
+    seed: int
+    store: Path
+    settings: Mapping[str, Any]
