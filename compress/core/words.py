@@ -41,6 +41,8 @@ class Data(Protocol):
 class Task(Protocol):
     """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
 
+    name: ClassVar[str]
+    pipeline_tag: ClassVar[str]
     metric: ClassVar[str]
     score_range: ClassVar[float]
     inputs: ClassVar[tuple[str, ...]]
@@ -49,12 +51,16 @@ class Task(Protocol):
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
         ...
 
-    def build_model(self, config: Any) -> PreTrainedModel:
-        """A model of this task's kind with fresh weights."""
+    def load_pretrained(self, folder: Path, config: Any) -> PreTrainedModel:
+        """A pretrained encoder with a fresh head for `config`."""
         ...
 
     def load_processor(self, folder: Path) -> Any:
-        """What turns raw examples into inputs: a tokenizer here."""
+        """What turns raw examples into inputs. Raises InputError where there is none."""
+        ...
+
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        """Write it so that a stock library reads it, with this task's settings in it."""
         ...
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
@@ -158,24 +164,35 @@ class Runtime(Protocol):
 
 
 class Teacher(Protocol):
-    """Where the teacher comes from."""
+    """Where the teacher comes from. `learns`: whether making it takes the training split."""
 
-    def prepare(self, task: Task, splits: Splits, folder: Path, make: TeacherContext) -> Path:
-        """A checkpoint folder: the user's own, or one made under `folder`."""
-        ...
+    learns: ClassVar[bool]
 
     def identity(self) -> Mapping[str, Any]:
-        """What the teacher depends on besides data and seed, for its content key."""
+        """What the teacher depends on besides data and seed, by content: plain values for its key."""
+        ...
+
+    def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
+        """Configuration and processor, before any work. Raises InputError where they cannot be used."""
+        ...
+
+    def make(self, context: TeacherContext) -> PreTrainedModel:
+        """The teacher, in FP32, on the CPU, in evaluation mode."""
         ...
 
 
 @dataclass(frozen=True)
 class TeacherContext:
-    """What making a teacher needs."""
+    """What making a teacher may read: see Context."""
 
+    task: Task
+    config: Any
+    processor: Any
+    train: Dataset
     device: str
     seed: int
-    note: Callable[[str], None]
+    work_folder: Path
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
 
 @dataclass(frozen=True)

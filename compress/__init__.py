@@ -1,0 +1,54 @@
+"""Make a fine-tuned Hugging Face model fast and small on a CPU, with evidence.
+
+    recipe = compress.recipe("text_classification", "model.path=DIR", "data.train=train.jsonl", ...)
+    result = compress.run(recipe, "OUT")
+    model = compress.load("OUT/export")
+    evaluation = compress.evaluate("OUT/export", "test.jsonl")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# torch takes seconds to import; nothing here does so before it is needed.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.core.evaluation import Evaluation
+    from compress.core.words import Recipe
+    from compress.pipeline import RunResult
+
+__all__ = ["evaluate", "load", "recipe", "run"]
+
+
+def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Recipe:
+    """A recipe by name with settings changed, written as on the command line. folder: a recipe folder of your own."""
+    from compress.config import build, compose_settings
+
+    return build(compose_settings(name, overrides, None if folder is None else Path(folder)), name)
+
+
+def run(recipe: Recipe, folder: str | Path) -> RunResult:
+    """Run a recipe; `folder` receives what the command's run folder holds. Raises CompressError as the command exits."""
+    from compress.pipeline import run
+
+    return run(recipe, Path(folder), command="compress.run(...)")
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """The torch model of an artifact or export: rebuilt from its structure, loaded strictly, FP32, evaluation mode."""
+    from compress.models.checkpoint import load_model
+
+    return load_model(Path(folder))
+
+
+def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None, **columns: str) -> Evaluation:
+    """Scores and latency of an exported folder on a file of labelled examples, measured in a process of its own.
+
+    columns: `text` and `label`, where they differ from the run's. threads: all cores of this process where None.
+    Raises InputError where the folder or the data cannot be used.
+    """
+    from compress.evaluation import evaluate_folder
+
+    return evaluate_folder(Path(folder), Path(data), threads=threads, columns=columns)

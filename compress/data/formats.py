@@ -1,0 +1,141 @@
+"""Readers of single files, one function per format. What cannot be read is named by line and by what is needed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset
+
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+
+
+def read_file(setting: str, name: str) -> Dataset:
+    """All columns of one file, in memory. Raises InputError, which names `setting`, where it cannot be read.
+
+    `.jsonl` keeps the kinds of its values ("01" stays text); `.csv` is text throughout, nothing is taken for a
+    missing value; `.parquet` is taken as it is.
+    """
+    path = Path(name).expanduser()
+    try:
+        reader = _reader(path)
+        table = reader(path.read_bytes())
+        if table.num_rows == 0:
+            raise _UnreadableError("it holds no rows. Give a file with at least one example")
+    except _UnreadableError as error:
+        raise InputError(f"{setting} is {name!r}; {error}.") from error
+    except OSError as error:
+        raise InputError(
+            f"{setting} is {name!r}; it cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+    return Dataset(table)
+
+
+class _UnreadableError(Exception):
+    """What was found in a file, and the way out."""
+
+
+def _reader(path: Path) -> Callable[[bytes], pa.Table]:
+    if path.is_dir():
+        raise _UnreadableError(f"that is a folder. Give one file in it ({', '.join(READERS)})")
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise _UnreadableError(
+                f"there is no folder {str(path.parent)!r}. Check the path; it starts at {Path.cwd()}"
+            )
+        offer = nearest(path.name, (other.name for other in path.parent.iterdir() if other.is_file()))
+        raise _UnreadableError(f"there is no such file in {str(path.parent.resolve())!r}. {offer or 'Check the name'}")
+    if path.suffix.lower() not in READERS:
+        raise _UnreadableError(
+            f"its suffix is {path.suffix!r}; it must be one of {', '.join(READERS)}. Convert or rename the file"
+        )
+    return READERS[path.suffix.lower()]
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise _UnreadableError(
+            f"line {line} is not UTF-8 (byte 0x{error.object[error.start]:02x}). Save the file as UTF-8"
+        ) from error
+
+
+def _read_jsonl(data: bytes) -> pa.Table:
+    rows = []
+    # Only "\n" ends a line here: `splitlines` would also cut at characters that JSON allows inside text.
+    for number, line in enumerate(_text(data).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise _UnreadableError(f"line {number} is not JSON ({error}). Write one JSON object per line") from error
+        if not isinstance(row, dict):
+            raise _UnreadableError(
+                f"line {number} is {_shortened(line)}, not an object. "
+                'Write one object per line, such as {"text": "...", "label": "..."}'
+            )
+        rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _json_column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _json_column(name: str, values: list[object]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError) as error:
+        raise _UnreadableError(
+            f"column {name!r} mixes kinds of value ({_shortened(str(error))}). "
+            "Write all of its values as text, or all as numbers"
+        ) from error
+
+
+def _read_csv(data: bytes) -> pa.Table:
+    reader = csv.reader(io.StringIO(_text(data), newline=""), strict=True)
+    rows = []
+    try:
+        names = next(reader, [])
+        if len(set(names)) < len(names):
+            raise _UnreadableError(f"its first line names a column twice ({', '.join(names)}). Rename one of them")
+        for row in reader:
+            if row and len(row) != len(names):
+                raise _UnreadableError(
+                    f"line {reader.line_num} has {len(row)} values, the first line {len(names)} "
+                    f"({_shortened(', '.join(names))}). Put values that contain a comma in double quotes"
+                )
+            if row:
+                rows.append(row)
+    except csv.Error as error:
+        raise _UnreadableError(
+            f"line {reader.line_num} is not comma-separated values ({error}). Write a double quote inside a value twice"
+        ) from error
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pa.table({name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True)})
+
+
+def _read_parquet(data: bytes) -> pa.Table:
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise _UnreadableError(f"it is not a whole Parquet file ({_shortened(str(error))}). Write it again") from error
+    # What pandas adds for an index that it could not describe otherwise is no column of the examples.
+    return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+READERS: Mapping[str, Callable[[bytes], pa.Table]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}

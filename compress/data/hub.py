@@ -1,0 +1,84 @@
+"""A data set of the Hugging Face hub, or a folder that the `datasets` library wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetsError
+
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+from compress.core.words import Splits
+from compress.data.assemble import assemble, check_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """Splits of one data set, by name.
+
+    name: a name on the hub, or a folder written by `save_to_disk`. config: one of the configurations that some data
+    sets have, or None. train, validation, test: the names of its splits, or None. group, validation_share and seed:
+    as for `Files`. Class numbers become class names. No code that comes with a data set is run.
+    """
+
+    name: str
+    config: str | None
+    train: str | None
+    validation: str | None
+    test: str | None
+    group: str | None
+    validation_share: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(
+                f"data.name is {self.name!r}; it must name a data set. Use its name on the hub, or a folder written by "
+                "save_to_disk."
+            )
+        check_settings(
+            train=self.train,
+            validation=self.validation,
+            test=self.test,
+            group=self.group,
+            validation_share=self.validation_share,
+            seed=self.seed,
+        )
+
+    def load(self) -> Splits:
+        """Read the splits, all columns. Raises InputError where the data set or a split of it cannot be had."""
+        found = self._read()
+        wanted = {"train": self.train, "validation": self.validation, "test": self.test}
+        parts = {
+            split: _pick(found, split, source, self.name) for split, source in wanted.items() if source is not None
+        }
+        return assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+
+    def _read(self) -> Mapping[str, Dataset]:
+        folder = Path(self.name).expanduser()
+        try:
+            if (folder / "dataset_dict.json").is_file():
+                return load_from_disk(str(folder))
+            if (folder / "state.json").is_file():
+                return DatasetDict(train=load_from_disk(str(folder)))
+            return load_dataset(str(folder) if folder.is_dir() else self.name, self.config)
+        except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
+            raise InputError(
+                f"data.name is {self.name!r} (data.config {self.config!r}); it cannot be loaded "
+                f"({type(error).__name__}: {error}). Check the name and the connection, or save it elsewhere with "
+                "save_to_disk and give that folder."
+            ) from error
+
+
+def _pick(found: Mapping[str, Dataset], split: str, source: str, name: str) -> Dataset:
+    if source not in found:
+        raise InputError(
+            f"data.{split} is {source!r}; {name!r} has no such split, but {', '.join(found)}. "
+            f"{nearest(source, found) or 'Use one of these, or null.'}"
+        )
+    if len(found[source]) == 0:
+        raise InputError(f"data.{split} is {source!r}; that split of {name!r} is empty. Use another, or null.")
+    return found[source]

@@ -1,0 +1,84 @@
+"""The model card: what an exported model is, how it was made, what speaks for it and where that ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from compress.core.ledger import Row
+
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
+
+
+def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
+    """Write `README.md` into the export's folder.
+
+    rows: the ledger's, the teacher's first. summary: what the run writes to `summary.json`; its `exported` and
+    `student` must not be null, and `base_model`, where present, is the Hub name of what the teacher was fine-tuned
+    from. usage: Python that runs the folder, shown word for word.
+    """
+    text = _environment().get_template("model_card.md.jinja").render(
+        rows=rows,
+        summary=summary,
+        student=summary["student"],
+        teacher=summary["teacher"],
+        gate=summary["gates"].get(summary["exported"]["stage"]),
+        evidence=next((row for row in rows if row.stage == summary["student"]["stage"]), None),
+        runtime=_RUNTIMES.get(summary["runtime"], summary["runtime"]),
+        fence=_fence(usage),
+        usage=usage if usage.endswith("\n") else f"{usage}\n",
+    )  # fmt: skip
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def plain_text(text: object) -> str:
+    """`text` on one line, with what Markdown or HTML would act on made harmless, also inside a table's cell."""
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
+    line = "&gt;" + line[1:] if line.startswith(">") else line
+    line = re.sub(r"([\\`*|~])", r"\\\1", line)
+    # Brackets hold intervals; only those that would begin a link's address need care.
+    return line.replace("](", "]\\(").replace("][", "]\\[")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        # Markdown is not HTML: values pass through `plain_text`, those of the front matter through `_yaml`.
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(plain=plain_text, yaml=_yaml, number=_number, interval=_interval)
+    return environment
+
+
+def _yaml(text: str) -> str:
+    """A YAML scalar: bare where it is a lower-case name, otherwise a JSON string, which is also a YAML string."""
+    is_name = re.fullmatch(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*", text) is not None
+    return text if is_name and text not in ("true", "false", "null", "yes", "no", "on", "off") else json.dumps(text)
+
+
+def _number(value: float | None, form: str, scale: float = 1.0) -> str:
+    """`value * scale` in printf form; `-` where it is missing, infinite or not a number."""
+    return "-" if value is None or not math.isfinite(value) else form % (value * scale)
+
+
+def _interval(ends: Sequence[float] | None, form: str, scale: float = 1.0) -> str:
+    """` [low, high]`, or nothing where an end is missing, infinite or not a number."""
+    if ends is None or not all(math.isfinite(end) for end in ends):
+        return ""
+    return f" [{', '.join(form % (end * scale) for end in ends)}]"
+
+
+def _fence(code: str) -> str:
+    """A fence longer than any run of backticks in `code`."""
+    return "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code)), default=0))

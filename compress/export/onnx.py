@@ -1,0 +1,116 @@
+"""A model as one ONNX file of standard operators, with any number of rows and any length."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxscript import FLOAT
+from onnxscript import opset18 as op
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.core.words import Task
+
+FILE = "model.onnx"
+OPSET = 18
+
+
+def export_onnx(model: PreTrainedModel, task: Task, batch: dict[str, Any], folder: Path) -> Path:
+    """Write `model.onnx` into `folder` and return its path.
+
+    batch: an example of at least two rows, or the exporter freezes their number. The graph's inputs are the task's,
+    its one output is `logits`.
+    """
+    inputs = {name: batch[name] for name in task.inputs}
+    if next(iter(inputs.values())).shape[0] < 2:
+        raise ValueError("the example batch needs at least two rows")
+    attention = model.config._attn_implementation
+    # The eager form adds one mask made once. The fused form guards every layer against rows that are all masked, which
+    # costs a third of a small model's time in ONNX Runtime.
+    model.set_attn_implementation("eager")
+    try:
+        program = _export(_LogitsOnly(model, task), task, inputs)
+    finally:
+        model.set_attn_implementation(attention)
+    proto = program.model_proto
+    # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
+    del proto.graph.value_info[:]
+    path = folder / FILE
+    onnx.save(proto, path)
+    return path
+
+
+def _export(module: nn.Module, task: Task, inputs: dict[str, Any]) -> Any:
+    shapes = {
+        name: {axis: torch.export.Dim(label) for axis, label in axes.items()}
+        for name, axes in task.dynamic_axes().items()
+    }
+    with _quiet(), torch.no_grad():
+        return torch.onnx.export(
+            module,
+            kwargs={"inputs": inputs},
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes={"inputs": shapes},
+            input_names=list(inputs),
+            output_names=["logits"],
+            custom_translation_table=translations(),
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+
+
+class _LogitsOnly(nn.Module):
+    def __init__(self, model: PreTrainedModel, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
+        return self.task.logits(self.model(**inputs))
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """For each of our operators, the standard ONNX operators that it is defined by."""
+    return {
+        torch.ops.compress.int8_dynamic_linear.default: _dynamic_linear,
+        torch.ops.compress.int8_static_linear.default: _static_linear,
+    }
+
+
+def _dynamic_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -> Any:
+    quantized, scale, zero_point = op.DynamicQuantizeLinear(inputs)
+    sums = op.Cast(op.MatMulInteger(quantized, weight, zero_point), to=FLOAT.dtype)
+    return op.Add(op.Mul(sums, op.Mul(scale, weight_scale)), bias)
+
+
+def _static_linear(
+    inputs: Any, input_scale: Any, input_zero_point: Any, weight: Any, weight_scale: Any, bias: Any
+) -> Any:
+    quantized = op.QuantizeLinear(inputs, input_scale, input_zero_point)
+    restored = op.DequantizeLinear(quantized, input_scale, input_zero_point)
+    return op.Add(op.MatMul(restored, op.DequantizeLinear(weight, weight_scale, axis=1)), bias)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    # The exporter prints progress, and warns about packages that nothing here needs.
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)

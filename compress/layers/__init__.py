@@ -1,0 +1,24 @@
+"""Modules that a Structure can name. What a checkpoint names is looked up here and nowhere else."""
+
+from __future__ import annotations
+
+from compress.layers.int8_embedding import Int8Embedding
+from compress.layers.int8_linear import Int8DynamicLinear, Int8StaticLinear
+from compress.layers.linear import PlainLinear
+from compress.layers.low_rank_linear import LowRankLinear
+from compress.layers.masked_linear import MaskedLinear
+
+KINDS = {
+    layer.kind: layer
+    for layer in (PlainLinear, MaskedLinear, LowRankLinear, Int8DynamicLinear, Int8StaticLinear, Int8Embedding)
+}
+
+__all__ = [
+    "KINDS",
+    "Int8DynamicLinear",
+    "Int8Embedding",
+    "Int8StaticLinear",
+    "LowRankLinear",
+    "MaskedLinear",
+    "PlainLinear",
+]

@@ -1,0 +1,63 @@
+"""What a measurement depends on besides the model: the machine and the libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("compress", "torch", "transformers", "onnx", "onnxruntime", "onnxscript", "datasets", "numpy")
+NOTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
+
+
+def allowed_cpus() -> list[int]:
+    """The processors that this process may use, in order."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """CPU, the flags that matter here, threads, platform and versions: plain values for keys and reports."""
+    return {
+        "cpu": _cpu_name(),
+        "cpu_flags": [flag for flag in NOTED_FLAGS if flag in _cpu_flags()],
+        "threads": threads,
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "versions": versions(LIBRARIES),
+    }
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The installed versions of these libraries; those that are missing are left out."""
+    found = {}
+    for name in libraries:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _cpu_name() -> str:
+    info = _cpu_info()
+    family = f" (family {info['cpu family']}, model {info['model']})" if "cpu family" in info else ""
+    return (info.get("model name") or platform.processor() or platform.machine()) + family
+
+
+def _cpu_flags() -> set[str]:
+    info = _cpu_info()
+    return set((info.get("flags") or info.get("Features") or "").split())

@@ -1,0 +1,101 @@
+"""One artifact's evaluation: its scores on the runtime, its latency in turns with the baseline, its size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from compress.core.evaluation import Evaluation, Latency, Proof, Size
+from compress.core.words import Measurement, Runtime, Task
+from compress.measure.accuracy import logits_of
+from compress.measure.environment import describe_machine
+from compress.measure.latency import measure_in_turns, representative
+from compress.measure.processes import Candidate
+from compress.models.checkpoint import load_model
+from compress.models.family import part_of_path
+
+
+def candidate_of(runtime: Runtime, artifact: Path, export: Path | None) -> Candidate:
+    """What a worker opens for this artifact."""
+    return Candidate(runtime=runtime.name, threads=runtime.threads, folder=export or artifact)
+
+
+def score(
+    candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str, threads: int
+) -> Evaluation:
+    """Scores only: no latency."""
+    logits = logits_of(candidate, batches)
+    scores = tuple(task.score(values[0], row) for values, row in zip(logits, examples, strict=True))
+    return Evaluation(
+        artifact=key,
+        split=split,
+        metric=task.metric,
+        scores=scores,
+        groups=tuple(examples["group"]),
+        score_range=task.score_range,
+        latency=None,
+        size=None,
+        proof=None,
+        torch_ratio=None,
+        environment=describe_machine(threads),
+    )
+
+
+def time_candidate(
+    candidate: Candidate, baseline: Candidate | None, lengths: list[int], batches: Path, measurement: Measurement
+) -> Latency:
+    """Latency at the data's real lengths, in turns with the baseline where there is one."""
+    chosen = representative(lengths, measurement.examples)
+    if baseline is None:
+        return Latency(measure_in_turns([candidate], batches, chosen, measurement)[0])
+    before, after = measure_in_turns([baseline, candidate], batches, chosen, measurement)
+    return Latency(rounds=after, baseline_rounds=before)
+
+
+def torch_ratio_of(latency: Latency) -> float:
+    """Plain PyTorch's time over the runtime's, where the baseline of `latency` is plain PyTorch."""
+    torch_time = np.median(np.asarray(latency.baseline_rounds), axis=0).sum()
+    return float(torch_time / np.median(np.asarray(latency.rounds), axis=0).sum())
+
+
+def size_of(artifact: Path, export: Path | None) -> Size:
+    """Bytes of the file that the runtime executes, and what the checkpoint stores."""
+    model = load_model(artifact)
+    parts = {"embeddings": 0, "attention": 0, "ffn": 0, "other": 0}
+    values = nonzero = 0
+    for name, tensor in model.state_dict().items():
+        parts[part_of_path(model, name)] += tensor.numel() * tensor.element_size()
+        values += tensor.numel()
+        nonzero += int(torch.count_nonzero(tensor))
+    executed = artifact / "model.safetensors" if export is None else export / "model.onnx"
+    return Size(bytes=executed.stat().st_size, parameters=values, nonzero_parameters=nonzero, bytes_by_part=parts)
+
+
+def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Plain values."""
+    return dataclasses.asdict(evaluation)
+
+
+def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
+    """What `evaluation_to_json` gave, after a round trip through JSON."""
+    latency, size, proof = data["latency"], data["size"], data["proof"]
+    return Evaluation(
+        **{
+            **data,
+            "scores": tuple(data["scores"]),
+            "groups": tuple(data["groups"]),
+            "latency": None if latency is None else Latency(**{k: _rounds(v) for k, v in latency.items()}),
+            "size": None if size is None else Size(**size),
+            "proof": None if proof is None else Proof(**{**proof, "shapes": tuple(tuple(s) for s in proof["shapes"])}),
+        }
+    )
+
+
+def _rounds(rounds: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(values) for values in rounds)

@@ -1,0 +1,52 @@
+"""Latency as candidates see it that take turns: one process each, short blocks, everybody else asleep."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from compress.core.words import Measurement
+from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
+
+Rounds = tuple[tuple[float, ...], ...]
+
+
+def representative(lengths: Sequence[int], count: int) -> list[int]:
+    """Indices of `count` examples (all, where there are fewer) at evenly spaced quantiles of the lengths."""
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    if count >= len(order):
+        return [int(i) for i in order]
+    positions = (np.arange(count) + 0.5) * len(order) / count
+    return [int(order[int(position)]) for position in positions]
+
+
+def measure_in_turns(
+    candidates: Sequence[Candidate], batches: Path, chosen: Sequence[int], measurement: Measurement
+) -> list[Rounds]:
+    """Milliseconds per example for each candidate, as rounds of one value per chosen example.
+
+    In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
+    `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
+    little for as long as they live. The machine-wide lock is held throughout.
+    """
+    samples: list[list[tuple[float, ...]]] = [[] for _ in candidates]
+    command = {"time": list(chosen), "warmup": measurement.warmup}
+    total = measurement.launches * measurement.rounds
+    with one_measurement_at_a_time(), tqdm(total=total, desc="latency", unit="round", leave=False) as bar:
+        for launch in range(measurement.launches):
+            with contextlib.ExitStack() as stack:
+                # Memory is handed out in the order of starting: that, too, takes turns.
+                numbered = list(enumerate(candidates))[:: 1 if launch % 2 == 0 else -1]
+                workers = {i: stack.enter_context(Worker(candidate, batches)) for i, candidate in numbered}
+                for worker in workers.values():
+                    worker.ask(command)
+                for turn in range(measurement.rounds):
+                    order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
+                    for i in order:
+                        samples[i].append(tuple(workers[i].ask(command)["milliseconds"]))
+                    bar.update()
+    return [tuple(rounds) for rounds in samples]

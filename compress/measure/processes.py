@@ -1,0 +1,93 @@
+"""Starting workers, talking to them, and keeping two measurements on one machine apart."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock
+
+from compress.core.errors import InputError, StageError
+from compress.measure.environment import allowed_cpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What a worker opens: a runtime by name, its threads, a folder."""
+
+    runtime: str
+    threads: int
+    folder: Path
+
+
+class Worker:
+    """A `compress.measure.worker` process. Use as a context manager: it ends with the block."""
+
+    def __init__(self, candidate: Candidate, batches: Path) -> None:
+        self._candidate = candidate
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "compress.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(candidate.threads),
+        )
+        cpus = allowed_cpus()[: candidate.threads]
+        self.ask(
+            {
+                "runtime": candidate.runtime,
+                "threads": candidate.threads,
+                "folder": str(candidate.folder),
+                "batches": str(batches),
+                "cpus": cpus,
+            }
+        )
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Send one command and wait for its answer. Raises InputError or StageError where the worker gave up."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            assert self._process.stderr is not None
+            trace = self._process.stderr.read()[-2000:]
+            raise StageError(f"the measuring process of {self._candidate.folder} ended by itself: {trace}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise InputError(answer["error"])
+        return answer
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def clean_environment(threads: int) -> dict[str, str]:
+    """The caller's environment, with every thread pool set to `threads` and no network for the libraries."""
+    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(pools, str(threads)), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@contextlib.contextmanager
+def one_measurement_at_a_time() -> Iterator[None]:
+    """Hold the machine-wide lock: two measurements at once would spoil each other."""
+    path = Path(tempfile.gettempdir()) / "compress-measurement.lock"
+    with FileLock(path, mode=0o666):
+        yield

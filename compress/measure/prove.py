@@ -1,0 +1,162 @@
+"""Proof by reload, in a process that knows nothing but the folder: run as `python -m compress.measure.prove`.
+
+It loads the artifact, computes the probe batches and compares with the logits from before saving, bit for bit. Where
+the runtime needs an export, it writes one from the reloaded model, opens it and compares again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.core.errors import CompressError, InputError, StageError
+from compress.core.evaluation import Proof
+from compress.core.words import Runtime, Task
+from compress.measure.processes import clean_environment
+from compress.measure.worker import load_batches, save_batches
+
+PROBE = "probe.npz"
+EXPECTED = "probe-logits.npz"
+FLOAT_TOLERANCE = 1e-3
+# Rounding to int8 turns a difference in the last bit into one step of 1/255 of a range; over a few layers such steps
+# add up. Relative to the spread of the logits.
+INT8_TOLERANCE = 0.2
+
+
+def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: Any) -> None:
+    """Save probe batches of several sizes and lengths beside a model, with the logits it gives now.
+
+    examples: encoded; the shortest, the longest and some between are taken, alone and together.
+    """
+    import torch
+
+    order = sorted(range(len(examples)), key=lambda i: examples[i]["length"])
+    spread = [order[round(i * (len(order) - 1) / 7)] for i in range(8)]
+    picks = [spread[:1], spread[-1:], spread[-2:], spread[2:5], spread]
+    batches = []
+    for pick in picks:
+        batch = task.collate([examples[i] for i in pick], processor)
+        batches.append({name: batch[name].numpy() for name in task.inputs})
+    with torch.inference_mode():
+        expected = [
+            task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
+            for batch in batches
+        ]
+    save_batches(batches, folder / PROBE)
+    np.savez(folder / EXPECTED, *expected)
+
+
+def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
+    """Reload `artifact` in a fresh process; write its export into `export` where one is needed.
+
+    Raises StageError where the reloaded model is not the same, or the runtime's logits differ too much.
+    """
+    request = {
+        "artifact": str(artifact),
+        "export": None if export is None else str(export),
+        "task": _describe(task),
+        "runtime": _describe(runtime),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "compress.measure.prove"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        env=clean_environment(runtime.threads),
+        check=False,
+    )
+    try:
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        raise StageError(f"{artifact} could not be loaded again: {done.stderr[-2000:]}") from None
+    if "error" in answer:
+        raise StageError(f"{artifact} could not be loaded again: {answer['error']}")
+    return Proof(**{**answer, "shapes": tuple(tuple(shape) for shape in answer["shapes"])})
+
+
+def _describe(thing: Any) -> dict[str, Any]:
+    kind = type(thing)
+    return {"target": f"{kind.__module__}.{kind.__qualname__}", "settings": dataclasses.asdict(thing)}
+
+
+def _build(description: dict[str, Any]) -> Any:
+    module, _, name = description["target"].rpartition(".")
+    return getattr(importlib.import_module(module), name)(**description["settings"])
+
+
+def _main() -> int:
+    request = json.loads(sys.stdin.read())
+    task, runtime = _build(request["task"]), _build(request["runtime"])
+    export = None if request["export"] is None else Path(request["export"])
+    try:
+        answer = dataclasses.asdict(_prove_here(Path(request["artifact"]), export, task, runtime))
+    except CompressError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer))
+    return 0
+
+
+def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
+    import torch
+
+    from compress.models.checkpoint import load_model, read_structure
+
+    torch.set_num_threads(runtime.threads)
+    model = load_model(artifact)
+    batches = load_batches(artifact / PROBE)
+    with np.load(artifact / EXPECTED, allow_pickle=False) as arrays:
+        before = [arrays[f"arr_{i}"] for i in range(len(batches))]
+    with torch.inference_mode():
+        after = [
+            task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
+            for batch in batches
+        ]
+    if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
+        largest = max(float(np.abs(a - b).max()) for a, b in zip(before, after, strict=True))
+        raise StageError(f"its logits changed by up to {largest:.3g} on reload")
+    if export is not None:
+        from compress.export.onnx import export_onnx
+
+        largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
+        export_onnx(model, task, {k: torch.from_numpy(v) for k, v in largest_batch.items()}, export)
+    session = runtime.open(export or artifact)
+    rounded = any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
+    return compare_logits(after, [session.run(batch) for batch in batches], rounded=rounded, batches=batches)
+
+
+def compare_logits(
+    torch_logits: Sequence[np.ndarray],
+    runtime_logits: Sequence[np.ndarray],
+    *,
+    rounded: bool,
+    batches: Sequence[dict[str, np.ndarray]],
+) -> Proof:
+    """The largest difference and the agreement. rounded: int8 layers, whose tolerance is relative to the spread.
+
+    Raises StageError where the difference exceeds the tolerance.
+    """
+    expected, found = np.concatenate(list(torch_logits)), np.concatenate(list(runtime_logits))
+    if not np.isfinite(found).all():
+        raise StageError("the runtime's logits are not finite")
+    tolerance = INT8_TOLERANCE * float(np.abs(expected).max()) if rounded else FLOAT_TOLERANCE
+    difference = float(np.abs(expected - found).max())
+    if difference > tolerance:
+        raise StageError(f"the runtime's logits differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")
+    agreement = float((expected.argmax(-1) == found.argmax(-1)).mean())
+    shapes = tuple(tuple(int(n) for n in next(iter(batch.values())).shape) for batch in batches)
+    return Proof(True, difference, tolerance, agreement, len(expected), shapes)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(_main())
+    except InputError as failure:
+        print(json.dumps({"error": str(failure)}))

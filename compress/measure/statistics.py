@@ -1,0 +1,103 @@
+"""Comparing two evaluations in pairs. Everything here is a pure function of its arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
+
+RESAMPLES = 4999
+SEED = 0
+
+
+def compare(baseline: Evaluation, candidate: Evaluation, *, confidence: float, margin: float) -> Comparison:
+    """The candidate against the baseline. Raises ValueError where they were not scored on the same examples."""
+    if len(baseline.scores) != len(candidate.scores) or baseline.groups != candidate.groups:
+        raise ValueError("the two evaluations are not of the same examples")
+    differences = np.asarray(candidate.scores) - np.asarray(baseline.scores)
+    difference = float(differences.mean())
+    interval = paired_interval(differences, candidate.groups, candidate.score_range, confidence)
+    ratio, ratio_interval = (None, None)
+    if candidate.latency is not None and candidate.latency.baseline_rounds:
+        ratio, ratio_interval = speedup(candidate.latency, confidence)
+    versus_torch = None
+    if ratio is not None and baseline.torch_ratio is not None:
+        versus_torch = ratio * baseline.torch_ratio
+    return Comparison(
+        score_difference=difference,
+        score_interval=interval,
+        speedup=ratio,
+        speedup_interval=ratio_interval,
+        speedup_vs_torch=versus_torch,
+        examples=len(differences),
+        examples_to_decide=examples_to_decide(difference, interval, margin, len(differences)),
+        confidence=confidence,
+    )
+
+
+def paired_interval(
+    differences: np.ndarray, groups: Sequence[int], score_range: float, confidence: float
+) -> Interval:
+    """Two-sided interval of the mean paired difference; each end is a one-sided bound at `confidence`.
+
+    differences: (n,). groups: (n,), examples of one group are taken together. The standard error is that of a mean
+    over clusters, with two pseudo-examples that differ by +range and -range at half weight each. Without them a handful
+    of examples that happen to agree would give an interval of width zero, and pass anything. With Student's t on
+    (groups - 1) degrees of freedom. Sources: Agresti and Min 2005, Simple improved confidence intervals for comparing
+    matched proportions (half a pseudo-example in each cell of the two-by-two table); Cochran 1977, Sampling
+    Techniques, chapter 9 (clusters of unequal size).
+    """
+    n = len(differences)
+    _, cluster = np.unique(np.asarray(groups), return_inverse=True)
+    clusters = int(cluster.max()) + 1
+    mean = float(differences.mean())
+    sums = np.bincount(cluster, weights=differences - mean, minlength=clusters)
+    correction = clusters / (clusters - 1) if clusters > 1 else 1.0
+    variance = correction * (float((sums**2).sum()) + score_range**2) / (n + 2) ** 2
+    quantile = float(stats.t.ppf(confidence, max(clusters - 1, 1)))
+    half = quantile * math.sqrt(variance)
+    # The pseudo-examples pull the centre towards zero by the same small amount on both sides.
+    centre = mean * n / (n + 2)
+    return centre - half, centre + half
+
+
+def examples_to_decide(difference: float, interval: Interval, margin: float, examples: int) -> int | None:
+    """How many examples would bring the end of the interval that faces -margin onto it; None where none would.
+
+    The half width shrinks with the square root of the number of examples; the spread and the grouping are taken to
+    stay as they are.
+    """
+    distance = difference + margin
+    if abs(distance) < 1e-9:
+        return None
+    half = (interval[1] - interval[0]) / 2
+    return math.ceil(examples * (half / distance) ** 2)
+
+
+def speedup(latency: Latency, confidence: float) -> tuple[float, Interval]:
+    """Baseline time over candidate time, and an interval whose ends are one-sided bounds at `confidence`.
+
+    The time of a set of rounds is the sum over examples of each one's median. Rounds are resampled in pairs: the two
+    halves of a round ran one after the other and share the machine's mood.
+    """
+    baseline, candidate = np.asarray(latency.baseline_rounds), np.asarray(latency.rounds)
+    ratio = _ratio(baseline, candidate)
+    generator = np.random.default_rng(SEED)
+    drawn = generator.integers(0, len(candidate), (RESAMPLES, len(candidate)))
+    ratios = [_ratio(baseline[rows], candidate[rows]) for rows in drawn]
+    low, high = np.quantile(ratios, [1 - confidence, confidence])
+    return ratio, (float(low), float(high))
+
+
+def percentiles(latency: Latency) -> tuple[float, float]:
+    """p50 and p90 of milliseconds per example, over examples of real lengths and all rounds."""
+    p50, p90 = np.percentile(np.asarray(latency.rounds), [50, 90])
+    return float(p50), float(p90)
+
+
+def _ratio(baseline: np.ndarray, candidate: np.ndarray) -> float:
+    return float(np.median(baseline, axis=0).sum() / np.median(candidate, axis=0).sum())

@@ -1,0 +1,1 @@
+"""One file per family: a list `FAMILIES` of tables. Found by itself."""

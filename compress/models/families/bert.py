@@ -1,0 +1,26 @@
+"""BERT, and the families that took over its layout."""
+
+from dataclasses import replace
+
+from compress.models.family import Family
+
+BERT = Family(
+    model_type="bert",
+    layers="encoder.layer",
+    attention="attention.self",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    attention_output="attention.output.dense",
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    head_attributes=("num_attention_heads",),
+    width_attributes=("all_head_size",),
+    layers_field="num_hidden_layers",
+    heads_field="num_attention_heads",
+    hidden_field="hidden_size",
+    ffn_field="intermediate_size",
+    embeddings="embeddings",
+)
+
+FAMILIES = [BERT, replace(BERT, model_type="roberta"), replace(BERT, model_type="xlm-roberta")]

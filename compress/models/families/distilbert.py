@@ -1,0 +1,24 @@
+"""DistilBERT."""
+
+from compress.models.family import Family
+
+FAMILIES = [
+    Family(
+        model_type="distilbert",
+        layers="transformer.layer",
+        attention="attention",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_output="attention.out_lin",
+        ffn_in="ffn.lin1",
+        ffn_out="ffn.lin2",
+        head_attributes=("n_heads",),
+        width_attributes=(),
+        layers_field="n_layers",
+        heads_field="n_heads",
+        hidden_field="dim",
+        ffn_field="hidden_dim",
+        embeddings="embeddings",
+    )
+]

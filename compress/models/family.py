@@ -1,0 +1,132 @@
+"""Where heads, neurons and layers live in a family of models."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from torch import nn
+from transformers import PreTrainedModel, PretrainedConfig
+
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+from compress.models import families
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One row of facts about `model_type`.
+
+    layers: path of the list of layers, from the model's base. The other paths start at a layer: `query`, `key`,
+    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention` is the module that holds the head
+    counts named in `head_attributes` (number of heads) and `width_attributes` (heads times head size).
+    *_field: what the configuration calls the number of layers, heads, the hidden width and the FFN's width.
+    embeddings: path of the embeddings' module, from the base.
+    """
+
+    model_type: str
+    layers: str
+    attention: str
+    query: str
+    key: str
+    value: str
+    attention_output: str
+    ffn_in: str
+    ffn_out: str
+    head_attributes: tuple[str, ...]
+    width_attributes: tuple[str, ...]
+    layers_field: str
+    heads_field: str
+    hidden_field: str
+    ffn_field: str
+    embeddings: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's modules. `path` is its place in the whole model."""
+
+    path: str
+    module: nn.Module
+    family: Family
+
+    def part(self, name: str) -> nn.Module:
+        """A module by its name in the table: `query`, `ffn_in`, ..."""
+        return self.module.get_submodule(getattr(self.family, name))
+
+    def path_of(self, name: str) -> str:
+        """Its path in the whole model."""
+        return f"{self.path}.{getattr(self.family, name)}"
+
+    @property
+    def heads(self) -> int:
+        """How many attention heads the layer has now."""
+        return int(getattr(self.part("attention"), self.family.head_attributes[0]))
+
+
+PARTS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+
+
+@cache
+def known_families() -> dict[str, Family]:
+    """Every table in `compress.models.families`, by model type."""
+    found = {}
+    for module in pkgutil.iter_modules(families.__path__):
+        for family in importlib.import_module(f"{families.__name__}.{module.name}").FAMILIES:
+            found[family.model_type] = family
+    return found
+
+
+def family_of(config: PretrainedConfig) -> Family:
+    """The table for this configuration. Raises InputError for a model type that has none."""
+    known = known_families()
+    if config.model_type not in known:
+        raise InputError(
+            f"model.path holds a model of type {config.model_type!r}; supported are {', '.join(sorted(known))}. "
+            f"{nearest(config.model_type, known)} A family is one table in compress/models/families."
+        )
+    return known[config.model_type]
+
+
+def base_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder under a task's head."""
+    return getattr(model, model.base_model_prefix)
+
+
+def layers_of(model: PreTrainedModel) -> list[Layer]:
+    """The layers, in order."""
+    family = family_of(model.config)
+    prefix = f"{model.base_model_prefix}.{family.layers}"
+    modules = model.get_submodule(prefix)
+    assert isinstance(modules, nn.ModuleList)
+    return [Layer(f"{prefix}.{i}", module, family) for i, module in enumerate(modules)]
+
+
+def dense_layers(model: PreTrainedModel, kinds: tuple[type[nn.Module], ...]) -> Iterator[tuple[str, nn.Module]]:
+    """Every dense layer of a model's layers, (path, module), where it is an instance of `kinds`."""
+    for layer in layers_of(model):
+        for part in PARTS:
+            module = layer.part(part)
+            if isinstance(module, kinds):
+                yield layer.path_of(part), module
+
+
+def head_size(model: PreTrainedModel) -> int:
+    """The width of one head. Pruning heads never changes it."""
+    family = family_of(model.config)
+    return int(getattr(model.config, family.hidden_field)) // int(getattr(model.config, family.heads_field))
+
+
+def part_of_path(model: PreTrainedModel, path: str) -> str:
+    """`embeddings`, `attention`, `ffn` or `other`: where the parameter or module at `path` belongs."""
+    family = family_of(model.config)
+    if path.startswith(f"{model.base_model_prefix}.{family.embeddings}."):
+        return "embeddings"
+    if not path.startswith(f"{model.base_model_prefix}.{family.layers}."):
+        return "other"
+    inside = path.removeprefix(f"{model.base_model_prefix}.{family.layers}.").partition(".")[2]
+    ffn = (family.ffn_in, family.ffn_out)
+    return "ffn" if any(inside.startswith(f"{name}.") for name in ffn) else "attention"

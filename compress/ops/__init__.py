@@ -1,0 +1,1 @@
+"""Tensor arithmetic: pure functions, no modules, no files, no logging."""

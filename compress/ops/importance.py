@@ -1,0 +1,31 @@
+"""How much each head, neuron or layer matters, judged by its weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def head_magnitude(query: Tensor, key: Tensor, value: Tensor, output: Tensor, head_size: int) -> Tensor:
+    """Euclidean norm of all weights that belong to each attention head.
+
+    query, key, value: (heads * head_size, hidden). output: (hidden, heads * head_size). Returns (heads,).
+    """
+    rows = [weight.double().pow(2).sum(dim=1) for weight in (query, key, value)]
+    rows.append(output.double().pow(2).sum(dim=0))
+    return torch.stack(rows).sum(dim=0).reshape(-1, head_size).sum(dim=1).sqrt()
+
+
+def neuron_magnitude(inner: Tensor, outer: Tensor) -> Tensor:
+    """Product of the norms of what a neuron reads and what it writes: zero as soon as either side is zero.
+
+    inner: (neurons, hidden). outer: (hidden, neurons). Returns (neurons,).
+    """
+    return inner.double().norm(dim=1) * outer.double().norm(dim=0)
+
+
+def total_magnitude(weights: Sequence[Tensor]) -> float:
+    """Euclidean norm of several weights taken together: the importance of a whole layer."""
+    return float(sum(weight.double().pow(2).sum().item() for weight in weights)) ** 0.5

@@ -1,0 +1,75 @@
+"""Everything that can be known to go wrong before any work is done."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+from compress.core.structure import Structure
+from compress.core.words import Recipe
+
+# What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
+MEANING = {
+    "low_rank": "low_rank",
+    "masked_linear": "sparse",
+    "int8_dynamic_linear": "int8",
+    "int8_static_linear": "int8",
+    "int8_embedding": "int8",
+}
+
+
+def check_order(recipe: Recipe) -> None:
+    """Raise InputError for stages that do not exist, and for an order that would destroy earlier work."""
+    if not recipe.order:
+        raise InputError("order is empty; it must name at least one stage. Use order=[quantize], for example.")
+    for name in recipe.order:
+        if name not in recipe.stages:
+            raise InputError(
+                f"order names {name!r}, which is no stage (stages: {', '.join(recipe.stages)}). "
+                f"{nearest(name, recipe.stages)}".rstrip()
+            )
+        if name not in recipe.gates:
+            raise InputError(f"gates has no {name!r}; every stage in order needs a gate. Add gates.{name}.")
+    left: dict[str, str] = {}
+    for name in recipe.order:
+        _require_accepted(recipe, name, left)
+        left |= dict.fromkeys(recipe.stages[name].leaves, name)
+
+
+def check_teacher(recipe: Recipe, structure: Structure) -> None:
+    """Raise InputError where the first stages cannot be applied to a teacher of this structure."""
+    left = {MEANING[kind]: "the teacher" for kind in structure.kinds() if kind in MEANING}
+    for name in recipe.order:
+        _require_accepted(recipe, name, left)
+
+
+def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
+    """Let every stage that can look at the model's shapes say whether its settings fit."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check", None)
+        if check is not None:
+            check(teacher)
+
+
+def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:
+    """Raise InputError where the disk cannot hold what the run will write."""
+    # Per stage: an artifact, its export, and a checkpoint with the optimizer's two moments while it trains.
+    needed = teacher_bytes * (2 * len(recipe.order) + 4)
+    for setting, place in (("store", recipe.store), ("hydra.run.dir", folder)):
+        existing = next(parent for parent in (place.resolve(), *place.resolve().parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            raise InputError(
+                f"{setting} is {place}, on a disk with {free / 1e9:.2f} GB free; the run needs about "
+                f"{needed / 1e9:.2f} GB, {(needed - free) / 1e9:.2f} GB more. Free some, or name another folder."
+            )
+
+
+def _require_accepted(recipe: Recipe, name: str, left: dict[str, str]) -> None:
+    for word, reason in recipe.stages[name].refuses.items():
+        if word in left:
+            raise InputError(f"order={list(recipe.order)} puts {name} after {left[word]}: {reason}.")

@@ -1,0 +1,165 @@
+"""What a run leaves in its folder: `export/`, `summary.json` and `report.html`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compress.core.evaluation import Evaluation
+from compress.core.ledger import Row
+from compress.core.words import Recipe
+from compress.export.model_card import write_model_card
+from compress.measure.environment import describe_machine
+from compress.measure.statistics import compare, percentiles
+from compress.report.page import write_page
+from compress.store import Entry, write_manifest
+
+NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
+
+TeacherFacts = tuple[Entry, Evaluation, Evaluation | None]
+StudentFacts = tuple[str, Entry, Evaluation, Evaluation | None]
+
+
+def publish(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    rows: Sequence[Row],
+    teacher: TeacherFacts,
+    best: StudentFacts | None,
+    export: Path | None,
+    examples: Mapping[str, int],
+    groups: int,
+    notes: Sequence[str],
+    command: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Write everything and return the summary."""
+    summary: dict[str, Any] = {
+        "recipe": recipe.name,
+        "command": command,
+        "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
+        "metric": recipe.task.metric,
+        "runtime": recipe.runtime.name,
+        "teacher": _teacher(teacher),
+        "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best[0])),
+        "exported": None if best is None else _exported(best, _row_of(rows, best[0])),
+        "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
+        "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
+        "gates": {name: _gate(recipe, name) for name in recipe.order},
+        "environment": describe_machine(recipe.runtime.threads),
+        "seed": recipe.seed,
+        "device": recipe.device,
+        "settings": recipe.settings,
+        "seconds": seconds,
+        "notes": list(notes),
+    }
+    if best is not None and export is not None:
+        _write_export(recipe, folder, best[1], export, rows, summary)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
+    _write_whole(folder / "summary.json", text)
+    write_page(rows, summary, folder / "report.html")
+    return summary
+
+
+def _teacher(facts: TeacherFacts) -> dict[str, Any]:
+    entry, evaluation, test = facts
+    return {
+        **_measured(entry, evaluation),
+        "torch_ratio": evaluation.torch_ratio,
+        "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores)},
+    }
+
+
+def _student(recipe: Recipe, teacher: TeacherFacts, best: StudentFacts, row: Row) -> dict[str, Any]:
+    stage, entry, evaluation, test = best
+    gate = recipe.gates[stage]
+    result = {
+        "stage": stage,
+        **_measured(entry, evaluation),
+        "speedup": row.speedup,
+        "speedup_interval": row.speedup_interval,
+        "speedup_vs_torch": row.speedup_vs_torch,
+        "test": None,
+    }
+    if test is not None and teacher[2] is not None:
+        found = compare(teacher[2], test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        result["test"] = {
+            "accuracy": test.score,
+            "difference": found.score_difference,
+            "interval": found.score_interval,
+            "examples": found.examples,
+            "confidence": found.confidence,
+        }
+    return result
+
+
+def _measured(entry: Entry, evaluation: Evaluation) -> dict[str, Any]:
+    assert evaluation.latency is not None and evaluation.size is not None and evaluation.proof is not None
+    p50, p90 = percentiles(evaluation.latency)
+    return {
+        "artifact": entry.key,
+        "validation": evaluation.score,
+        "size_bytes": evaluation.size.bytes,
+        "parameters": evaluation.size.parameters,
+        "latency_ms_p50": p50,
+        "latency_ms_p90": p90,
+        "proof": {
+            "torch_exact": evaluation.proof.torch_exact,
+            "max_difference": evaluation.proof.max_difference,
+            "tolerance": evaluation.proof.tolerance,
+            "argmax_agreement": evaluation.proof.argmax_agreement,
+            "rows": evaluation.proof.rows,
+        },
+    }
+
+
+def _exported(best: StudentFacts, row: Row) -> dict[str, Any]:
+    proven = row.verdict == "passed"
+    how = {
+        "passed": "it passed its gate",
+        "inconclusive": "its measured values lie within its limits, though the data cannot prove it",
+        "failed": "its gate failed, and its on_failure is warn",
+    }[row.verdict]
+    return {
+        "stage": best[0],
+        "artifact": best[1].key,
+        "folder": "export",
+        "why": f"the last stage that was kept: {how}",
+        "proven": proven,
+    }
+
+
+def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
+    gate = recipe.gates[name]
+    fields = ("max_accuracy_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
+    return {field: getattr(gate, field) for field in fields}
+
+
+def _write_export(
+    recipe: Recipe, folder: Path, artifact: Entry, export: Path, rows: Sequence[Row], summary: Mapping[str, Any]
+) -> None:
+    temporary = folder / ".export.unfinished"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for source in (artifact.folder, export):
+        for path in source.iterdir():
+            if path.name not in NOT_EXPORTED:
+                shutil.copyfile(path, temporary / path.name)
+    write_model_card(temporary, rows, summary, recipe.task.usage())
+    facts = {"key": artifact.key, "parent": artifact.facts["parent"], "task": recipe.settings["task"]}
+    write_manifest(temporary, facts)
+    temporary.rename(folder / "export")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.unfinished")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _row_of(rows: Sequence[Row], stage: str) -> Row:
+    return next(row for row in rows if row.stage == stage)

@@ -1,0 +1,164 @@
+"""The run's outcome in plain sentences: what was exported and how it compares, or which limit stood in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compress.core.ledger import Row
+from compress.report import wording
+from compress.report.wording import finite, finite_interval, points, three_digits
+
+DECIMALS = 2
+
+
+@dataclass(frozen=True)
+class Decision:
+    """headline: one sentence. tone: `good` (proven), `unsure` (unproven) or `bad` (nothing exported, or the test split
+    contradicts). details: further sentences, the weightiest first."""
+
+    headline: str
+    tone: str
+    details: tuple[str, ...]
+
+
+def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
+    """Put the run's outcome in words. `rows` and `summary` are those of `write_page`."""
+    if summary["exported"] is None:
+        return _nothing_exported(rows, summary)
+    exported, student = summary["exported"], summary["student"]
+    claims = [
+        _speed(student["speedup"], wording.runtime_name(summary["runtime"])),
+        _accuracy(student, rows),
+        wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
+    ]
+    headline = _sentence(", ".join(claims))
+    finding, contradicted = _test_against_limit(student, summary)
+    details = [_proof(rows, summary)]
+    if finding:
+        details.append(finding)
+    if summary["stopped_at"] is not None:
+        details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
+    if not exported["proven"]:
+        headline += " Unproven."
+    tone = "bad" if contradicted else "good" if exported["proven"] else "unsure"
+    return Decision(headline, tone, tuple(details))
+
+
+def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
+    """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
+    found = [] if gate is None else [*_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
+    reasons = "; ".join(found) or "; ".join(row.reasons) or "no reason was recorded"
+    return f"at stage {row.stage}, {'it broke: ' if row.verdict == 'error' else ''}{reasons}"
+
+
+def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
+    missed = [row for row in rows if row.verdict in ("failed", "inconclusive", "error")]
+    clauses = {row.stage: shortfall(row, summary["gates"].get(row.stage)) for row in missed}
+    if not clauses:
+        return Decision("Nothing was exported: no stage passed a gate.", "bad", ())
+    decisive = summary["stopped_at"] if summary["stopped_at"] in clauses else missed[-1].stage
+    others = tuple(_sentence(clause) for stage, clause in clauses.items() if stage != decisive)
+    return Decision(f"Nothing was exported: {clauses[decisive]}.", "bad", others)
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
+    difference, interval = finite(row.accuracy_difference), finite_interval(row.accuracy_interval)
+    limit = -gate["max_accuracy_drop"]
+    if difference is None:
+        return []
+    if difference < limit:
+        return [
+            f"accuracy fell {100 * (limit - difference):.{DECIMALS}f} points below its limit "
+            f"(measured {points(difference, DECIMALS)}, limit {points(limit, DECIMALS)})"
+        ]
+    if interval is not None and interval[0] <= limit:
+        return [
+            f"accuracy is not shown to stay within its limit: the interval reaches down to "
+            f"{points(interval[0], DECIMALS)}, {100 * (limit - interval[0]):.{DECIMALS}f} points below "
+            f"{points(limit, DECIMALS)}"
+        ]
+    return []
+
+
+def _speed_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
+    speedup, interval, limit = finite(row.speedup), finite_interval(row.speedup_interval), gate["min_speedup"]
+    if speedup is None or limit is None:
+        return []
+    if speedup < limit:
+        return [
+            f"the speed-up is {limit - speedup:.{DECIMALS}f} short of its limit "
+            f"(measured {three_digits(speedup)}, limit {three_digits(limit)})"
+        ]
+    if interval is not None and interval[0] < limit:
+        return [
+            f"the speed-up is not shown to reach its limit: the interval reaches down to {three_digits(interval[0])}, "
+            f"{limit - interval[0]:.{DECIMALS}f} short of {three_digits(limit)}"
+        ]
+    return []
+
+
+def _speed(speedup: float, runtime: str) -> str:
+    if finite(speedup) is None:
+        return f"not timed in {runtime}"
+    if abs(speedup - 1) <= 0.005:
+        return f"as fast as the teacher in {runtime}"
+    if speedup < 1:
+        return f"{three_digits(1 / speedup)} times slower than the teacher in {runtime}"
+    return f"{three_digits(speedup)} times faster than the teacher in {runtime}"
+
+
+def _accuracy(student: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    split, difference, interval = "test", None, None
+    if student["test"] is not None:
+        difference, interval = student["test"]["difference"], student["test"]["interval"]
+    else:
+        split = "validation"
+        row = next((row for row in rows if row.stage == student["stage"]), None)
+        if row is not None:
+            difference, interval = row.accuracy_difference, row.accuracy_interval
+    difference, ends = finite(difference), finite_interval(interval)
+    if difference is None:
+        return f"accuracy not compared on the {split} split"
+    amount = f"{abs(100 * difference):.{DECIMALS}f}"
+    if float(amount) == 0:
+        text = f"as accurate on the {split} split"
+    else:
+        text = f"{amount} points {'less' if difference < 0 else 'more'} accurate on the {split} split"
+    if ends is None:
+        return text
+    return f"{text} (interval {points(ends[0], DECIMALS)} to {points(ends[1], DECIMALS)})"
+
+
+def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
+    stage = summary["exported"]["stage"]
+    gate = summary["gates"].get(stage)
+    count = f"{summary['examples']['validation']:,} validation examples"
+    if summary["exported"]["proven"]:
+        limit = "" if gate is None else f" of {points(-gate['max_accuracy_drop'], DECIMALS)} points"
+        return f"Proven: {count} place the whole interval above the accuracy limit{limit}."
+    row = next((row for row in rows if row.stage == stage), None)
+    reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
+    return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
+
+
+def _test_against_limit(student: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, bool]:
+    """What the test split says about the limit that the validation split was judged by, and whether it contradicts."""
+    gate, test = summary["gates"].get(student["stage"]), student["test"]
+    ends = None if test is None else finite_interval(test["interval"])
+    if test is None:
+        return "The test split was not used: the numbers come from the split that the gates also used.", False
+    if gate is None or ends is None:
+        return "", False
+    limit = -gate["max_accuracy_drop"]
+    count, limit_text = f"{test['examples']:,} unseen examples", f"{points(limit, DECIMALS)} points"
+    if ends[0] > limit:
+        return f"The test split confirms it: on {count} the whole interval lies above {limit_text}.", False
+    if ends[1] < limit:
+        return f"The test split contradicts it: on {count} the whole interval lies below {limit_text}.", True
+    return f"The test split alone does not decide it: on {count} the interval includes {limit_text}.", False

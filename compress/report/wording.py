@@ -1,0 +1,127 @@
+"""Measured numbers as text. A value that is missing or not a number reads as `-`, never as zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from compress.core.ledger import Row
+
+MISSING = "-"
+
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
+_SHARES = {
+    2: "half",
+    3: "one third",
+    4: "one quarter",
+    5: "one fifth",
+    6: "one sixth",
+    8: "one eighth",
+    10: "one tenth",
+}
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, or None where it is missing, infinite or not a number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def finite_interval(interval: Sequence[float] | None) -> tuple[float, float] | None:
+    """The two ends, or None where either is missing, infinite or not a number."""
+    if interval is None or len(interval) != 2 or any(finite(end) is None for end in interval):
+        return None
+    return (interval[0], interval[1])
+
+
+def percent(fraction: float | None, decimals: int) -> str:
+    """A fraction as a percentage: 0.912 reads `91.2%`."""
+    return MISSING if finite(fraction) is None else f"{fraction:.{decimals}%}"
+
+
+def points(fraction: float | None, decimals: int) -> str:
+    """A difference of fractions in points, signed: -0.004 reads `-0.4`, and what rounds to zero reads `0.0`."""
+    fraction = finite(fraction)
+    if fraction is None:
+        return MISSING
+    rounded = round(100 * fraction, decimals)
+    return f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}"
+
+
+def points_with_interval(difference: float | None, interval: Sequence[float] | None, decimals: int) -> str:
+    """A difference with its interval, in points: `-0.4 [-1.1, +0.2]`."""
+    ends = finite_interval(interval)
+    text = points(difference, decimals)
+    return text if ends is None else f"{text} [{points(ends[0], decimals)}, {points(ends[1], decimals)}]"
+
+
+def three_digits(value: float | None) -> str:
+    """Three significant digits without an exponent: `117`, `19.1`, `8.30`, `0.0420`."""
+    value = finite(value)
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{max(0, 2 - math.floor(math.log10(abs(rounded))))}f}"
+
+
+def latency(milliseconds_p50: float | None, milliseconds_p90: float | None) -> str:
+    """Two percentiles of milliseconds per example: `8.30 / 9.10`."""
+    if finite(milliseconds_p50) is None and finite(milliseconds_p90) is None:
+        return MISSING
+    return f"{three_digits(milliseconds_p50)} / {three_digits(milliseconds_p90)}"
+
+
+def factor_with_interval(factor: float | None, interval: Sequence[float] | None) -> str:
+    """A ratio with its interval: `6.80 [6.51, 7.10]`."""
+    ends = finite_interval(interval)
+    text = three_digits(factor)
+    return text if ends is None else f"{text} [{three_digits(ends[0])}, {three_digits(ends[1])}]"
+
+
+def megabytes(size_bytes: float | None) -> str:
+    """Bytes in units of 1,000,000 bytes."""
+    size_bytes = finite(size_bytes)
+    return MISSING if size_bytes is None else three_digits(size_bytes / 1e6)
+
+
+def share_of_bytes(part: float, whole: float) -> str:
+    """`part` against `whole`, in words where a simple fraction comes within 4 %: `about one fifth of the bytes`."""
+    ratio = part / whole
+    for divisor, words in _SHARES.items():
+        if abs(ratio * divisor - 1) <= 0.04:
+            return f"about {words} of the bytes"
+    return f"{ratio:.0%} of the bytes" if ratio <= 1 else f"{three_digits(ratio)} times the bytes"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: `42 s`, `3 min 20 s`, `1 h 05 min`."""
+    seconds = finite(seconds)
+    if seconds is None:
+        return MISSING
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def runtime_name(runtime: str) -> str:
+    """A runtime as its makers write it; an unknown one as given."""
+    return _RUNTIMES.get(runtime, runtime)
+
+
+def verdict_words(row: Row) -> str:
+    """The verdict and what the run did about it: `passed`, `unproven`, `failed, rolled back`."""
+    verdict = "unproven" if row.verdict == "inconclusive" else row.verdict
+    if row.decision == "roll_back":
+        return f"{verdict}, rolled back"
+    if row.decision == "stop":
+        return f"{verdict}, stopped"
+    return f"{verdict}, kept" if row.verdict == "failed" else verdict
+
+
+def verdict_tone(row: Row) -> str:
+    """How a verdict looks: `good`, `bad`, `unsure` or `plain`."""
+    return {"passed": "good", "failed": "bad", "error": "bad", "inconclusive": "unsure"}.get(row.verdict, "plain")

@@ -1,0 +1,1 @@
+"""What runs a model for the user. A runtime opens an artifact's folder and maps a batch to logits."""

@@ -1,0 +1,121 @@
+"""Low-rank factorization by a singular value decomposition weighted by the inputs that each layer really sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.core.checks import require_at_least, require_fraction, require_integer
+from compress.core.errors import InputError
+from compress.core.words import Context
+from compress.layers.low_rank_linear import LowRankLinear
+from compress.models.family import dense_layers
+from compress.models.structure import replace_module
+from compress.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy, whitened_decomposition
+from compress.training.calibration import show_examples
+from compress.training.imitation import Imitation, imitate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorizeSvd:
+    """Exactly one of the three decides the rank of each layer.
+
+    kept_energy: share of the output's energy on calibration inputs that is kept, in (0, 1]. ratio: the factors' values
+    as a share of the matrix's, in (0, 1]. rank: the same for all. rank_multiple: ranks are rounded up to it, because
+    kernels work in blocks. min_saving: a layer is factorized only where it saves at least this share of its values and
+    multiply-adds, since two products cost one more operator than one. recovery_epochs: distillation afterwards.
+    """
+
+    kept_energy: float | None
+    ratio: float | None
+    rank: int | None
+    rank_multiple: int
+    min_saving: float
+    calibration_examples: int
+    recovery_epochs: float
+    imitation: Imitation
+
+    leaves: ClassVar[frozenset[str]] = frozenset({"low_rank"})
+    refuses: ClassVar[Mapping[str, str]] = {
+        "int8": "int8 weights cannot be factorized; factorize before quantizing",
+        "sparse": "factorizing a layer destroys the zeros that pruning left in it; use structured pruning, or factorize "
+        "without pruning",
+    }
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("kept_energy", "ratio", "rank") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"stages.factorize has {' and '.join(given) or 'none of kept_energy, ratio, rank'} set; exactly one "
+                "decides the rank. Set the others to null."
+            )
+        if self.kept_energy is not None:
+            require_fraction("stages.factorize.kept_energy", self.kept_energy, "Use 0.95, for example.")
+        if self.ratio is not None:
+            require_fraction("stages.factorize.ratio", self.ratio, "Use 0.5 for half of the values.")
+        if self.rank is not None:
+            require_integer("stages.factorize.rank", self.rank, 1, "Use 64, for example.")
+        require_integer("stages.factorize.rank_multiple", self.rank_multiple, 1, "Use 8, for example.")
+        require_integer("stages.factorize.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
+        require_at_least("stages.factorize.min_saving", self.min_saving, 0, "Use 0.2, for example.")
+        require_at_least("stages.factorize.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise InputError where the rank fits no layer of a model of this shape."""
+        if self.rank is None:
+            return
+        largest = max(break_even_rank(*module.weight.shape) for _, module in dense_layers(model, (nn.Linear,)))
+        if self.rank > largest:
+            raise InputError(
+                f"stages.factorize.rank is {self.rank}; above {largest} every layer of this model would grow. "
+                f"Use less than {largest}."
+            )
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+        """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
+        layers = dict(dense_layers(model, (nn.Linear,)))
+        grams = self._grams(model, context, layers)
+        changed = False
+        for path, module in layers.items():
+            assert isinstance(module, nn.Linear)
+            decomposition = whitened_decomposition(module.weight.detach().cpu(), grams[path])
+            rank = self._rank(decomposition, module)
+            saving = 1 - rank * sum(module.weight.shape) / module.weight.numel()
+            if saving <= 0 or saving < self.min_saving:
+                context.note(f"{path}: skipped, rank {rank} would save {saving:.0%} (least: {self.min_saving:.0%})")
+                continue
+            up, down = decomposition.factors(rank)
+            bias = None if module.bias is None else module.bias.detach()
+            replace_module(model, path, LowRankLinear.of(up, down, bias))
+            context.note(f"{path}: rank {rank} of {min(module.weight.shape)}, saves {saving:.0%}")
+            changed = True
+        if changed and self.recovery_epochs:
+            imitate(model, context, self.imitation, epochs=self.recovery_epochs, title="recovery after factorizing")
+        return model.eval()
+
+    def _grams(self, model: PreTrainedModel, context: Context, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+        grams: dict[str, Tensor] = {}
+
+        def add(path: str, inputs: Tensor) -> None:
+            if path not in grams:
+                grams[path] = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
+            grams[path] += (inputs.T @ inputs).double()
+
+        show_examples(model, context, layers, self.calibration_examples, add)
+        return grams
+
+    def _rank(self, decomposition: WhitenedDecomposition, module: nn.Linear) -> int:
+        if self.rank is not None:
+            wanted = self.rank
+        elif self.ratio is not None:
+            wanted = max(1, int(self.ratio * module.weight.numel() / sum(module.weight.shape)))
+        else:
+            assert self.kept_energy is not None
+            wanted = rank_for_energy(decomposition.singular, self.kept_energy)
+        rounded = -(-wanted // self.rank_multiple) * self.rank_multiple
+        return min(rounded, len(decomposition.singular))

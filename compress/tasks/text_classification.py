@@ -1,0 +1,252 @@
+"""One label per text, or per pair of texts. The metric is accuracy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from compress.core.checks import nearest, require_integer
+from compress.core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+USAGE = """\
+import json, numpy, onnxruntime, tokenizers
+tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
+session = onnxruntime.InferenceSession("model.onnx")
+text = tokenizer.encode("Put the text to classify here.")
+logits = session.run(None, {"input_ids": [text.ids], "attention_mask": [text.attention_mask]})[0]
+print(json.load(open("config.json"))["id2label"][str(numpy.argmax(logits))])
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextClassification:
+    """text: the column, or two columns for pairs. label: the column. max_length: longest input, in tokens."""
+
+    text: str | Sequence[str]
+    label: str
+    max_length: int
+
+    name: ClassVar[str] = "text_classification"
+    pipeline_tag: ClassVar[str] = "text-classification"
+    metric: ClassVar[str] = "accuracy"
+    score_range: ClassVar[float] = 1.0
+    inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+
+    def __post_init__(self) -> None:
+        require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
+        columns = self.text_columns
+        if not 1 <= len(columns) <= 2:
+            raise InputError(f"data.text is {self.text}; it names one column, or two for pairs: data.text=[first,second].")
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that hold text."""
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    def load_model(self, folder: Path) -> PreTrainedModel:
+        """The classifier of `folder`. Raises InputError where it has no classification head of its own."""
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+        if loading["missing_keys"]:
+            missing = ", ".join(sorted(loading["missing_keys"])[:4])
+            raise InputError(
+                f"model.path is {folder}, which has no trained classification head (missing: {missing}). "
+                "Fine-tune it first, or let this run do it: model=fine_tuned."
+            )
+        return model.eval()
+
+    def load_pretrained(self, folder: Path, config: Any) -> PreTrainedModel:
+        """A pretrained encoder with a fresh classification head."""
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        )
+
+    def load_processor(self, folder: Path) -> Any:
+        """The tokenizer. Raises InputError where there is none, or none that runs without Transformers."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"model.path is {folder}, whose tokenizer cannot be loaded ({error}). "
+                "Save it beside the model: tokenizer.save_pretrained(DIR)."
+            ) from error
+        if tokenizer.pad_token_id is None:
+            raise InputError(
+                f"model.path is {folder}, whose tokenizer has no pad token; batches need one. "
+                "Set tokenizer.pad_token to one of its own special tokens and save it again."
+            )
+        if not tokenizer.is_fast:
+            raise InputError(f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one.")
+        return tokenizer
+
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        """Write the tokenizer so that it truncates at `max_length` and pads nothing by itself."""
+        import json
+
+        processor = copy.deepcopy(processor)
+        processor.model_max_length = self.max_length
+        backend = processor.backend_tokenizer
+        backend.no_padding()
+        backend.enable_truncation(self.max_length)
+        processor.save_pretrained(folder)
+        # save_pretrained resets both on some tokenizers; what a stock loader reads is this file.
+        backend.no_padding()
+        backend.enable_truncation(self.max_length)
+        backend.save(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer_config.json"
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings.get("tokenizer_class") == "TokenizersBackend":
+            # A class of Transformers 5 only; earlier ones know the same thing by this name.
+            settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+            path.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def fit_config(self, config: Any, examples: Dataset) -> Any:
+        """`config` with one label per distinct label of `examples`, in alphabetical order."""
+        names = sorted({str(label) for label in self._column(examples, self.label, "data.train")})
+        if len(names) < 2:
+            raise InputError(f"data.label={self.label}: data.train has a single label ({names[0]!r}); two are needed.")
+        config = copy.deepcopy(config)
+        config.id2label = dict(enumerate(names))
+        config.label2id = {name: index for index, name in enumerate(names)}
+        config.num_labels = len(names)
+        return config
+
+    def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
+        """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
+        unknown labels and single-class data. Padding is left to `collate`."""
+        from datasets import Dataset as DatasetType
+
+        setting = f"data.{split}"
+        texts = [self._texts(examples, column, setting) for column in self.text_columns]
+        labels = self._labels(examples, config, setting)
+        limit = min(self.max_length, _longest_input(config, processor))
+        if limit < self.max_length:
+            raise InputError(
+                f"data.max_length is {self.max_length}; this model takes at most {limit} tokens. Use {limit} or less."
+            )
+        encoded = processor(*texts, truncation=True, max_length=limit, padding=False)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        groups = examples["group"] if "group" in examples.column_names else range(len(labels))
+        return DatasetType.from_dict(
+            {
+                "input_ids": encoded["input_ids"],
+                "attention_mask": encoded["attention_mask"],
+                "labels": labels,
+                "length": lengths,
+                "group": list(groups),
+            }
+        )
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
+        """input_ids and attention_mask padded to the longest row, int64 (rows, length), and labels (rows,)."""
+        import torch
+
+        width = max(len(row["input_ids"]) for row in rows)
+
+        def padded(name: str, fill: int) -> torch.Tensor:
+            return torch.tensor([[*row[name], *[fill] * (width - len(row[name]))] for row in rows], dtype=torch.long)
+
+        return {
+            "input_ids": padded("input_ids", int(processor.pad_token_id)),
+            "attention_mask": padded("attention_mask", 0),
+            "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.long),
+        }
+
+    def logits(self, outputs: Any) -> torch.Tensor:
+        """(rows, labels)."""
+        return outputs.logits
+
+    def logit_mask(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
+        """Every row counts."""
+        return None
+
+    def hidden_mask(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
+        """(rows, length): padding does not count."""
+        return batch["attention_mask"].bool()
+
+    def label_loss(self, logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Cross-entropy."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.float(), batch["labels"])
+
+    def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
+        """1.0 where the largest logit is the label's, else 0.0. logits: (labels,)."""
+        return float(int(np.argmax(logits)) == row["labels"])
+
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """Both inputs have any number of rows and any length."""
+        return {name: {0: "batch", 1: "sequence"} for name in self.inputs}
+
+    def usage(self) -> str:
+        """Six lines of Python that run an exported folder without torch."""
+        if len(self.text_columns) == 2:
+            return USAGE.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
+        return USAGE
+
+    def _column(self, examples: Dataset, column: str, setting: str) -> list[Any]:
+        if column not in examples.column_names:
+            found = [name for name in examples.column_names if name != "group"]
+            which = "data.label" if column == self.label else "data.text"
+            raise InputError(
+                f"{which} is {column!r}, a column that {setting} does not have (found: {', '.join(found)}). "
+                f"{nearest(column, found)} Name the column: {which}=COLUMN."
+            )
+        return list(examples[column])
+
+    def _texts(self, examples: Dataset, column: str, setting: str) -> list[str]:
+        texts = self._column(examples, column, setting)
+        for number, text in enumerate(texts, 1):
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(
+                    f"data.text={column}: example {number} of {setting} has no text ({text!r}); every example needs "
+                    "some. Remove the row, or name another column."
+                )
+        return texts
+
+    def _labels(self, examples: Dataset, config: Any, setting: str) -> list[int]:
+        values = [str(value) for value in self._column(examples, self.label, setting)]
+        if len(set(values)) < 2:
+            raise InputError(
+                f"data.label={self.label}: {setting} has a single label ({values[0]!r}), so nothing can be compared. "
+                "Give examples of at least two."
+            )
+        names = {str(name): int(index) for index, name in config.id2label.items()}
+        numbers = {str(index): index for index in names.values()}
+        # Labels that are the model's own numbers are as good as names, as long as none of them is a name.
+        table = numbers if set(values) <= numbers.keys() and not set(values) & names.keys() else names
+        for number, value in enumerate(values, 1):
+            if value not in table:
+                raise InputError(
+                    f"data.label={self.label}: example {number} of {setting} has the label {value!r}, which the model "
+                    f"does not know (it knows: {', '.join(names)}). {nearest(value, names)} Rename it in the data, or "
+                    "in the model's id2label."
+                )
+        return [table[value] for value in values]
+
+
+def _longest_input(config: Any, processor: Any) -> int:
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    # RoBERTa counts positions from the padding index on, so two of them are never reached.
+    if config.model_type in {"roberta", "xlm-roberta"}:
+        positions -= int(config.pad_token_id) + 1
+    return positions

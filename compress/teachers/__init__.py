@@ -1,0 +1,1 @@
+"""Where the teacher comes from, one file each."""

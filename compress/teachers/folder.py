@@ -1,0 +1,46 @@
+"""The user's own fine-tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.words import Task, TeacherContext
+from compress.models.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
+from compress.teachers.content import hashes_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderTeacher:
+    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported."""
+
+    path: str
+
+    learns: ClassVar[bool] = False
+
+    def identity(self) -> Mapping[str, Any]:
+        """The content of the folder's files."""
+        return {"files": hashes_of(Path(self.path))}
+
+    def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
+        """Its configuration and processor."""
+        check_checkpoint(Path(self.path))
+        return read_config(Path(self.path)), task.load_processor(Path(self.path))
+
+    def make(self, context: TeacherContext) -> PreTrainedModel:
+        """The model, every weight of it from the folder."""
+        folder = Path(self.path)
+        if (folder / STRUCTURE).exists():
+            return load_model(folder)
+        try:
+            model = context.task.load_model(folder)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            raise InputError(f"model.path is {folder}, which Transformers cannot load ({error}).") from error
+        require_finite(model, folder)
+        return model

@@ -1,0 +1,43 @@
+"""Showing a model some training examples and looking at what its layers receive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.core.words import Context
+
+Look = Callable[[str, Tensor], None]
+
+
+def show_examples(model: PreTrainedModel, context: Context, layers: dict[str, nn.Module], count: int, look: Look) -> int:
+    """Run `count` training examples (fewer where there are fewer), one at a time, so that nothing is padding.
+
+    `look(path, inputs)` is called for each layer with its inputs as (positions, width), on the CPU. Returns the number
+    of examples shown.
+    """
+    chosen = np.random.default_rng(context.seed).permutation(len(context.train))[:count]
+    model.eval()
+    with torch.no_grad(), _looking(layers, look):
+        for row in chosen:
+            batch = context.collate([context.train[int(row)]])
+            model(**{name: batch[name].to(model.device) for name in context.task.inputs})
+    return len(chosen)
+
+
+@contextmanager
+def _looking(layers: dict[str, nn.Module], look: Look) -> Iterator[None]:
+    def hook_for(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, inputs: look(path, inputs[0].detach().reshape(-1, inputs[0].shape[-1]).cpu())
+
+    hooks = [module.register_forward_pre_hook(hook_for(path)) for path, module in layers.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

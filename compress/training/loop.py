@@ -1,0 +1,132 @@
+"""Settings of Transformers' Trainer that every training here shares, its progress bar, and resuming after a kill."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+
+from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
+from compress.core.errors import InputError
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How a training steps. warmup_share: share of the steps in which the learning rate rises; it then falls linearly.
+
+    mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size: examples per step.
+    """
+
+    learning_rate: float
+    batch_size: int
+    warmup_share: float
+    weight_decay: float
+    mixed_precision: str
+
+    def __post_init__(self) -> None:
+        require_positive("learning_rate", self.learning_rate, "Use 1e-4, for example.")
+        require_integer("batch_size", self.batch_size, 1, "Use 32, for example.")
+        require_at_least("weight_decay", self.weight_decay, 0, "Use 0.01, for example.")
+        if self.warmup_share != 0:
+            require_fraction("warmup_share", self.warmup_share, "Use 0.1, for example.")
+        if self.mixed_precision not in ("auto", "off"):
+            raise InputError(f"mixed_precision is {self.mixed_precision!r}; it must be auto or off.")
+
+
+def training_arguments(
+    optimization: Optimization, *, epochs: float, steps: int, device: str, seed: int, folder: Path
+) -> TrainingArguments:
+    """Arguments for a training of `steps` steps in all, with checkpoints kept in `folder`."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=optimization.batch_size,
+        learning_rate=optimization.learning_rate,
+        weight_decay=optimization.weight_decay,
+        warmup_steps=round(steps * optimization.warmup_share),
+        lr_scheduler_type="linear",
+        bf16=optimization.mixed_precision == "auto" and computes_bfloat16(device),
+        use_cpu=device == "cpu",
+        seed=seed,
+        data_seed=seed,
+        # Batches of similar length waste little on padding: twice as fast on short texts.
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        remove_unused_columns=False,
+        logging_strategy="no",
+        # Otherwise a NaN loss is replaced by the average of earlier ones, and nobody sees it.
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        save_total_limit=1,
+        report_to=[],
+        dataloader_num_workers=0,
+        dataloader_pin_memory=device != "cpu",
+    )
+
+
+def computes_bfloat16(device: str) -> bool:
+    """True where bfloat16 products are computed in hardware."""
+    if device == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.cuda.is_bf16_supported()
+
+
+def steps_of(examples: int, batch_size: int, epochs: float) -> int:
+    """How many optimizer steps there are in all."""
+    per_epoch = -(-examples // batch_size)
+    return max(1, round(per_epoch * epochs))
+
+
+def run_training(trainer: Trainer, folder: Path, title: str) -> None:
+    """Train to the end, from the last whole checkpoint in `folder` where there is one."""
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Progress(title))
+    trainer.add_callback(_TimedCheckpoints())
+    last = last_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+class _TimedCheckpoints(TrainerCallback):
+    """A kill costs at most half a minute, and a short training writes nothing."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for a checkpoint once enough time has passed."""
+        if time.monotonic() - self._last >= CHECKPOINT_SECONDS and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count from here."""
+        self._last = time.monotonic()
+
+
+class _Progress(ProgressCallback):
+    """The Trainer's bar, with the stage's name, gone when done."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar."""
+        self.training_bar = tqdm(total=state.max_steps, desc=self._title, unit="step", dynamic_ncols=True, leave=False)
+        self.current_step = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Print nothing."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from compress.core.errors import InputError
+from compress.data.formats import read_file
+
+
+def _read(tmp_path: Path, name: str, content: str | bytes) -> Dataset:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_file("data.train", str(path))
+
+
+def _message(tmp_path: Path, name: str, content: str | bytes) -> str:
+    with pytest.raises(InputError) as caught:
+        _read(tmp_path, name, content)
+    assert str(caught.value).startswith(f"data.train is {str(tmp_path / name)!r}; ")
+    return str(caught.value)
+
+
+def test_json_lines_keep_the_kinds_of_their_values(tmp_path: Path) -> None:
+    read = _read(
+        tmp_path, "a.jsonl", '{"text": "a\u2028b", "label": "01", "n": 1}\r\n\n{"label": "2020-01-01", "text": "NA"}\n'
+    )
+    assert read.to_dict() == {"text": ["a\u2028b", "NA"], "label": ["01", "2020-01-01"], "n": [1, None]}
+
+
+def test_csv_is_text_throughout(tmp_path: Path) -> None:
+    read = _read(tmp_path, "a.CSV", '\ufefftext,label\n"a, ""b""\nc",01\nNA,\n\n')
+    assert read.to_dict() == {"text": ['a, "b"\nc', "NA"], "label": ["01", ""]}
+
+
+def test_parquet_is_taken_as_it_is(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": list("abcd"), "label": pd.Categorical(list("xyxz")), "n": [1, 2, 3, 4]})
+    frame[frame.n != 3].to_parquet(tmp_path / "a.parquet")
+    read = read_file("data.train", str(tmp_path / "a.parquet"))
+    assert read.to_dict() == {"text": ["a", "b", "d"], "label": ["x", "y", "z"], "n": [1, 2, 4]}
+
+
+def test_parquet_keeps_class_labels(tmp_path: Path) -> None:
+    features = Features({"label": ClassLabel(names=["no", "yes"]), "text": Value("string")})
+    Dataset.from_dict({"label": [1], "text": ["a"]}, features=features).to_parquet(tmp_path / "a.parquet")
+    assert read_file("data.train", str(tmp_path / "a.parquet")).features["label"].names == ["no", "yes"]
+
+
+@pytest.mark.parametrize("name", ["with space.csv", "[x] (1)*?.csv", "żółć-日本.csv", "label=a/b.csv"])
+def test_unusual_paths_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    assert _read(tmp_path, name, "text\na\n").to_dict() == {"text": ["a"]}
+
+
+def test_a_folder_of_a_partition_adds_no_column(tmp_path: Path) -> None:
+    (tmp_path / "label=a").mkdir()
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "label=a" / "b.parquet")
+    assert read_file("data.train", str(tmp_path / "label=a" / "b.parquet")).column_names == ["text"]
+
+
+def test_nothing_is_kept_on_disk(tmp_path: Path) -> None:
+    assert _read(tmp_path, "a.csv", "text\na\n").cache_files == []
+
+
+def test_a_missing_file_is_offered_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").touch()
+    with pytest.raises(
+        InputError, match=r"data\.train is '.*trian\.jsonl'; there is no such file in .*'train\.jsonl'\?"
+    ):
+        read_file("data.train", str(tmp_path / "trian.jsonl"))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.test is '.*'; there is no folder '.*nowhere'\. Check the path"):
+        read_file("data.test", str(tmp_path / "nowhere" / "a.csv"))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"that is a folder\. Give one file in it \(\.jsonl, \.csv, \.parquet\)"):
+        read_file("data.train", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.txt", "a", "its suffix is '.txt'; it must be one of .jsonl, .csv, .parquet. Convert"),
+        ("a.jsonl", "", "it holds no rows. Give"),
+        ("a.jsonl", "\n\n", "it holds no rows. Give"),
+        ("a.csv", "", "it holds no rows. Give"),
+        ("a.csv", "text,label\n", "it holds no rows. Give"),
+        ("a.jsonl", '{"a": 1}\n{"a": 1,}\n', "line 2 is not JSON ("),
+        ("a.jsonl", '{"a": 1}\n\n[1, 2]\n', "line 3 is [1, 2], not an object. Write"),
+        ("a.jsonl", '{"a": 1}\n{"a": "x"}\n', "column 'a' mixes kinds of value ("),
+        ("a.jsonl", '{"a": 123456789012345678901234567890}\n', "column 'a' mixes kinds of value ("),
+        ("a.jsonl", b'{"a": "b"}\n{"a": "caf\xe9"}\n', "line 2 is not UTF-8 (byte 0xe9). Save"),
+        ("a.csv", b"text\nok\ncaf\xe9\n", "line 3 is not UTF-8 (byte 0xe9). Save"),
+        ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 has 3 values, the first line 2 (a, b). Put"),
+        ("a.csv", "a,b\n1\n", "line 2 has 1 values, the first line 2 (a, b). Put"),
+        ("a.csv", 'a,b\n1,"2\n', "line 2 is not comma-separated values ("),
+        ("a.csv", "a,a\n1,2\n", "its first line names a column twice (a, a). Rename"),
+        ("a.parquet", b"PAR1 this is not one", "it is not a whole Parquet file ("),
+        ("a.parquet", b"", "it is not a whole Parquet file ("),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
+    assert words in _message(tmp_path, name, content)
+
+
+def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a"] * 100}).to_parquet(tmp_path / "b.parquet")
+    whole = (tmp_path / "b.parquet").read_bytes()
+    assert "it is not a whole Parquet file" in _message(tmp_path, "a.parquet", whole[: len(whole) // 2])
+
+
+def test_a_parquet_file_without_rows_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"text": pd.Series([], dtype=str)}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="it holds no rows"):
+        read_file("data.train", str(tmp_path / "a.parquet"))

@@ -1,0 +1,84 @@
+"""The outcome in one sentence, with the numbers of the run in conftest.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from compress.core.ledger import Row
+from compress.report.decision import decide, shortfall
+
+
+def test_a_proven_export(rows: list[Row], summary: dict[str, Any]) -> None:
+    decision = decide(rows, summary)
+    assert decision.headline == (
+        "6.80 times faster than the teacher in ONNX Runtime, 0.30 points less accurate on the test split "
+        "(interval -0.79 to +0.19), about one fifth of the bytes."
+    )
+    assert decision.tone == "good"
+    assert decision.details == (
+        "Proven: 2,000 validation examples place the whole interval above the accuracy limit of -1.00 points.",
+        "The test split confirms it: on 2,000 unseen examples the whole interval lies above -1.00 points.",
+    )
+
+
+def test_an_unproven_export_says_so_and_why(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"].update(stage="prune_neurons", proven=False)
+    summary["student"].update(stage="prune_neurons", test=None, speedup=2.5, size_bytes=50_000_000)
+    decision = decide(rows[:4], summary)
+    assert decision.headline == (
+        "2.50 times faster than the teacher in ONNX Runtime, 0.60 points less accurate on the validation split "
+        "(interval -1.15 to +0.05), 56% of the bytes. Unproven."
+    )
+    assert decision.tone == "unsure"
+    assert "the interval reaches down to -1.15, 0.15 points below -1.00" in decision.details[0]
+    assert decision.details[1].startswith("The test split was not used")
+
+
+def test_a_test_split_below_the_limit_contradicts(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"]["test"].update(difference=-0.03, interval=[-0.04, -0.02])
+    decision = decide(rows, summary)
+    assert decision.tone == "bad"
+    assert decision.details[1].startswith("The test split contradicts it")
+
+
+def test_a_test_split_across_the_limit_does_not_decide(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"]["test"]["interval"] = [-0.012, 0.004]
+    assert decide(rows, summary).details[1].startswith("The test split alone does not decide it")
+
+
+def test_nothing_exported_names_the_limit_and_the_distance(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary.update(exported=None, student=None, stopped_at="prune_heads")
+    stopped = dataclasses.replace(rows[2], decision="stop")
+    decision = decide([*rows[:2], stopped], summary)
+    assert decision.headline == (
+        "Nothing was exported: at stage prune_heads, accuracy fell 1.70 points below its limit "
+        "(measured -2.70, limit -1.00)."
+    )
+    assert decision.tone == "bad"
+
+
+def test_every_other_miss_is_told(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary.update(exported=None, student=None)
+    decision = decide([rows[0], rows[2], rows[4]], summary)
+    assert decision.headline == "Nothing was exported: at stage factorize, it broke: rank 192 saves nothing."
+    assert len(decision.details) == 1
+    assert decision.details[0].startswith("At stage prune_heads, accuracy fell 1.70 points")
+
+
+def test_a_missed_speedup(rows: list[Row], summary: dict[str, Any]) -> None:
+    gate = summary["gates"]["quantize"]
+    slow = dataclasses.replace(rows[5], speedup=2.8, speedup_interval=(2.7, 2.9))
+    assert shortfall(slow, gate) == (
+        "at stage quantize, the speed-up is 1.20 short of its limit (measured 2.80, limit 4.00)"
+    )
+    noisy = dataclasses.replace(rows[5], speedup=4.1, speedup_interval=(3.9, 4.3))
+    assert shortfall(noisy, gate).endswith("reaches down to 3.90, 0.10 short of 4.00")
+
+
+def test_slower_and_more_accurate(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"].update(speedup=0.8, size_bytes=108_000_000)
+    summary["student"]["test"].update(difference=0.002)
+    headline = decide(rows, summary).headline
+    assert headline.startswith("1.25 times slower than the teacher in ONNX Runtime, 0.20 points more accurate")
+    assert headline.endswith("1.20 times the bytes.")

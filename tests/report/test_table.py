@@ -1,0 +1,74 @@
+"""The terminal's table: every line fits, values are rounded, nothing that is missing looks like a number."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from rich.console import Console
+
+from compress.core.ledger import Row
+from compress.report.table import StageTable
+
+
+def printed(rows: list[Row], width: int) -> list[str]:
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as capture:
+        table = StageTable(console, "accuracy")
+        table.header()
+        for row in rows:
+            table.row(row)
+    return capture.get().splitlines()
+
+
+def words(lines: list[str], stage: str) -> str:
+    return " ".join(next(line for line in lines if line.startswith(stage)).split())
+
+
+def test_wide_lines_hold_every_column(rows: list[Row]) -> None:
+    lines = printed(rows, 120)
+    assert max(map(len, lines)) <= 120
+    assert words(lines, "teacher") == "teacher 92.0% - 20.0 / 22.0 1.00 1.50 90.0 baseline"
+    assert words(lines, "distill") == "distill 91.7% -0.3 [-0.8, +0.2] 10.0 / 11.0 2.00 [1.90, 2.10] 3.00 60.0 passed"
+    assert words(lines, "prune_heads").endswith("55.0 failed, rolled back")
+    assert words(lines, "prune_neurons").endswith("50.0 unproven")
+    assert words(lines, "factorize") == "factorize - - - - - - error, rolled back"
+    assert words(lines, "quantize") == "quantize 91.6% -0.4 [-0.9, +0.1] 2.94 / 3.30 6.80 [6.50, 7.10] 10.2 18.0 passed"
+
+
+def test_reasons_follow_what_did_not_pass(rows: list[Row]) -> None:
+    text = "\n".join(printed(rows, 120))
+    assert "  rank 192 saves nothing" in text
+    assert "2000 examples cannot tell" in text
+    assert "limit 4.00" not in text
+
+
+def test_narrow_lines_keep_what_decides(rows: list[Row]) -> None:
+    lines = printed(rows, 80)
+    assert max(map(len, lines)) <= 80
+    assert words(lines, "quantize") == "quantize 91.6% -0.4 [-0.9, +0.1] 2.94 6.80 18.0 passed"
+    heads = next(index for index, line in enumerate(lines) if line.startswith("prune_heads"))
+    assert lines[heads].split()[-1] == "failed,"
+    assert lines[heads + 1].split() == ["rolled", "back"]
+
+
+def test_markup_and_long_names_are_printed_as_they_are(rows: list[Row]) -> None:
+    row = dataclasses.replace(rows[1], stage="[red]a_very_long_stage_name[/red]", accuracy=math.nan)
+    text = "".join(line[:15] for line in printed([row], 120)[-3:])
+    assert "".join(text.split()) == "[red]a_very_long_stage_name[/red]"
+
+
+@pytest.mark.parametrize(("index", "colour"), [(1, "32"), (2, "31"), (3, "33"), (4, "31")])
+def test_verdicts_have_colours(rows: list[Row], index: int, colour: str) -> None:
+    console = Console(width=120, force_terminal=True, color_system="standard", no_color=False)
+    with console.capture() as capture:
+        StageTable(console, "accuracy").row(rows[index])
+    assert f"\x1b[{colour}m" in capture.get()
+
+
+def test_a_stop_is_visible(rows: list[Row]) -> None:
+    stopped = dataclasses.replace(rows[2], decision="stop")
+    assert words(printed([stopped], 120), "prune_heads").endswith("failed, stopped")
+    undecided = dataclasses.replace(rows[3], decision="roll_back")
+    assert words(printed([undecided], 120), "prune_neurons").endswith("unproven, rolled back")
