@@ -33,9 +33,10 @@ def main() -> None:
     # Errors come to us whole, instead of being printed and turned into exit status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
+    failures: list[CompressError] = []
     try:
-        _application()()
-        status = 0
+        _application(failures)()
+        status = max((_complain(str(error), error.exit_status) for error in failures), default=0)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last finished stage", file=sys.stderr)
         status = INTERRUPTED
@@ -52,10 +53,14 @@ def main() -> None:
     sys.exit(status)
 
 
-def _application() -> Callable[[], None]:
+def _application(failures: list[CompressError]) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=str(settings_root() / "recipes"), config_name="quickstart")
     def application(settings: DictConfig) -> None:
-        _run(settings)
+        # Kept, not raised: in a multirun the other jobs go on.
+        try:
+            _run(settings)
+        except CompressError as error:
+            failures.append(error)
 
     return application
 
@@ -65,6 +70,10 @@ def _run(settings: DictConfig) -> None:
     recipe_name = HydraConfig.get().job.config_name or "recipe"
     folder = Path(HydraConfig.get().runtime.output_dir)
     recipe = build(settings, recipe_name)
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     from compress.pipeline import run
     from compress.report.table import StageTable
     from rich.console import Console

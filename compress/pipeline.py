@@ -37,7 +37,7 @@ from compress.measure.evaluate import (
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.measure.statistics import compare, percentiles
-from compress.models.checkpoint import load_model, read_structure, save_model
+from compress.models.checkpoint import load_model, read_structure, save_model, settle
 from compress.preflight import check_order, check_settings, check_space, check_teacher
 from compress.publish import publish
 from compress.store import Entry, Store
@@ -200,7 +200,7 @@ def _produce(workshop: Workshop, name: str, parent: Entry, teacher: Entry) -> En
             collate=_collate(workshop),
         )
         model = recipe.stages[name].apply(load_model(parent.folder), context)
-        return _save(workshop, model.cpu().eval(), target, parent=parent.key, notes=tuple(notes), began=began)
+        return _save(workshop, model, target, parent=parent.key, notes=tuple(notes), began=began)
 
     entry = store.entry("artifacts", key, make)
     store.forget_work(key)
@@ -211,6 +211,7 @@ def _save(
     workshop: Workshop, model: Any, target: Path, *, parent: str | None, notes: tuple[str, ...], began: float
 ) -> dict[str, Any]:
     task = workshop.recipe.task
+    settle(model)
     save_model(model, target)
     task.save_processor(workshop.processor, target)
     write_probe(target, model, task, workshop.examples["validation"], workshop.processor)

@@ -150,8 +150,8 @@ def _write_export(
             if path.name not in NOT_EXPORTED:
                 shutil.copyfile(path, temporary / path.name)
     write_model_card(temporary, rows, summary, recipe.task.usage())
-    facts = {"key": artifact.key, "parent": artifact.facts["parent"], "task": recipe.settings["task"]}
-    write_manifest(temporary, facts)
+    facts = {"parent": artifact.facts["parent"], "task": recipe.settings["task"]}
+    write_manifest(temporary, facts, key=artifact.key)
     temporary.rename(folder / "export")
 
 

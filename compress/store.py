@@ -94,7 +94,7 @@ class Store:
         temporary.mkdir(parents=True)
         try:
             facts = dict(make(temporary))
-            write_manifest(temporary, {"key": key, **facts})
+            write_manifest(temporary, facts, key=key)
             temporary.rename(folder)
             _flush(folder.parent)
         except BaseException:
@@ -126,14 +126,14 @@ class Store:
             yield
 
 
-def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
     """Flush every file of `folder` to the disk and write `manifest.json`, last, with sizes and hashes."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         with path.open("rb") as file:
             os.fsync(file.fileno())
         files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    text = json.dumps({"format": FORMAT, "facts": dict(facts), "files": files}, indent=1, default=_plain)
+    text = json.dumps({"format": FORMAT, "key": key, "facts": dict(facts), "files": files}, indent=1, default=_plain)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

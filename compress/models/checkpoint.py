@@ -43,6 +43,18 @@ def save_model(model: PreTrainedModel, folder: Path) -> Structure:
     return structure
 
 
+def settle(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model on the CPU, in evaluation mode, every tensor in memory of its own that torch has aligned.
+
+    A loader may leave tensors where the file was mapped. Matrix products then take another path and differ in the last
+    bit from those of the very same weights loaded again.
+    """
+    model = model.cpu().eval()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    return model
+
+
 def load_model(folder: Path) -> PreTrainedModel:
     """The model of a folder that `save_model` wrote, in FP32 and evaluation mode.
 

@@ -24,13 +24,13 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> N
     rows: the ledger's, the teacher's first. summary: what the run writes to `summary.json`. Every text of theirs is
     escaped; the file may be opened from a disk.
     """
-    gate = summary["gates"].get(_stage_of_interest(rows, summary))
+    limited = _limited_stage(rows, summary)
     confidences = sorted({limits["confidence"] for limits in summary["gates"].values()})
     text = _environment().get_template("page.html.jinja").render(
         rows=rows,
         summary=summary,
         decision=decide(rows, summary),
-        plots=_plots(rows, None if gate is None else gate["max_accuracy_drop"], summary["metric"]),
+        plots=_plots(rows, limited, summary),
         confidence=" or ".join(f"{confidence:.4g}" for confidence in confidences),
         settings=json.dumps(summary["settings"], indent=2, ensure_ascii=False, default=str),
     )  # fmt: skip
@@ -80,18 +80,20 @@ def _share_of_zeros(row: Row) -> str:
     return f"{1 - row.nonzero_parameters / row.parameters:.1%} of the stored parameters are zero."
 
 
-def _stage_of_interest(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
+def _limited_stage(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     """The stage whose limit the plot shows: the exported one, otherwise the last."""
     return summary["exported"]["stage"] if summary["exported"] is not None else rows[-1].stage
 
 
-def _plots(rows: Sequence[Row], max_accuracy_drop: float | None, metric: str) -> list[dict[str, str | Markup]]:
+def _plots(rows: Sequence[Row], limited: str, summary: Mapping[str, Any]) -> list[dict[str, str | Markup]]:
+    gate = summary["gates"].get(limited)
     drawn = [
         (
             "Accuracy against latency",
-            accuracy_against_latency(rows, max_accuracy_drop, metric),
+            accuracy_against_latency(rows, None if gate is None else gate["max_accuracy_drop"], summary["metric"]),
             "Up and to the left is better. The line through a point is the interval of its difference from the "
-            "teacher, drawn around the teacher's value; a stage is proven where the whole line lies above the limit.",
+            "teacher, drawn around the teacher's value; accuracy is proven where the whole line lies above the limit."
+            + ("" if gate is None else f" The limit drawn is that of {limited}."),
         ),
         (
             "What each stage gained and cost",

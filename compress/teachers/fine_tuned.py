@@ -67,7 +67,8 @@ class FineTunedTeacher:
             model=model, args=arguments, train_dataset=context.train, data_collator=lambda rows: context.collate(rows)
         )
         run_training(trainer, folder, "fine-tuning the teacher")
-        return model.cpu().eval()
+        # Mixed precision wraps the model's forward; what is saved later must be the plain one.
+        return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).cpu().eval()
 
     def _folder(self) -> Path:
         if not self.path.startswith("package:"):
