@@ -1,9 +1,9 @@
 """Make a fine-tuned Hugging Face model fast and small on a CPU, with evidence.
 
-    recipe = compress.recipe("text_classification", "model.path=DIR", "data.train=train.jsonl", ...)
-    result = compress.run(recipe, "OUT")
-    model = compress.load("OUT/export")
-    evaluation = compress.evaluate("OUT/export", "test.jsonl")
+recipe = compress.recipe("text_classification", "model.path=DIR", "data.train=train.jsonl", ...)
+result = compress.run(recipe, "OUT")
+model = compress.load("OUT/export")
+evaluation = compress.evaluate("OUT/export", "test.jsonl")
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Reci
 
 
 def run(recipe: Recipe, folder: str | Path) -> RunResult:
-    """Run a recipe; `folder` receives what the command's run folder holds. Raises CompressError as the command exits."""
+    """Run a recipe; `folder` receives what a run folder holds. Raises CompressError where the command would fail."""
     from compress.pipeline import run
 
     return run(recipe, Path(folder), command="compress.run(...)")

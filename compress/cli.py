@@ -25,6 +25,7 @@ DISK = {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission was denied",
 }
+WAY_OUT = "What was finished is kept. Free some space, or name other folders: store, hydra.run.dir."
 INTERRUPTED = 130
 
 
@@ -44,7 +45,7 @@ def main() -> None:
         status = _complain(str(error), error.exit_status)
     except (HydraException, OmegaConfBaseException) as error:
         status = _complain(_explain(error), InputError.exit_status)
-    except Exception as error:  # noqa: BLE001 - a full disk comes as many types; anything else is raised again
+    except Exception as error:
         reason = _disk_reason(error)
         if reason is None:
             raise
@@ -74,11 +75,13 @@ def _run(settings: DictConfig) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    from compress.pipeline import run
-    from compress.report.table import StageTable
     from rich.console import Console
 
-    console = Console()
+    from compress.pipeline import run
+    from compress.report.table import StageTable
+
+    # A log file has no width of its own; the whole table fits in 120 columns.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     table = StageTable(console, recipe.task.metric)
     table.header()
     result = run(recipe, folder, command=shlex.join(["compress", *sys.argv[1:]]), on_row=table.row)
@@ -121,8 +124,8 @@ def _recipe_named(arguments: list[str]) -> tuple[str, Path | None]:
 def _disk_reason(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK:
-            return f"{DISK[error.errno]}: {error.filename or error}. Free some, or name other folders: store, hydra.run.dir."
+            return f"{DISK[error.errno]}: {error.filename or error}. {WAY_OUT}"
         if "No space left on device" in str(error):
-            return f"the disk is full ({error}). Free some, or name other folders: store, hydra.run.dir."
+            return f"the disk is full ({error}). {WAY_OUT}"
         error = error.__cause__ or error.__context__
     return None

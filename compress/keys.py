@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import compress
 from compress.core.words import Recipe
 from compress.measure.environment import describe_machine, versions
 from compress.store import content_key
@@ -112,7 +111,7 @@ def _source_of(module: str) -> str:
 
 @cache
 def _shared_sources() -> str:
-    root = Path(str(compress.__file__)).parent
+    root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for package in SHARED_SOURCES:
         for path in sorted((root / package).rglob("*.py")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,16 @@ from compress.store import Entry, write_manifest
 
 NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
 
-TeacherFacts = tuple[Entry, Evaluation, Evaluation | None]
-StudentFacts = tuple[str, Entry, Evaluation, Evaluation | None]
+
+@dataclass(frozen=True)
+class Finding:
+    """A stage's artifact, the folder the runtime opens, and what was measured on validation and (perhaps) test."""
+
+    stage: str
+    entry: Entry
+    export: Path
+    evaluation: Evaluation
+    test: Evaluation | None
 
 
 def publish(
@@ -28,9 +37,8 @@ def publish(
     folder: Path,
     *,
     rows: Sequence[Row],
-    teacher: TeacherFacts,
-    best: StudentFacts | None,
-    export: Path | None,
+    teacher: Finding,
+    best: Finding | None,
     examples: Mapping[str, int],
     groups: int,
     notes: Sequence[str],
@@ -45,8 +53,8 @@ def publish(
         "metric": recipe.task.metric,
         "runtime": recipe.runtime.name,
         "teacher": _teacher(teacher),
-        "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best[0])),
-        "exported": None if best is None else _exported(best, _row_of(rows, best[0])),
+        "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
+        "exported": None if best is None else _exported(best, _row_of(rows, best.stage)),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
         "gates": {name: _gate(recipe, name) for name in recipe.order},
@@ -57,38 +65,37 @@ def publish(
         "seconds": seconds,
         "notes": list(notes),
     }
-    if best is not None and export is not None:
-        _write_export(recipe, folder, best[1], export, rows, summary)
+    if best is not None:
+        _write_export(recipe, folder, best, rows, summary)
     text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
     _write_whole(folder / "summary.json", text)
     write_page(rows, summary, folder / "report.html")
     return summary
 
 
-def _teacher(facts: TeacherFacts) -> dict[str, Any]:
-    entry, evaluation, test = facts
+def _teacher(teacher: Finding) -> dict[str, Any]:
+    test = teacher.test
     return {
-        **_measured(entry, evaluation),
-        "torch_ratio": evaluation.torch_ratio,
+        **_measured(teacher),
+        "torch_ratio": teacher.evaluation.torch_ratio,
         "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores)},
     }
 
 
-def _student(recipe: Recipe, teacher: TeacherFacts, best: StudentFacts, row: Row) -> dict[str, Any]:
-    stage, entry, evaluation, test = best
-    gate = recipe.gates[stage]
+def _student(recipe: Recipe, teacher: Finding, best: Finding, row: Row) -> dict[str, Any]:
     result = {
-        "stage": stage,
-        **_measured(entry, evaluation),
+        "stage": best.stage,
+        **_measured(best),
         "speedup": row.speedup,
         "speedup_interval": row.speedup_interval,
         "speedup_vs_torch": row.speedup_vs_torch,
         "test": None,
     }
-    if test is not None and teacher[2] is not None:
-        found = compare(teacher[2], test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+    if best.test is not None and teacher.test is not None:
+        gate = recipe.gates[best.stage]
+        found = compare(teacher.test, best.test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
         result["test"] = {
-            "accuracy": test.score,
+            "accuracy": best.test.score,
             "difference": found.score_difference,
             "interval": found.score_interval,
             "examples": found.examples,
@@ -97,11 +104,12 @@ def _student(recipe: Recipe, teacher: TeacherFacts, best: StudentFacts, row: Row
     return result
 
 
-def _measured(entry: Entry, evaluation: Evaluation) -> dict[str, Any]:
+def _measured(finding: Finding) -> dict[str, Any]:
+    evaluation = finding.evaluation
     assert evaluation.latency is not None and evaluation.size is not None and evaluation.proof is not None
     p50, p90 = percentiles(evaluation.latency)
     return {
-        "artifact": entry.key,
+        "artifact": finding.entry.key,
         "validation": evaluation.score,
         "size_bytes": evaluation.size.bytes,
         "parameters": evaluation.size.parameters,
@@ -117,7 +125,7 @@ def _measured(entry: Entry, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _exported(best: StudentFacts, row: Row) -> dict[str, Any]:
+def _exported(best: Finding, row: Row) -> dict[str, Any]:
     proven = row.verdict == "passed"
     how = {
         "passed": "it passed its gate",
@@ -125,8 +133,8 @@ def _exported(best: StudentFacts, row: Row) -> dict[str, Any]:
         "failed": "its gate failed, and its on_failure is warn",
     }[row.verdict]
     return {
-        "stage": best[0],
-        "artifact": best[1].key,
+        "stage": best.stage,
+        "artifact": best.entry.key,
         "folder": "export",
         "why": f"the last stage that was kept: {how}",
         "proven": proven,
@@ -139,19 +147,17 @@ def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
     return {field: getattr(gate, field) for field in fields}
 
 
-def _write_export(
-    recipe: Recipe, folder: Path, artifact: Entry, export: Path, rows: Sequence[Row], summary: Mapping[str, Any]
-) -> None:
+def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Row], summary: Mapping[str, Any]) -> None:
     temporary = folder / ".export.unfinished"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    for source in (artifact.folder, export):
+    for source in (best.entry.folder, best.export):
         for path in source.iterdir():
             if path.name not in NOT_EXPORTED:
                 shutil.copyfile(path, temporary / path.name)
     write_model_card(temporary, rows, summary, recipe.task.usage())
-    facts = {"parent": artifact.facts["parent"], "task": recipe.settings["task"]}
-    write_manifest(temporary, facts, key=artifact.key)
+    facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
+    write_manifest(temporary, facts, key=best.entry.key)
     temporary.rename(folder / "export")
 
 

@@ -156,7 +156,11 @@ class Runtime(Protocol):
 
     name: ClassVar[str]
     needs_export: ClassVar[bool]
-    threads: int
+
+    @property
+    def threads(self) -> int:
+        """How many threads one inference uses."""
+        ...
 
     def open(self, folder: Path) -> Session:
         """Open an artifact's folder (its export, where `needs_export`)."""

@@ -39,9 +39,7 @@ def compare(baseline: Evaluation, candidate: Evaluation, *, confidence: float, m
     )
 
 
-def paired_interval(
-    differences: np.ndarray, groups: Sequence[int], score_range: float, confidence: float
-) -> Interval:
+def paired_interval(differences: np.ndarray, groups: Sequence[int], score_range: float, confidence: float) -> Interval:
     """Two-sided interval of the mean paired difference; each end is a one-sided bound at `confidence`.
 
     differences: (n,). groups: (n,), examples of one group are taken together. The standard error is that of a mean

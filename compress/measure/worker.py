@@ -47,7 +47,7 @@ def serve() -> int:
 def save_batches(batches: list[dict[str, np.ndarray]], path: Path) -> None:
     """Write inputs so that a worker can read them without knowing the task."""
     arrays = {f"{i}.{name}": value for i, batch in enumerate(batches) for name, value in batch.items()}
-    np.savez(path, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def load_batches(path: Path) -> list[dict[str, np.ndarray]]:

@@ -40,7 +40,7 @@ class OnnxRuntime:
         options.log_severity_level = 3
         try:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - its exceptions share no base class but Exception
+        except Exception as error:
             raise InputError(f"{path} is refused by ONNX Runtime ({error}). Export the model again.") from error
         return OnnxSession(session)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets import Dataset
-from transformers import PreTrainedModel, Trainer
-from transformers import set_seed
+from transformers import PreTrainedModel, Trainer, set_seed
 
 from compress.core.checks import require_positive
 from compress.core.errors import InputError

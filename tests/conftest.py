@@ -1,0 +1,111 @@
+"""Tiny random models of every family, with a real tokenizer and a real data file. Nothing here is downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+
+from compress.models.family import known_families
+
+WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
+LABELS = ("cold", "warm")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Thirty words, four special tokens; padding is token 0."""
+    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+def tiny_model(model_type: str = "bert", layers: int = 4, seed: int = 0) -> PreTrainedModel:
+    """Hidden width 32, 4 heads of 8, 64 neurons, two labels; random weights, evaluation mode."""
+    settings = {
+        "vocab_size": len(SPECIAL) + len(WORDS),
+        "pad_token_id": 0,
+        "max_position_embeddings": 40,
+        "id2label": dict(enumerate(LABELS)),
+        "label2id": {label: i for i, label in enumerate(LABELS)},
+    }
+    if model_type == "distilbert":
+        settings |= {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 64}
+    else:
+        settings |= {
+            "hidden_size": 32,
+            "num_hidden_layers": layers,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+        }
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(model_type, **settings)
+    return AutoModelForSequenceClassification.from_config(config).eval()
+
+
+def write_examples(path: Path, count: int, seed: int = 0) -> Path:
+    """Sentences of 3 to 12 words: `warm` where words with an `r` or `m` at the end are in the majority."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            words = draw.choices(WORDS, k=draw.randint(3, 12))
+            warm = sum(word[-1] in "rm" for word in words) * 2 > len(words)
+            row = {"text": " ".join(words), "label": LABELS[warm], "article": number // 4}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture(params=sorted(known_families()))
+def model_type(request: pytest.FixtureRequest) -> str:
+    """Every family there is."""
+    return str(request.param)
+
+
+@pytest.fixture
+def make_model() -> Callable[..., PreTrainedModel]:
+    """`make_model(model_type, layers=4, seed=0)`."""
+    return tiny_model
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The tiny tokenizer."""
+    return tiny_tokenizer()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A tiny BERT classifier as a user has it: written by Transformers' own save_pretrained."""
+    folder = tmp_path / "teacher"
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """160 labelled sentences, four to an `article`."""
+    return write_examples(tmp_path / "examples.jsonl", 160)
+
+
+@pytest.fixture
+def make_examples() -> Callable[..., Path]:
+    """`make_examples(path, count, seed=0)`."""
+    return write_examples
