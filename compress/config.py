@@ -77,7 +77,6 @@ def build(settings: DictConfig, name: str) -> Recipe:
     except OmegaConfBaseException as error:
         raise InputError(f"the settings contradict themselves: {error}") from error
     assert isinstance(plain, dict)
-    plain = {str(key): value for key, value in plain.items()}
     plain.pop("hydra", None)
     require_integer("seed", plain["seed"], 0, "Use 0, for example.")
     return Recipe(

@@ -121,7 +121,7 @@ def _finish(
     if student is None:
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
         raise NothingPassedError(
-            f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}/report.html."
+            f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}."
         )
     return RunResult(folder, tuple(ledger.rows), summary, folder / "export")
 
@@ -181,7 +181,7 @@ def _only_run_in(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(
-            f"hydra.run.dir is {folder}, in use by another run that is still alive. Wait for it, or name another folder."
+            f"hydra.run.dir is {folder}, in use by a run that is still alive. Wait for it, or name another folder."
         ) from None
     except OSError as error:
         raise InputError(

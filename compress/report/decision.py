@@ -15,8 +15,10 @@ DECIMALS = 2
 
 @dataclass(frozen=True)
 class Decision:
-    """headline: one sentence. tone: `good` (proven), `unsure` (unproven) or `bad` (nothing exported, or the test split
-    contradicts). details: further sentences, the weightiest first."""
+    """headline: one sentence, and `Unproven` where it is. details: further sentences, the weightiest first.
+
+    tone: `good` (proven), `unsure` (unproven) or `bad` (nothing exported, a failed gate or a test split against it).
+    """
 
     headline: str
     tone: str
@@ -40,9 +42,10 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         details.append(finding)
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
+    failed = any(row.stage == exported["stage"] and row.verdict == "failed" for row in rows)
     if not exported["proven"]:
-        headline += " Unproven."
-    tone = "bad" if contradicted else "good" if exported["proven"] else "unsure"
+        headline += " Unproven: it failed its gate." if failed else " Unproven."
+    tone = "bad" if contradicted or failed else "good" if exported["proven"] else "unsure"
     return Decision(headline, tone, tuple(details))
 
 
@@ -144,6 +147,8 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
         return f"Proven: {count} place the whole interval above the accuracy limit{limit}."
     row = next((row for row in rows if row.stage == stage), None)
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
+    if row is not None and row.verdict == "failed":
+        return f"Unproven: the model misses its limits.{reason}"
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
 
 

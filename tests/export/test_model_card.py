@@ -138,6 +138,23 @@ def test_unproven_is_said_plainly(tmp_path: Path, rows: list[Row], summary: dict
     assert "No test split was used." in text
 
 
+def test_a_failed_gate_is_said_plainly(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"].update(stage="prune", proven=False)
+    summary["student"]["stage"] = "prune"
+    _, text = card(tmp_path, rows, summary)
+    assert "unproven: it failed its gate**" in text
+    assert "accuracy is proven" not in text
+
+
+def test_the_proof_of_the_export_is_told(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"]["proof"] = {
+        "torch_exact": True, "max_difference": 0.000012, "tolerance": 0.001, "argmax_agreement": 0.995, "rows": 200,
+    }  # fmt: skip
+    _, text = card(tmp_path, rows, summary)
+    assert "bit for bit. On 200 rows" in text
+    assert "at most 1.2e-05 (0.001 was allowed) and name the same class in 99.50%." in text
+
+
 def test_missing_numbers_are_dashes(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
     summary["student"].update(latency_ms_p50=math.nan, speedup_interval=None, speedup_vs_torch=None)
     _, text = card(tmp_path, rows, summary)

@@ -82,3 +82,15 @@ def test_slower_and_more_accurate(rows: list[Row], summary: dict[str, Any]) -> N
     headline = decide(rows, summary).headline
     assert headline.startswith("1.25 times slower than the teacher in ONNX Runtime, 0.20 points more accurate")
     assert headline.endswith("1.20 times the bytes.")
+
+
+def test_a_failed_gate_that_only_warned_is_not_called_undecided(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"].update(stage="prune_heads", proven=False)
+    summary["student"].update(stage="prune_heads", test=None)
+    decision = decide([*rows[:2], dataclasses.replace(rows[2], decision="keep")], summary)
+    assert decision.headline.endswith("Unproven: it failed its gate.")
+    assert decision.tone == "bad"
+    assert decision.details[0] == (
+        "Unproven: the model misses its limits. At stage prune_heads, accuracy fell 1.70 points below its limit "
+        "(measured -2.70, limit -1.00)."
+    )

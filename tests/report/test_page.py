@@ -152,6 +152,15 @@ def test_missing_numbers_are_dashes(rows: list[Row], summary: dict[str, Any], tm
     assert "Not timed in ONNX Runtime, accuracy not compared on the test split" in outline.words
 
 
+def test_the_proof_of_the_export_is_told(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    summary["student"]["proof"] = {
+        "torch_exact": True, "max_difference": 0.000012, "tolerance": 0.001, "argmax_agreement": 0.995, "rows": 200,
+    }  # fmt: skip
+    _, outline = page(rows, summary, tmp_path)
+    assert "the same logits, bit for bit" in outline.words
+    assert "at most 1.2e-05 (0.001 was allowed) and name the same class in 99.50%" in outline.words
+
+
 def test_one_teacher_and_no_stage(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
     summary.update(student=None, exported=None, gates={})
     _, outline = page(rows[:1], summary, tmp_path)

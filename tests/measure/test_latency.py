@@ -1,0 +1,68 @@
+"""Real worker processes on a real graph. No time is asserted, only who was asked what, and when."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from compress.core.errors import InputError, StageError
+from compress.core.words import Measurement
+from compress.measure.accuracy import logits_of
+from compress.measure.latency import measure_in_turns, representative
+from compress.measure.processes import Candidate, Worker
+from compress.measure.worker import load_batches, save_batches
+
+
+@pytest.fixture
+def doubling(tmp_path: Path) -> Candidate:
+    """A graph that returns twice its input as logits."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["logits"])],
+        "doubling",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", "width"])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx")
+    return Candidate(runtime="onnxruntime", threads=1, folder=tmp_path)
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Path:
+    path = tmp_path / "batches.npz"
+    save_batches([{"x": np.full((1, n), n, dtype=np.float32)} for n in (1, 2, 3)], path)
+    return path
+
+
+def test_batches_survive_the_file(batches: Path) -> None:
+    assert [batch["x"].tolist() for batch in load_batches(batches)] == [[[1]], [[2, 2]], [[3, 3, 3]]]
+
+
+def test_logits_come_from_a_process_of_their_own(doubling: Candidate, batches: Path) -> None:
+    assert [values.tolist() for values in logits_of(doubling, batches)] == [[[2]], [[4, 4]], [[6, 6, 6]]]
+
+
+def test_turns_give_every_candidate_the_same_examples(doubling: Candidate, batches: Path) -> None:
+    measurement = Measurement(examples=2, launches=2, rounds=3, warmup=1)
+    first, second = measure_in_turns([doubling, doubling], batches, [0, 2], measurement)
+    assert len(first) == len(second) == 6
+    assert all(len(times) == 2 and min(times) > 0 for times in (*first, *second))
+
+
+def test_representative_lengths() -> None:
+    assert representative([5, 1, 4, 2, 3, 6], 3) == [3, 2, 5]  # lengths 2, 4, 6: the middles of three equal parts
+    assert representative([3, 1, 2], 5) == [1, 2, 0]
+
+
+def test_a_missing_model_is_bad_input(tmp_path: Path, batches: Path) -> None:
+    with pytest.raises(InputError, match=r"no model\.onnx"):
+        Worker(Candidate(runtime="onnxruntime", threads=1, folder=tmp_path / "none"), batches)
+
+
+def test_a_worker_that_dies_is_reported(doubling: Candidate, batches: Path) -> None:
+    with Worker(doubling, batches) as worker:
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(StageError, match="ended by itself"):
+            worker.ask({"time": [0], "warmup": 0})

@@ -1,0 +1,101 @@
+"""Numbers worked out by hand, and simulations of what an interval promises."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from compress.core.evaluation import Evaluation, Latency
+from compress.measure.statistics import compare, examples_to_decide, paired_interval, percentiles, speedup
+
+
+def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio: float | None = None) -> Evaluation:
+    return Evaluation(
+        artifact="a",
+        split="validation",
+        metric="accuracy",
+        scores=tuple(scores),
+        groups=tuple(range(len(scores))),
+        score_range=1.0,
+        latency=latency,
+        size=None,
+        proof=None,
+        torch_ratio=torch_ratio,
+        environment={},
+    )
+
+
+def test_interval_of_four_differences_by_hand() -> None:
+    # Mean -1/4; squared deviations 3 x 1/16 + 9/16 = 3/4, plus 1 for the pseudo-examples; 4/3 for 4 groups; 4 + 2 examples.
+    low, high = paired_interval(np.array([0.0, 0.0, 0.0, -1.0]), range(4), 1.0, 0.95)
+    variance = (4 / 3) * (3 / 4 + 1) / 6**2
+    half = stats.t.ppf(0.95, 3) * math.sqrt(variance)
+    assert (low + high) / 2 == pytest.approx(-1 / 6)
+    assert (high - low) / 2 == pytest.approx(half)
+
+
+def test_a_handful_of_examples_that_agree_prove_nothing() -> None:
+    low, high = paired_interval(np.zeros(10), range(10), 1.0, 0.95)
+    assert low < -0.1
+    assert high > 0.1
+
+
+def test_examples_of_one_group_count_as_one() -> None:
+    differences = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0] * 8)
+    alone = paired_interval(differences, range(64), 1.0, 0.95)
+    together = paired_interval(differences, np.repeat(np.arange(16), 4), 1.0, 0.95)
+    assert together[1] - together[0] > 1.8 * (alone[1] - alone[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=2, max_size=60))
+def test_swapping_the_models_mirrors_the_interval(differences: list[float]) -> None:
+    low, high = paired_interval(np.array(differences), range(len(differences)), 1.0, 0.9)
+    mirrored = paired_interval(-np.array(differences), range(len(differences)), 1.0, 0.9)
+    assert mirrored == pytest.approx((-high, -low))
+
+
+def test_the_lower_bound_holds_as_often_as_it_promises() -> None:
+    # True difference -1 point: 4% answered worse, 3% better. The bound must lie below it in about 95 of 100 data sets.
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        differences = draw.choice([-1.0, 0.0, 1.0], size=1000, p=[0.04, 0.93, 0.03])
+        held += paired_interval(differences, range(1000), 1.0, 0.95)[0] <= -0.01
+    assert 0.92 <= held / 400 <= 0.98
+
+
+def test_examples_to_decide_by_hand() -> None:
+    # Half width 0.02 at 100 examples, distance to the limit 0.005: sixteen times as many.
+    assert examples_to_decide(-0.005, (-0.025, 0.015), 0.01, 100) == 1600
+    assert examples_to_decide(-0.01, (-0.03, 0.01), 0.01, 100) is None
+
+
+def test_speedup_by_hand() -> None:
+    latency = Latency(rounds=((1.0, 2.0), (1.0, 2.0), (9.0, 2.0)), baseline_rounds=((4.0, 5.0), (4.0, 5.0), (4.0, 5.0)))
+    ratio, (low, high) = speedup(latency, 0.95)
+    assert ratio == pytest.approx(9 / 3)
+    assert low <= ratio <= high
+
+
+def test_percentiles_by_hand() -> None:
+    assert percentiles(Latency(rounds=((1.0, 2.0, 3.0, 4.0, 5.0),) * 2)) == pytest.approx((3.0, 5.0))
+
+
+def test_speedup_against_torch_multiplies_the_baselines_own() -> None:
+    timed = Latency(rounds=((1.0,), (1.0,)), baseline_rounds=((4.0,), (4.0,)))
+    found = compare(
+        evaluation([1, 1, 0], torch_ratio=2.5), evaluation([1, 0, 0], latency=timed), confidence=0.95, margin=0.01
+    )
+    assert found.speedup == pytest.approx(4)
+    assert found.speedup_vs_torch == pytest.approx(10)
+    assert found.score_difference == pytest.approx(-1 / 3)
+    assert found.examples == 3
+
+
+def test_other_examples_are_refused() -> None:
+    with pytest.raises(ValueError, match="same examples"):
+        compare(evaluation([1, 1]), evaluation([1, 1, 1]), confidence=0.95, margin=0.01)
