@@ -79,7 +79,10 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
         task=_plain(recipe.settings["task"]),
         machine=machine if timed else machine["versions"],
         measurement=_plain(recipe.settings["measurement"]) if timed else None,
-        sources=[_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")],
+        sources=[
+            _source_of(type(recipe.task).__module__),
+            *(_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")),
+        ],
     )
 
 

@@ -78,7 +78,7 @@ def _teacher(teacher: Finding) -> dict[str, Any]:
     return {
         **_measured(teacher),
         "torch_ratio": teacher.evaluation.torch_ratio,
-        "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores)},
+        "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores), **test.figures},
     }
 
 
@@ -96,6 +96,7 @@ def _student(recipe: Recipe, teacher: Finding, best: Finding, row: Row) -> dict[
         found = compare(teacher.test, best.test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
         result["test"] = {
             "accuracy": best.test.score,
+            **best.test.figures,
             "difference": found.score_difference,
             "interval": found.score_interval,
             "examples": found.examples,

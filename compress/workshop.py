@@ -176,7 +176,8 @@ class Workshop:
         settle(model)
         save_model(model, target)
         self.recipe.task.save_processor(self.processor, target)
-        write_probe(target, model, self.recipe.task, self.examples["validation"], self.processor)
+        validation, threads = self.examples["validation"], self.recipe.runtime.threads
+        write_probe(target, model, self.recipe.task, validation, self.processor, threads)
         return {"parent": parent, "notes": list(notes), "seconds": time.monotonic() - began}
 
     def _score(self, candidate: Candidate, key: str, split: str) -> Evaluation:

@@ -66,7 +66,9 @@ def test_the_export_is_whole_and_int8(result: RunResult) -> None:
     promised = {"model.onnx", "model.safetensors", "config.json", "tokenizer.json", "structure.json", "manifest.json"}
     assert promised | {"README.md"} <= names
     assert find_damage(result.export) is None
-    kinds = {tensor.dtype.name for name, tensor in load_file(result.export / "model.safetensors").items() if "int8" in name}
+    kinds = {
+        tensor.dtype.name for name, tensor in load_file(result.export / "model.safetensors").items() if "int8" in name
+    }
     assert kinds == {"int8"}
 
 

@@ -95,6 +95,10 @@ class Task(Protocol):
         """The score of one example from its logits: its share of the metric."""
         ...
 
+    def figures(self, logits: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Further figures about all examples together, by name. The gate does not look at them."""
+        ...
+
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """For each input, the axes whose size may change, by name."""
         ...

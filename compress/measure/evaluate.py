@@ -37,6 +37,7 @@ def score(
         split=split,
         metric=task.metric,
         scores=scores,
+        figures=task.figures([values[0] for values in logits], list(examples)),
         groups=tuple(examples["group"]),
         score_range=task.score_range,
         latency=None,

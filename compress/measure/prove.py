@@ -31,10 +31,11 @@ FLOAT_TOLERANCE = 1e-3
 INT8_TOLERANCE = 0.2
 
 
-def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: Any) -> None:
+def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: Any, threads: int) -> None:
     """Save probe batches of several sizes and lengths beside a model, with the logits it gives now.
 
-    examples: encoded; the shortest, the longest and some between are taken, alone and together.
+    examples: encoded; the shortest, the longest and some between are taken, alone and together. threads: as many as
+    the proof will use, because sums are split over threads and their last bit depends on where.
     """
     import torch
 
@@ -45,6 +46,7 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
     for pick in picks:
         batch = task.collate([examples[i] for i in pick], processor)
         batches.append({name: batch[name].numpy() for name in task.inputs})
+    torch.set_num_threads(threads)
     with torch.inference_mode():
         expected = [
             task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()

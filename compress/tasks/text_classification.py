@@ -46,7 +46,9 @@ class TextClassification:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
         columns = self.text_columns
         if not 1 <= len(columns) <= 2:
-            raise InputError(f"data.text is {self.text}; it names one column, or two for pairs: data.text=[first,second].")
+            raise InputError(
+                f"data.text is {self.text}; it names one column, or two for pairs: data.text=[first,second]."
+            )
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -95,7 +97,9 @@ class TextClassification:
                 "Set tokenizer.pad_token to one of its own special tokens and save it again."
             )
         if not tokenizer.is_fast:
-            raise InputError(f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one.")
+            raise InputError(
+                f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one."
+            )
         return tokenizer
 
     def save_processor(self, processor: Any, folder: Path) -> None:
@@ -127,7 +131,6 @@ class TextClassification:
         config = copy.deepcopy(config)
         config.id2label = dict(enumerate(names))
         config.label2id = {name: index for index, name in enumerate(names)}
-        config.num_labels = len(names)
         return config
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
@@ -192,6 +195,19 @@ class TextClassification:
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
         """1.0 where the largest logit is the label's, else 0.0. logits: (labels,)."""
         return float(int(np.argmax(logits)) == row["labels"])
+
+    def figures(self, logits: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Macro F1 and Matthews' correlation, which see what accuracy hides where classes are uneven."""
+        import torch
+        from torchmetrics.functional.classification import multiclass_f1_score, multiclass_matthews_corrcoef
+
+        predicted = torch.from_numpy(np.stack(logits))
+        labels = torch.tensor([row["labels"] for row in rows])
+        classes = predicted.shape[1]
+        return {
+            "f1_macro": float(multiclass_f1_score(predicted, labels, num_classes=classes, average="macro")),
+            "matthews_correlation": float(multiclass_matthews_corrcoef(predicted, labels, num_classes=classes)),
+        }
 
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """Both inputs have any number of rows and any length."""

@@ -24,7 +24,9 @@ def doubling(tmp_path: Path) -> Candidate:
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", "width"])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", "width"])],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx"
+    )
     return Candidate(runtime="onnxruntime", threads=1, folder=tmp_path)
 
 

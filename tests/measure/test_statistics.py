@@ -18,6 +18,7 @@ def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio:
         split="validation",
         metric="accuracy",
         scores=tuple(scores),
+        figures={},
         groups=tuple(range(len(scores))),
         score_range=1.0,
         latency=latency,
