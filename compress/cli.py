@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -15,9 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from compress.config import build, known_settings, nearest_setting, register, settings_root
+from compress.config import build, register, settings_root
 from compress.core.errors import CompressError, InputError
+from compress.hydra_errors import explain, quoted
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -34,39 +35,55 @@ def main() -> None:
     # Errors come to us whole, instead of being printed and turned into exit status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
-    failures: list[CompressError] = []
+    typed, failures = sys.argv, _Failures()
+    sys.argv = [typed[0], *quoted(typed[1:])]
     try:
-        _application(failures)()
-        status = max((_complain(str(error), error.exit_status) for error in failures), default=0)
+        _application(failures, shlex.join(["compress", *typed[1:]]))()
+        status = max((_refuse(error) for error in failures), default=0)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last finished stage", file=sys.stderr)
         status = INTERRUPTED
     except CompressError as error:
-        status = _complain(str(error), error.exit_status)
-    except (HydraException, OmegaConfBaseException) as error:
-        status = _complain(_explain(error), InputError.exit_status)
+        status = _refuse(error)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        status = _complain(explain(error, typed[1:]), InputError.exit_status)
     except Exception as error:
-        reason = _disk_reason(error)
+        reason = None if failures.entered else _folder_reason(error)
         if reason is None:
             raise
         status = _complain(reason, InputError.exit_status)
+    finally:
+        sys.argv = typed
     sys.stdout.flush()
     sys.exit(status)
 
 
-def _application(failures: list[CompressError]) -> Callable[[], None]:
+class _Failures(list[CompressError]):
+    """What the jobs of one command ended with. entered: whether Hydra had made a run's folder and handed over."""
+
+    entered = False
+
+
+def _application(failures: _Failures, command: str) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=str(settings_root() / "recipes"), config_name="quickstart")
     def application(settings: DictConfig) -> None:
+        failures.entered = True
         # Kept, not raised: in a multirun the other jobs go on.
         try:
-            _run(settings)
+            _run(settings, command)
         except CompressError as error:
             failures.append(error)
+        except Exception as error:
+            # A full disk comes as many types.
+            reason = _disk_reason(error)
+            if reason is None:
+                raise
+            failures.append(InputError(reason))
 
     return application
 
 
-def _run(settings: DictConfig) -> None:
+def _run(settings: DictConfig, command: str) -> None:
     # Hydra's answers (--help, --cfg) must not wait for torch.
     recipe_name = HydraConfig.get().job.config_name or "recipe"
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -77,14 +94,21 @@ def _run(settings: DictConfig) -> None:
     transformers.utils.logging.disable_progress_bar()
     from rich.console import Console
 
+    from compress.core.ledger import Row
     from compress.pipeline import run
     from compress.report.table import StageTable
 
     # A log file has no width of its own; the whole table fits in 120 columns.
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = StageTable(console, recipe.task.metric)
-    table.header()
-    result = run(recipe, folder, command=shlex.join(["compress", *sys.argv[1:]]), on_row=table.row)
+
+    def show(row: Row) -> None:
+        # With the first row, so that a refusal stands alone.
+        if row.stage == "teacher":
+            table.header()
+        table.row(row)
+
+    result = run(recipe, folder, command=command, on_row=show)
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
 
 
@@ -93,32 +117,17 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-def _explain(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    match = re.search(r"Could not override '([^']+)'|Key '[^']+' is not in struct full_key: (\S+)", text)
-    if match is None:
-        return text
-    wrong = match.group(1) or match.group(2)
-    name, folder = _recipe_named(sys.argv[1:])
-    try:
-        hint = nearest_setting(wrong, known_settings(name, folder))
-    except (HydraException, OmegaConfBaseException):
-        hint = ""
-    return f"{wrong} is no setting of the recipe {name!r}. {hint} See: compress -cn {name} --cfg job"
+def _refuse(error: CompressError) -> int:
+    reason = None if isinstance(error, InputError) else _disk_reason(error)
+    if reason is not None:
+        return _complain(reason, InputError.exit_status)
+    return _complain(str(error), error.exit_status)
 
 
-def _recipe_named(arguments: list[str]) -> tuple[str, Path | None]:
-    def value(*flags: str) -> str | None:
-        for i, argument in enumerate(arguments):
-            if argument in flags and i + 1 < len(arguments):
-                return arguments[i + 1]
-            for flag in flags:
-                if argument.startswith(f"{flag}="):
-                    return argument.partition("=")[2]
+def _folder_reason(error: Exception) -> str | None:
+    if not isinstance(error, OSError) or error.filename is None:
         return None
-
-    folder = value("-cd", "--config-dir", "-cp", "--config-path")
-    return value("-cn", "--config-name") or "quickstart", None if folder is None else Path(folder)
+    return f"hydra.run.dir cannot be made at {error.filename} ({error.strerror}). Name another folder."
 
 
 def _disk_reason(error: BaseException | None) -> str | None:
@@ -126,6 +135,7 @@ def _disk_reason(error: BaseException | None) -> str | None:
         if isinstance(error, OSError) and error.errno in DISK:
             return f"{DISK[error.errno]}: {error.filename or error}. {WAY_OUT}"
         if "No space left on device" in str(error):
-            return f"the disk is full ({error}). {WAY_OUT}"
+            line = next(line for line in str(error).splitlines() if "No space left on device" in line)
+            return f"the disk is full ({line.strip()}). {WAY_OUT}"
         error = error.__cause__ or error.__context__
     return None

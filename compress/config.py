@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,12 @@ from compress.measure.environment import allowed_cpus
 
 if TYPE_CHECKING:
     from compress.core.words import Recipe
+
+GROUPS = ("model", "data", "task", "runtime", "stages", "gates", "measurement")
+PARTS = (*GROUPS, "order", "device", "seed", "store")
+# These every data group has, for whatever task reads them; not every task does.
+READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
+LARGEST_SEED = 2**32 - 1
 
 
 def settings_root() -> Path:
@@ -65,33 +74,26 @@ def build(settings: DictConfig, name: str) -> Recipe:
     """The recipe that the settings describe. Raises InputError where they do not describe one."""
     from compress.core.words import Recipe
 
-    missing = sorted(OmegaConf.missing_keys(settings))
-    if missing:
-        raise InputError(
-            f"{missing[0]} is not set; the recipe {name!r} needs it"
-            + (f" (as well as {', '.join(missing[1:])})" if missing[1:] else "")
-            + f". Add {missing[0]}=... to the command."
-        )
-    try:
-        plain = OmegaConf.to_container(settings, resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"the settings contradict themselves: {error}") from error
-    assert isinstance(plain, dict)
-    plain.pop("hydra", None)
-    require_integer("seed", plain["seed"], 0, "Use 0, for example.")
+    plain = _plain(settings, name)
     return Recipe(
         name=name,
-        teacher=_instantiate("model", plain["model"]),
-        data=_instantiate("data", plain["data"]["source"]),
-        task=_instantiate("task", plain["task"]),
-        runtime=_instantiate("runtime", plain["runtime"]),
+        teacher=_build("model", plain["model"], offers=("read", "make", "identity", "learns")),
+        data=_build("data.source", plain["data"]["source"], offers=("load",)),
+        task=_build("task", plain["task"], offers=("encode", "collate", "score")),
+        runtime=_build("runtime", plain["runtime"], offers=("open", "needs_export")),
         order=tuple(_order(plain["order"])),
-        stages={key: _instantiate(f"stages.{key}", value) for key, value in plain["stages"].items()},
-        gates={key: _instantiate(f"gates.{key}", value, name=f"gates.{key}") for key, value in plain["gates"].items()},
-        measurement=_instantiate("measurement", plain["measurement"]),
+        stages={
+            key: _build(f"stages.{key}", value, offers=("apply", "leaves", "refuses"))
+            for key, value in plain["stages"].items()
+        },
+        gates={
+            key: _build(f"gates.{key}", value, offers=("judge", "decide"), name=f"gates.{key}")
+            for key, value in plain["gates"].items()
+        },
+        measurement=_build("measurement", plain["measurement"], offers=("rounds",)),
         device=_device(plain["device"]),
-        seed=plain["seed"],
-        store=Path(plain["store"]),
+        seed=_seed(plain["seed"]),
+        store=_store(plain["store"]),
         settings=plain,
     )
 
@@ -108,27 +110,141 @@ def _names(node: Any, prefix: str) -> Iterator[str]:
             yield from _names(value, f"{prefix}{key}.")
 
 
-def _instantiate(where: str, settings: Any, **more: Any) -> Any:
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
+def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(settings))
+        plain = {} if missing else OmegaConf.to_container(settings, resolve=True)
+    except OmegaConfBaseException as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"a setting refers to one that is not there: {told}. Mend the ${{...}} in it.") from None
+    if missing:
+        raise InputError(
+            f"{missing[0]} is not set; the recipe {name!r} needs it"
+            + (f" (as well as {', '.join(missing[1:])})" if missing[1:] else "")
+            + f". Add {missing[0]}=... to the command."
+        )
+    assert isinstance(plain, dict)
+    named = {str(key): value for key, value in plain.items() if key != "hydra"}
+    absent = [part for part in PARTS if part not in named]
+    if absent:
+        raise InputError(
+            f"{absent[0]} is missing from the recipe {name!r}; every recipe has {', '.join(PARTS)}. Begin its defaults "
+            "with `- text_classification`, a whole recipe to change, or add what is missing."
+        )
+    for part in GROUPS:
+        if not isinstance(named[part], dict):
+            raise InputError(f"{part} is {named[part]!r}; it must be a group of settings. See: compress --cfg job")
+    _require_read(settings)
+    return named
 
+
+def _require_read(settings: DictConfig) -> None:
+    """Raise InputError for a setting that nothing reads: Hydra takes any name in a recipe's own file."""
+    raw = OmegaConf.to_container(settings, resolve=False)
+    assert isinstance(raw, dict)
+    read = {name.rpartition(".")[2] for name in re.findall(r"\$\{([\w.]+)", str(raw))}
+    own = [str(name) for name in raw if name not in (*PARTS, "hydra", "student")]
+    data = [f"data.{name}" for name in raw["data"] if name not in READ_FROM_DATA]
+    for name in (*own, *data):
+        if name.rpartition(".")[2] not in read:
+            known = [*PARTS, *(f"data.{other}" for other in raw["data"] if other in read)]
+            raise InputError(
+                f"{name} is set, but nothing reads it. {nearest(name, known) or 'Remove it.'} "
+                f"(A value of your own is welcome where another setting takes it up, as ${{{name}}}.)"
+            )
+
+
+def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any) -> Any:
+    """The object that `settings` describe, from the inside out. `offers`: the names it must have."""
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise InputError(f"{where} is {settings!r}; it must name a class: _target_: package.module.Class")
+    kind = _class_at(f"{where}._target_", settings["_target_"])
+    values = {str(name): _value(f"{where}.{name}", value) for name, value in settings.items() if name != "_target_"}
+    _require_fitting(where, kind, {**values, **more})
     try:
-        return instantiate({**settings, **more}, _convert_="all")
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, CompressError):
-                raise cause from None
-            cause = cause.__cause__
-        raise InputError(f"{where} cannot be built: {error}") from error
+        built = kind(**values, **more)
+    except CompressError as error:
+        raise type(error)(_placed(str(error), where, values)) from None
+    except Exception as error:
+        # A class of the user's own may raise anything.
+        raise InputError(f"{where} cannot be built: {kind.__name__} says {type(error).__name__}: {error}") from error
+    lacking = [name for name in offers if not hasattr(built, name)]
+    if lacking:
+        raise InputError(
+            f"{where}._target_ is {settings['_target_']!r}, which has no {', '.join(lacking)}; it cannot stand there. "
+            "What each part must offer is written in compress/core/words.py."
+        )
+    return built
+
+
+def _value(where: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        if "_target_" in value:
+            return _build(where, value)
+        return {name: _value(f"{where}.{name}", inner) for name, inner in value.items()}
+    return [_value(where, inner) for inner in value] if isinstance(value, list) else value
+
+
+def _class_at(setting: str, path: Any) -> Any:
+    rule = "it must be the dotted path of a class that Python can import"
+    module, _, name = str(path).rpartition(".")
+    if not module:
+        raise InputError(f"{setting} is {path!r}; {rule}, such as package.module.Class.")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{setting} is {path!r}; {rule} ({error}). Install its package, or set PYTHONPATH.") from error
+    if not callable(getattr(found, name, None)):
+        classes = [other for other in vars(found) if not other.startswith("_")]
+        hint = nearest(name, classes) or "Check the name."
+        raise InputError(f"{setting} is {path!r}; {rule}, and {module} has no {name}. {hint}")
+    return getattr(found, name)
+
+
+def _require_fitting(where: str, kind: Any, given: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except ValueError:
+        return
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in given:
+            if name not in known:
+                hint = nearest(name, known) or f"It has {', '.join(known) or 'none'}."
+                raise InputError(f"{where}.{name} is no setting of {kind.__name__}. {hint}")
+    for parameter in parameters:
+        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in given:
+            raise InputError(f"{where}.{parameter.name} is not set; {kind.__name__} needs it. Add it to the recipe.")
+
+
+def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:
+    """`message` with the full name of the setting that it begins with: a class does not know where it stands."""
+    first, _, rest = message.partition(" ")
+    last = first.rpartition(".")[2]
+    if not where.startswith(("stages.", "model", "measurement")):
+        return message
+    if last in values:
+        return f"{where}.{last} {rest}"
+    return message if where in message else f"{where}: {message}"
 
 
 def _order(order: Any) -> list[str]:
     if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
         raise InputError(f"order is {order!r}; it must be a list of stage names. Use order=[distill,quantize].")
     return order
+
+
+def _seed(seed: Any) -> int:
+    require_integer("seed", seed, 0, "Use 0, for example.")
+    if seed > LARGEST_SEED:
+        raise InputError(f"seed is {seed}; it must be at most {LARGEST_SEED}. Use 0, for example.")
+    return int(seed)
+
+
+def _store(store: Any) -> Path:
+    if not isinstance(store, str) or not store.strip():
+        raise InputError(f"store is {store!r}; it must be a folder. Use store=outputs/store, for example.")
+    return Path(store).expanduser()
 
 
 def _device(device: str) -> str:

@@ -21,8 +21,7 @@ from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
 from compress.core.words import Recipe
 from compress.measure.statistics import compare, percentiles
-from compress.models.structure import structure_of
-from compress.preflight import check_order, check_settings, check_space, check_teacher
+from compress.preflight import check_model, check_order, check_threads
 from compress.publish import Finding, publish
 from compress.store import Entry
 from compress.workshop import Workshop
@@ -53,26 +52,24 @@ def run(recipe: Recipe, folder: Path, *, command: str = "", on_row: OnRow = lamb
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it."""
     started = time.monotonic()
     check_order(recipe)
+    check_threads(recipe)
     with _only_run_in(folder):
         torch.set_num_threads(recipe.runtime.threads)
-        workshop = Workshop(recipe, warn=lambda message: print(f"warning: {message}", file=sys.stderr, flush=True))
+        workshop = Workshop(recipe, warn=_warn, check=lambda model: check_model(recipe, folder, model))
+        _forget_earlier_run(folder)
         ledger = Ledger(folder / "ledger.jsonl")
-        teacher = _start(workshop, folder, ledger, on_row)
+        teacher = _start(workshop, ledger, on_row)
         best = _compress(workshop, teacher, ledger, on_row)
         return _finish(workshop, folder, ledger, teacher, best, command, started)
 
 
-def _start(workshop: Workshop, folder: Path, ledger: Ledger, on_row: OnRow) -> Step:
-    started, recipe = time.monotonic(), workshop.recipe
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
-    def check(model: Any) -> None:
-        check_teacher(recipe, structure_of(model))
-        check_settings(recipe, model)
-        check_space(
-            recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-        )
 
-    artifact = workshop.teacher(check)
+def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
+    started = time.monotonic()
+    artifact = workshop.teacher()
     evaluation = workshop.evaluate(artifact, None)
     teacher = Step("teacher", artifact, evaluation)
     on_row(ledger.append(_row(teacher, None, None, "keep", time.monotonic() - started)))
@@ -188,10 +185,13 @@ def _only_run_in(folder: Path) -> Iterator[None]:
             f"hydra.run.dir is {folder}, which cannot be written ({error.strerror}). Name another folder."
         ) from error
     try:
-        # What an earlier, unfinished run left here would contradict this one's ledger.
-        for name in ("summary.json", "report.html"):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / "export", ignore_errors=True)
         yield
     finally:
         lock.release()
+
+
+def _forget_earlier_run(folder: Path) -> None:
+    """Remove what would contradict this run's ledger; only now, because a run that is refused changes nothing."""
+    for name in ("summary.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "export", ignore_errors=True)

@@ -11,6 +11,8 @@ from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.structure import Structure
 from compress.core.words import Recipe
+from compress.measure.environment import allowed_cpus
+from compress.models.structure import structure_of
 
 # What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
 MEANING = {
@@ -33,15 +35,42 @@ def check_order(recipe: Recipe) -> None:
                 f"{nearest(name, recipe.stages)}".rstrip()
             )
         if name not in recipe.gates:
-            raise InputError(f"gates has no {name!r}; every stage in order needs a gate. Add gates.{name}.")
+            raise InputError(
+                f"gates has no {name!r}; every stage in order needs a gate. Add to the recipe's defaults: "
+                f"- /gate@gates.{name}: non_inferiority"
+            )
     left: dict[str, str] = {}
     for name in recipe.order:
         _require_accepted(recipe, name, left)
         left |= dict.fromkeys(recipe.stages[name].leaves, name)
+    twice = [name for name in recipe.order if recipe.order.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"{_order(recipe)} names {twice[0]} twice; each may stand there once. Give the second one a name and a "
+            f"gate of its own in your recipe, such as stages.{twice[0]}_again and gates.{twice[0]}_again."
+        )
+
+
+def check_threads(recipe: Recipe) -> None:
+    """Raise InputError for more threads than there are processors: they would wait for each other."""
+    available = len(allowed_cpus())
+    if recipe.runtime.threads > available:
+        raise InputError(
+            f"runtime.threads is {recipe.runtime.threads}; this process may use {available} processors, and more "
+            f"threads would wait for each other. Use {available} or fewer."
+        )
+
+
+def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel) -> None:
+    """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
+    check_teacher(recipe, structure_of(teacher))
+    check_settings(recipe, teacher)
+    tensors = teacher.state_dict().values()
+    check_space(recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
 def check_teacher(recipe: Recipe, structure: Structure) -> None:
-    """Raise InputError where the first stages cannot be applied to a teacher of this structure."""
+    """Raise InputError where a stage cannot be applied to a teacher of this structure."""
     left = {MEANING[kind]: "the teacher" for kind in structure.kinds() if kind in MEANING}
     for name in recipe.order:
         _require_accepted(recipe, name, left)
@@ -72,4 +101,8 @@ def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:
 def _require_accepted(recipe: Recipe, name: str, left: dict[str, str]) -> None:
     for word, reason in recipe.stages[name].refuses.items():
         if word in left:
-            raise InputError(f"order={list(recipe.order)} puts {name} after {left[word]}: {reason}.")
+            raise InputError(f"{_order(recipe)} puts {name} after {left[word]}: {reason}.")
+
+
+def _order(recipe: Recipe) -> str:
+    return f"order=[{','.join(recipe.order)}]"

@@ -38,15 +38,17 @@ Check = Callable[[Any], None]
 class Workshop:
     """A recipe with its data read and encoded, and the store that its work goes through.
 
-    Opening it reads the data and the teacher's configuration, and raises InputError where they cannot be used.
+    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. `check(model)`
+    sees a model of the teacher's shape.
     """
 
-    def __init__(self, recipe: Recipe, warn: Callable[[str], None]) -> None:
+    def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
         self.recipe = recipe
         self.store = Store(recipe.store, warn)
         splits = recipe.data.load()
         self.notes = splits.notes
         self.config, self.processor = recipe.teacher.read(recipe.task, splits.train)
+        check(recipe.teacher.look(recipe.task, self.config))
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         self.examples = {
             name: recipe.task.encode(split, self.processor, self.config, name)
@@ -55,8 +57,8 @@ class Workshop:
         }
         self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
 
-    def teacher(self, check: Check) -> Entry:
-        """The teacher's artifact. `check(model)` sees it before it is saved, or where it was found."""
+    def teacher(self) -> Entry:
+        """The teacher's artifact."""
         recipe, key = self.recipe, teacher_key(self.recipe, self._fingerprints["train"])
 
         def make(target: Path) -> dict[str, Any]:
@@ -71,14 +73,10 @@ class Workshop:
                 work_folder=self.store.work_folder(key),
                 collate=self._collate,
             )
-            model = recipe.teacher.make(context)
-            check(model)
-            return self._save(model, target, parent=None, notes=(), began=began)
+            return self._save(recipe.teacher.make(context), target, parent=None, notes=(), began=began)
 
         entry = self.store.entry("artifacts", key, make)
         self.store.forget_work(key)
-        if entry.reused:
-            check(load_model(entry.folder))
         return entry
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:

@@ -7,15 +7,24 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from compress.core.words import Context
 from compress.models.family import known_families
+from compress.tasks.text_classification import TextClassification
+from compress.training.imitation import Imitation
+from compress.training.loop import Optimization
+
+# Models this small gain nothing from a second thread, and lose much where another process holds the core.
+torch.set_num_threads(1)
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 LABELS = ("cold", "warm")
@@ -109,3 +118,61 @@ def examples(tmp_path: Path) -> Path:
 def make_examples() -> Callable[..., Path]:
     """`make_examples(path, count, seed=0)`."""
     return write_examples
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    """Three rows of 9, 5 and 2 tokens."""
+    generator = torch.Generator().manual_seed(0)
+    mask = (torch.arange(9) < torch.tensor([[9], [5], [2]])).long()
+    ids = torch.randint(4, len(SPECIAL) + len(WORDS), (3, 9), generator=generator)
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    """What the stages under test noted through `make_context`."""
+    return []
+
+
+@pytest.fixture
+def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
+    """`make_context(teacher, count=24, **changes)`: everything that a stage may read, on tiny examples."""
+
+    def make(teacher: PreTrainedModel, count: int = 24, **changes: Any) -> Context:
+        task = TextClassification(text="text", label="label", max_length=16)
+        processor = tiny_tokenizer()
+        rows = load_dataset_rows(write_examples(tmp_path / f"context-{count}.jsonl", count))
+        train = task.encode(rows, processor, teacher.config, "train")
+        settings: dict[str, Any] = {
+            "teacher": teacher,
+            "teacher_key": "teacher",
+            "task": task,
+            "processor": processor,
+            "train": train,
+            "train_fingerprint": f"{count} examples",
+            "device": "cpu",
+            "seed": 0,
+            "threads": 1,
+            "work_folder": tmp_path / "work",
+            "cache_folder": tmp_path / "cache",
+            "note": notes.append,
+            "collate": lambda rows: task.collate(rows, processor),
+        }
+        return Context(**(settings | changes))
+
+    return make
+
+
+@pytest.fixture
+def imitation() -> Imitation:
+    """Distillation of logits and hidden states in exact FP32, eight examples a step."""
+    optimization = Optimization(
+        learning_rate=1e-3, reference_width=None, batch_size=8, warmup_share=0, weight_decay=0.01, mixed_precision="off"
+    )
+    return Imitation(temperature=2, logits_weight=1, hidden_weight=1, labels_weight=0, optimization=optimization)
+
+
+def load_dataset_rows(path: Path) -> Dataset:
+    """The rows of a JSON-lines file, without a cache on the disk."""
+    return Dataset.from_list([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])

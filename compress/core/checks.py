@@ -24,7 +24,8 @@ def require_at_least(name: str, value: float, minimum: float, way_out: str) -> N
 def require_positive(name: str, value: float, way_out: str) -> None:
     """Require a finite value > 0."""
     if not _is_number(value) or value <= 0:
-        raise InputError(f"{name} is {value}; it must be greater than 0. {way_out}")
+        rule = "finite" if value in (math.inf, -math.inf) or value != value else "greater than 0"
+        raise InputError(f"{name} is {value}; it must be {rule}. {way_out}")
 
 
 def require_integer(name: str, value: object, minimum: int, way_out: str) -> None:

@@ -53,8 +53,9 @@ class Evaluation:
     """Facts about one artifact on one split and one runtime.
 
     scores: the task's score per example, in the order of the split (1.0 = right for accuracy). groups: for each
-    example the number of the group it belongs to. figures: the task's further figures, by name. score_range: the largest possible difference of two scores.
-    torch_ratio: the baseline's plain PyTorch time over its time on this runtime (only for the baseline itself).
+    example the number of the group it belongs to. figures: the task's further figures, by name. score_range: the
+    largest possible difference of two scores. torch_ratio: the baseline's plain PyTorch time over its time on this
+    runtime (only for the baseline itself).
     """
 
     artifact: str

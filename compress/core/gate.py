@@ -78,7 +78,9 @@ class Gate:
         if low > -self.max_accuracy_drop:
             return Verdict("passed", (text,), within)
         if high < -self.max_accuracy_drop:
-            return Verdict("failed", (f"{text}: {-self.max_accuracy_drop - comparison.score_difference:.4f} below",), within)
+            return Verdict(
+                "failed", (f"{text}: {-self.max_accuracy_drop - comparison.score_difference:.4f} below",), within
+            )
         if comparison.examples_to_decide is None:
             needed = "the difference lies on the limit, no number of examples would decide it"
         else:

@@ -1,4 +1,4 @@
-"""What a plain `config.json` cannot say about a model: which modules were replaced or reshaped. The final state only."""
+"""What a plain `config.json` cannot say about a model: modules replaced or reshaped. The final state only."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from compress.core.checks import require_integer
 from compress.core.gate import Gate
 
 if TYPE_CHECKING:
@@ -184,6 +185,10 @@ class Teacher(Protocol):
         """Configuration and processor, before any work. Raises InputError where they cannot be used."""
         ...
 
+    def look(self, task: Task, config: Any) -> PreTrainedModel:
+        """A model of the teacher's shape, before any work. Raises InputError where its weights cannot be used."""
+        ...
+
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The teacher, in FP32, on the CPU, in evaluation mode."""
         ...
@@ -215,6 +220,12 @@ class Measurement:
     launches: int
     rounds: int
     warmup: int
+
+    def __post_init__(self) -> None:
+        require_integer("measurement.examples", self.examples, 1, "Use 24, for example.")
+        require_integer("measurement.launches", self.launches, 1, "Use 4, for example.")
+        require_integer("measurement.rounds", self.rounds, 1, "Use 6, for example.")
+        require_integer("measurement.warmup", self.warmup, 0, "Use 3, for example.")
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ class Int8DynamicLinear(nn.Module):
         return layer
 
     @staticmethod
-    def sizes_of(module: nn.Module) -> dict[str, int]:
+    def sizes_of(module: Int8DynamicLinear) -> dict[str, int]:
         """What `build` needs."""
-        return {"inputs": int(module.in_features), "outputs": int(module.out_features)}
+        return {"inputs": module.in_features, "outputs": module.out_features}
 
     @classmethod
     def build(cls, sizes: Mapping[str, int]) -> nn.Module:

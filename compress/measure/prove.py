@@ -79,6 +79,8 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise StageError(f"{artifact} could not be loaded again: {done.stderr[-2000:]}") from None
+    if "errno" in answer:
+        raise OSError(answer["errno"], answer["error"], answer["file"])
     if "error" in answer:
         raise StageError(f"{artifact} could not be loaded again: {answer['error']}")
     return Proof(**{**answer, "shapes": tuple(tuple(shape) for shape in answer["shapes"])})
@@ -102,6 +104,9 @@ def _main() -> int:
         answer = dataclasses.asdict(_prove_here(Path(request["artifact"]), export, task, runtime))
     except CompressError as error:
         answer = {"error": str(error)}
+    except OSError as error:
+        # A full disk is not the artifact's fault: the parent raises it as what it is.
+        answer = {"errno": error.errno, "error": error.strerror, "file": str(error.filename or export)}
     print(json.dumps(answer))
     return 0
 

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
+from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.structure import Structure
 from compress.layers import KINDS
-from compress.models.family import family_of
+from compress.models.family import family_of_type
 from compress.models.structure import apply_structure, structure_of
 
 WEIGHTS = "model.safetensors"
@@ -62,7 +64,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     """
     check_checkpoint(folder)
     config = read_config(folder)
-    model = _architecture(config)._from_config(config, dtype=torch.float32)
+    model = _empty_model(config, folder)
     structure = read_structure(folder)
     apply_structure(model, structure)
     tensors = read_tensors(folder)
@@ -88,11 +90,14 @@ def read_config(folder: Path) -> PretrainedConfig:
         raise InputError(f"{folder}: config.json cannot be read ({error}). Save the model again.") from error
     if not isinstance(raw, dict) or "model_type" not in raw:
         raise InputError(f"{folder}: config.json names no model_type. Save it with Transformers' save_pretrained.")
+    # Before Transformers reads it, which answers a type that it does not know with a page of advice.
+    family_of_type(str(raw["model_type"]))
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{folder}: config.json is refused by Transformers ({error}). Save the model again.") from error
-    family_of(config)
+    except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
+        raise InputError(
+            f"{folder}: config.json is refused by Transformers ({error}). Save the model again."
+        ) from error
     return config
 
 
@@ -107,16 +112,21 @@ def read_structure(folder: Path) -> Structure:
         raise InputError(f"{path} is not JSON ({error}). Export the model again.") from error
 
 
-def check_checkpoint(folder: Path) -> None:
-    """Raise InputError unless `folder` is a checkpoint whose weights are safetensors that can be opened."""
+def check_checkpoint(folder: Path, setting: str = "model.path") -> None:
+    """Raise InputError unless `folder`, the value of `setting`, is a checkpoint whose safetensors can be opened."""
     if not folder.exists():
-        raise InputError(f"model.path is {folder}, which does not exist. Give the folder of a fine-tuned model.")
+        siblings = (path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else ()
+        hint = nearest(folder.name, siblings) or f"Give the folder of a saved model; the path starts at {Path.cwd()}."
+        raise InputError(f"{setting} is {folder}, which does not exist. {hint}")
     if not folder.is_dir():
-        raise InputError(f"model.path is {folder}, a file. Give the folder that holds config.json and the weights.")
+        raise InputError(f"{setting} is {folder}, a file. Give the folder that holds config.json and the weights.")
     found = sorted(path.name for path in folder.iterdir())
     if "config.json" not in found:
-        raise InputError(f"model.path is {folder}, no checkpoint: it has no config.json (found: {_some(found)}).")
-    for path in weight_files(folder):
+        raise InputError(
+            f"{setting} is {folder}, no checkpoint: it has no config.json (found: {_some(found)}). "
+            "Give a folder that save_pretrained wrote."
+        )
+    for path in weight_files(folder, setting):
         try:
             with safe_open(path, framework="pt") as file:
                 file.keys()
@@ -124,7 +134,7 @@ def check_checkpoint(folder: Path) -> None:
             raise InputError(f"{path} is damaged or incomplete ({error}). Copy or save the model again.") from error
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path, setting: str = "model.path") -> list[Path]:
     """The safetensors files of a checkpoint. Raises InputError for pickles, and for names that leave the folder."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -133,10 +143,10 @@ def weight_files(folder: Path) -> list[Path]:
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt"})
     if pickles:
         raise InputError(
-            f"model.path is {folder}, whose weights are a pickle ({_some(pickles)}); pickles can run code and are not "
+            f"{setting} is {folder}, whose weights are a pickle ({_some(pickles)}); pickles can run code and are not "
             "read. Where you trust it: AutoModelForSequenceClassification.from_pretrained(DIR).save_pretrained(OTHER)."
         )
-    raise InputError(f"model.path is {folder}, no checkpoint: it has no {WEIGHTS}. Save it with save_pretrained.")
+    raise InputError(f"{setting} is {folder}, no checkpoint: it has no {WEIGHTS}. Save it with save_pretrained.")
 
 
 def _indexed_names(index: Path) -> list[str]:
@@ -171,9 +181,19 @@ def require_finite(model: PreTrainedModel, folder: Path) -> None:
             raise InputError(f"{folder}: the weight {name} has values that are not finite. Copy or train it again.")
 
 
+def _empty_model(config: PretrainedConfig, folder: Path) -> PreTrainedModel:
+    architecture = _architecture(config)
+    try:
+        return architecture._from_config(config, dtype=torch.float32)
+    except (ValueError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{folder}: no model can be built from config.json ({error!r}). Save the model again."
+        ) from error
+
+
 def _architecture(config: PretrainedConfig) -> type[PreTrainedModel]:
     # The name comes from a file: only a model class of the library, for this very configuration, is accepted.
-    name = (config.architectures or [""])[0]
+    name = str((config.architectures or [""])[0])
     found = getattr(transformers, name, None) if name.isidentifier() else None
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel) and found.config_class is type(config)):
         raise InputError(f"config.json names the architecture {name!r}, no {config.model_type} model of Transformers.")

@@ -7,9 +7,10 @@ import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
-from torch import nn
-from transformers import PreTrainedModel, PretrainedConfig
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
@@ -61,10 +62,21 @@ class Layer:
         """Its path in the whole model."""
         return f"{self.path}.{getattr(self.family, name)}"
 
+    def weight(self, name: str) -> Tensor:
+        """The weights (out, in) of a dense part, detached, on the CPU."""
+        weight = self.part(name).weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().cpu()
+
     @property
     def heads(self) -> int:
         """How many attention heads the layer has now."""
         return int(getattr(self.part("attention"), self.family.head_attributes[0]))
+
+    @property
+    def neurons(self) -> int:
+        """How many FFN neurons the layer has now."""
+        return cast(int, self.part("ffn_in").out_features)
 
 
 PARTS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -82,13 +94,18 @@ def known_families() -> dict[str, Family]:
 
 def family_of(config: PretrainedConfig) -> Family:
     """The table for this configuration. Raises InputError for a model type that has none."""
+    return family_of_type(config.model_type)
+
+
+def family_of_type(model_type: str) -> Family:
+    """The table for this model type. Raises InputError where there is none."""
     known = known_families()
-    if config.model_type not in known:
+    if model_type not in known:
+        hint = nearest(model_type, known) or "A new family is one table in compress/models/families."
         raise InputError(
-            f"model.path holds a model of type {config.model_type!r}; supported are {', '.join(sorted(known))}. "
-            f"{nearest(config.model_type, known)} A family is one table in compress/models/families."
+            f"model.path holds a model of type {model_type!r}; supported are {', '.join(sorted(known))}. {hint}"
         )
-    return known[config.model_type]
+    return known[model_type]
 
 
 def base_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -105,19 +122,23 @@ def layers_of(model: PreTrainedModel) -> list[Layer]:
     return [Layer(f"{prefix}.{i}", module, family) for i, module in enumerate(modules)]
 
 
-def dense_layers(model: PreTrainedModel, kinds: tuple[type[nn.Module], ...]) -> Iterator[tuple[str, nn.Module]]:
-    """Every dense layer of a model's layers, (path, module), where it is an instance of `kinds`."""
+def dense_layers(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
+    """Every part of a model's layers that is one float matrix, (path, module): neither factorized nor in int8."""
     for layer in layers_of(model):
         for part in PARTS:
             module = layer.part(part)
-            if isinstance(module, kinds):
+            if isinstance(module, nn.Linear):
                 yield layer.path_of(part), module
+
+
+def hidden_size(model: PreTrainedModel) -> int:
+    """The width of the hidden states."""
+    return int(getattr(model.config, family_of(model.config).hidden_field))
 
 
 def head_size(model: PreTrainedModel) -> int:
     """The width of one head. Pruning heads never changes it."""
-    family = family_of(model.config)
-    return int(getattr(model.config, family.hidden_field)) // int(getattr(model.config, family.heads_field))
+    return hidden_size(model) // int(getattr(model.config, family_of(model.config).heads_field))
 
 
 def part_of_path(model: PreTrainedModel, path: str) -> str:

@@ -74,7 +74,8 @@ def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
         try:
             model.get_submodule(path)
             replace_module(model, path, KINDS[edit.kind].build(edit.sizes))
-        except (AttributeError, KeyError) as error:
+        # RuntimeError: sizes that no memory holds.
+        except (AttributeError, KeyError, RuntimeError) as error:
             raise InputError(f"structure.json does not fit the model at {path}: {error}. Export it again.") from error
     for path, values in structure.attributes.items():
         for name, value in values.items():

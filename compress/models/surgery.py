@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.core.errors import InputError
 from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import PARTS, Layer, family_of, head_size, layers_of
-from compress.models.structure import replace_module
+from compress.models.structure import replace_module, structure_of
+from compress.ops.importance import head_magnitude
+from compress.ops.masks import strongest
 
 
 def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
@@ -51,55 +54,58 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
 def tell_config(model: PreTrainedModel) -> None:
     """Where every layer has the same FFN width, let the configuration say it: then any loader builds it."""
     family = family_of(model.config)
-    widths = {getattr(layer.part("ffn_in"), "out_features", None) for layer in layers_of(model)}
-    if len(widths) == 1 and (width := widths.pop()) is not None:
-        setattr(model.config, family.ffn_field, width)
+    widths = {layer.neurons for layer in layers_of(model)}
+    if len(widths) == 1:
+        setattr(model.config, family.ffn_field, widths.pop())
 
 
 def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     """A copy whose hidden width is `hidden_size`, a multiple of the head size, with as many heads as then fit.
 
     Kept are the hidden positions with the largest weights over all layers, and in each layer its heads with the
-    largest weights. FFN widths stay.
+    largest weights. FFN widths stay. Raises InputError where layers were edited: their edits would be lost.
     """
-    from compress.ops.importance import head_magnitude
-    from compress.ops.masks import strongest
-
+    edited = structure_of(model)
+    if not edited.is_plain:
+        path = next(iter([*edited.edits, *edited.attributes]))
+        raise InputError(
+            f"the hidden width of this model cannot change: {path} was pruned or factorized. Set hidden_size first, in "
+            "a stage before those, or to null."
+        )
     family, size = family_of(model.config), head_size(model)
     heads = hidden_size // size
     config = copy.deepcopy(model.config)
     setattr(config, family.hidden_field, hidden_size)
     setattr(config, family.heads_field, heads)
-    result = type(model)(config).to(next(model.parameters()).device)
+    result = type(model)(config)
     hidden = strongest(_hidden_importance(model), hidden_size)
-    kept_heads = {}
+    kept_heads: dict[str, Tensor] = {}
     for layer in layers_of(model):
-        weights = [layer.part(part).weight for part in ("query", "key", "value", "attention_output")]
-        index = strongest(head_magnitude(*(w.detach().cpu() for w in weights), head_size=size), heads)
+        query, key, value, output = (layer.weight(part) for part in PARTS[:4])
+        index = strongest(head_magnitude(query, key, value, output, size), heads)
         columns = (index[:, None] * size + torch.arange(size)).flatten()
         kept_heads |= {layer.path_of(part): columns for part in ("query", "key", "value")}
         kept_heads[layer.path_of("attention_output")] = columns
     source = model.state_dict()
     for name, tensor in result.state_dict().items():
         path = name.rpartition(".")[0]
-        value = source[name]
+        values = source[name].cpu()
         outgoing = path in kept_heads and not path.endswith(family.attention_output)
-        for axis in range(value.dim()):
-            if value.shape[axis] == tensor.shape[axis]:
+        for axis in range(values.dim()):
+            if values.shape[axis] == tensor.shape[axis]:
                 continue
             by_head = path in kept_heads and (axis == 0) == outgoing
-            value = value.index_select(axis, (kept_heads[path] if by_head else hidden).to(value.device))
-        tensor.copy_(value)
-    return result.eval()
+            values = values.index_select(axis, kept_heads[path] if by_head else hidden)
+        tensor.copy_(values)
+    return result.to(model.device).eval()  # type: ignore[arg-type]
 
 
 def _hidden_importance(model: PreTrainedModel) -> Tensor:
     total: Tensor | None = None
     for layer in layers_of(model):
         for part in PARTS:
-            weight = layer.part(part).weight.detach().cpu().double()
             axis = 1 if part in ("attention_output", "ffn_out") else 0
-            squares = weight.pow(2).sum(dim=axis)
+            squares = layer.weight(part).double().pow(2).sum(dim=axis)
             total = squares if total is None else total + squares
     assert total is not None
     return total

@@ -10,7 +10,9 @@ from torch import Tensor
 
 def count_kept(total: int, share: float, multiple: int = 1) -> int:
     """How many of `total` to keep for `share` in (0, 1]: rounded to the nearest `multiple`, at least one multiple
-    (or all of them, where `total` is smaller), at most `total`."""
+    (or all of them, where `total` is smaller), at most `total`. A share of 1 keeps all, whatever the multiple."""
+    if share == 1:
+        return total
     kept = round(total * share / multiple) * multiple
     return min(total, max(kept, multiple))
 

@@ -63,8 +63,12 @@ class TextClassification:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-        if loading["missing_keys"]:
-            missing = ", ".join(sorted(loading["missing_keys"])[:4])
+        missing = ", ".join(sorted(loading["missing_keys"])[:4])
+        if any(key.startswith(f"{model.base_model_prefix}.") for key in loading["missing_keys"]):
+            raise InputError(
+                f"model.path is {folder}, whose weights are incomplete (missing: {missing}). Copy or save it again."
+            )
+        if missing:
             raise InputError(
                 f"model.path is {folder}, which has no trained classification head (missing: {missing}). "
                 "Fine-tune it first, or let this run do it: model=fine_tuned."
@@ -84,13 +88,16 @@ class TextClassification:
         """The tokenizer. Raises InputError where there is none, or none that runs without Transformers."""
         from transformers import AutoTokenizer
 
+        way_out = "Save it beside the model: tokenizer.save_pretrained(DIR)."
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"model.path is {folder}, whose tokenizer cannot be loaded ({error}). "
-                "Save it beside the model: tokenizer.save_pretrained(DIR)."
+                f"model.path is {folder}, whose tokenizer cannot be loaded ({_first_line(error)}). {way_out}"
             ) from error
+        # Where there is no file at all, Transformers makes a tokenizer that knows no word.
+        if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
+            raise InputError(f"model.path is {folder}, which has no tokenizer. {way_out}")
         if tokenizer.pad_token_id is None:
             raise InputError(
                 f"model.path is {folder}, whose tokenizer has no pad token; batches need one. "
@@ -148,6 +155,12 @@ class TextClassification:
             )
         encoded = processor(*texts, truncation=True, max_length=limit, padding=False)
         lengths = [len(ids) for ids in encoded["input_ids"]]
+        largest = max(max(ids) for ids in encoded["input_ids"])
+        if largest >= config.vocab_size:
+            raise InputError(
+                f"model.path has a tokenizer that yields token {largest}; the model knows {config.vocab_size} tokens, so "
+                "the tokenizer is another model's. Save the right one beside the model."
+            )
         groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return DatasetType.from_dict(
             {
@@ -266,3 +279,7 @@ def _longest_input(config: Any, processor: Any) -> int:
     if config.model_type in {"roberta", "xlm-roberta"}:
         positions -= int(config.pad_token_id) + 1
     return positions
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(": ")

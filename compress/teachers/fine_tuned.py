@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets import Dataset
-from transformers import PreTrainedModel, Trainer, set_seed
+from transformers import PreTrainedModel, set_seed
 
 from compress.core.checks import require_positive
 from compress.core.errors import InputError
 from compress.core.words import Task, TeacherContext
-from compress.models.checkpoint import check_checkpoint, read_config
+from compress.models.checkpoint import check_checkpoint, read_config, require_finite
+from compress.models.family import hidden_size
 from compress.teachers.content import hashes_of
-from compress.training.loop import Optimization, run_training, steps_of, training_arguments
+from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,16 @@ class FineTunedTeacher:
         check_checkpoint(folder)
         return task.fit_config(read_config(folder), train), task.load_processor(folder)
 
+    def look(self, task: Task, config: Any) -> PreTrainedModel:
+        """The pretrained encoder with a head that has learned nothing yet."""
+        folder = self._folder()
+        try:
+            model = task.load_pretrained(folder, config)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            raise InputError(f"model.path is {self.path}, which Transformers cannot load ({error}).") from error
+        require_finite(model, folder)
+        return model
+
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The fine-tuned model."""
         set_seed(context.seed)
@@ -56,13 +67,14 @@ class FineTunedTeacher:
         folder = context.work_folder / "fine-tuning"
         arguments = training_arguments(
             self.optimization,
+            width=hidden_size(model),
             epochs=self.epochs,
             steps=steps_of(len(context.train), self.optimization.batch_size, self.epochs),
             device=context.device,
             seed=context.seed,
             folder=folder,
         )
-        trainer = Trainer(
+        trainer = ResumableTrainer(
             model=model, args=arguments, train_dataset=context.train, data_collator=lambda rows: context.collate(rows)
         )
         run_training(trainer, folder, "fine-tuning the teacher")

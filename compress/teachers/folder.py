@@ -33,13 +33,20 @@ class FolderTeacher:
         check_checkpoint(Path(self.path))
         return read_config(Path(self.path)), task.load_processor(Path(self.path))
 
+    def look(self, task: Task, config: Any) -> PreTrainedModel:
+        """The model itself: reading it takes no longer than checking it."""
+        return self._load(task)
+
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The model, every weight of it from the folder."""
+        return self._load(context.task)
+
+    def _load(self, task: Task) -> PreTrainedModel:
         folder = Path(self.path)
         if (folder / STRUCTURE).exists():
             return load_model(folder)
         try:
-            model = context.task.load_model(folder)
+            model = task.load_model(folder)
         except (RuntimeError, OSError, ValueError, KeyError) as error:
             raise InputError(f"model.path is {folder}, which Transformers cannot load ({error}).") from error
         require_finite(model, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,7 +15,9 @@ from compress.core.words import Context
 Look = Callable[[str, Tensor], None]
 
 
-def show_examples(model: PreTrainedModel, context: Context, layers: dict[str, nn.Module], count: int, look: Look) -> int:
+def show_examples(
+    model: PreTrainedModel, context: Context, layers: Mapping[str, nn.Module], count: int, look: Look
+) -> int:
     """Run `count` training examples (fewer where there are fewer), one at a time, so that nothing is padding.
 
     `look(path, inputs)` is called for each layer with its inputs as (positions, width), on the CPU. Returns the number
@@ -31,7 +33,7 @@ def show_examples(model: PreTrainedModel, context: Context, layers: dict[str, nn
 
 
 @contextmanager
-def _looking(layers: dict[str, nn.Module], look: Look) -> Iterator[None]:
+def _looking(layers: Mapping[str, nn.Module], look: Look) -> Iterator[None]:
     def hook_for(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda module, inputs: look(path, inputs[0].detach().reshape(-1, inputs[0].shape[-1]).cpu())
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel
 
 from compress.core.checks import require_at_least, require_positive
 from compress.core.errors import InputError, StageError
 from compress.core.words import Context
-from compress.models.family import layers_of
+from compress.models.family import hidden_size, layers_of
 from compress.ops.losses import hidden_states_loss, is_finite, softened_logits_loss
-from compress.training.loop import Optimization, run_training, steps_of, training_arguments
+from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.training.teacher_outputs import TeacherOutputs, forward
 
 
@@ -48,6 +48,16 @@ def spread(students: int, teachers: int) -> list[int]:
     return [round((i + 1) * teachers / students) for i in range(students)]
 
 
+def inherited(kept: Sequence[int], before: int, teachers: int) -> list[int]:
+    """For each layer that was kept (numbers from 0, out of `before`), the number (from 1) of its teacher layer.
+
+    That is the one it stood for before others were cut. The last stands for the teacher's last, whichever it was: the
+    head reads it.
+    """
+    numbers = spread(before, teachers)
+    return [*(numbers[layer] for layer in kept[:-1]), teachers]
+
+
 def imitate(
     student: PreTrainedModel,
     context: Context,
@@ -65,13 +75,19 @@ def imitate(
     teacher_layers = len(layers_of(context.teacher))
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
     outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [])
-    learner = Learner(student, _teacher_width(context) if settings.hidden_weight else None)
+    learner = Learner(student, hidden_size(context.teacher) if settings.hidden_weight else None)
     steps = steps_of(len(context.train), settings.optimization.batch_size, epochs)
     folder = context.work_folder / title.replace(" ", "-")
     trainer = ImitationTrainer(
         model=learner,
         args=training_arguments(
-            settings.optimization, epochs=epochs, steps=steps, device=context.device, seed=context.seed, folder=folder
+            settings.optimization,
+            width=hidden_size(student),
+            epochs=epochs,
+            steps=steps,
+            device=context.device,
+            seed=context.seed,
+            folder=folder,
         ),
         train_dataset=context.train.add_column("row", list(range(len(context.train)))),
         data_collator=lambda rows: {**context.collate(rows), "row": torch.tensor([row["row"] for row in rows])},
@@ -87,7 +103,7 @@ class Learner(nn.Module):
     def __init__(self, student: PreTrainedModel, teacher_width: int | None) -> None:
         super().__init__()
         self.student = student
-        width = student.get_input_embeddings().embedding_dim
+        width = hidden_size(student)
         same = teacher_width is None or teacher_width == width
         self.projection = nn.Identity() if same else nn.Linear(width, teacher_width or width, bias=False)
 
@@ -96,8 +112,8 @@ class Learner(nn.Module):
         return self.student(**inputs, output_hidden_states=True)
 
 
-class ImitationTrainer(Trainer):
-    """Transformers' Trainer with a loss of our own, and nothing else."""
+class ImitationTrainer(ResumableTrainer):
+    """A Trainer with a loss of our own."""
 
     loss_is_scaled_for_ga = False
 
@@ -143,7 +159,3 @@ class ImitationTrainer(Trainer):
     def _run_teacher(self, inputs: dict[str, Any]) -> Sequence[Tensor]:
         device = next(iter(inputs.values())).device
         return forward(self._context.teacher.to(device), self._context, inputs).hidden_states
-
-
-def _teacher_width(context: Context) -> int:
-    return int(context.teacher.get_input_embeddings().embedding_dim)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 from tqdm.auto import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
@@ -19,12 +22,16 @@ CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """How a training steps. warmup_share: share of the steps in which the learning rate rises; it then falls linearly.
+    """How a training steps.
 
-    mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size: examples per step.
+    learning_rate: for a model whose hidden width is reference_width; a model n times as wide takes 1/n of it, so that
+    one setting fits small and large encoders (Yang et al. 2022, Tensor Programs V, table 3: Adam, hidden weights).
+    reference_width None: for every model as it is. warmup_share: share of the steps in which the learning rate rises;
+    it then falls linearly. mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size: examples per step.
     """
 
     learning_rate: float
+    reference_width: int | None
     batch_size: int
     warmup_share: float
     weight_decay: float
@@ -32,6 +39,8 @@ class Optimization:
 
     def __post_init__(self) -> None:
         require_positive("learning_rate", self.learning_rate, "Use 1e-4, for example.")
+        if self.reference_width is not None:
+            require_integer("reference_width", self.reference_width, 1, "Use null to leave learning_rate as it is.")
         require_integer("batch_size", self.batch_size, 1, "Use 32, for example.")
         require_at_least("weight_decay", self.weight_decay, 0, "Use 0.01, for example.")
         if self.warmup_share != 0:
@@ -39,26 +48,26 @@ class Optimization:
         if self.mixed_precision not in ("auto", "off"):
             raise InputError(f"mixed_precision is {self.mixed_precision!r}; it must be auto or off.")
 
+    def learning_rate_at(self, width: int) -> float:
+        """The learning rate for a model of this hidden width."""
+        return self.learning_rate * (1 if self.reference_width is None else self.reference_width / width)
+
 
 def training_arguments(
-    optimization: Optimization, *, epochs: float, steps: int, device: str, seed: int, folder: Path
+    optimization: Optimization, *, width: int, epochs: float, steps: int, device: str, seed: int, folder: Path
 ) -> TrainingArguments:
-    """Arguments for a training of `steps` steps in all, with checkpoints kept in `folder`."""
+    """Arguments for a training of `steps` steps in all of a model of this hidden width; checkpoints go to `folder`."""
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs,
         per_device_train_batch_size=optimization.batch_size,
-        learning_rate=optimization.learning_rate,
+        learning_rate=optimization.learning_rate_at(width),
         weight_decay=optimization.weight_decay,
         warmup_steps=round(steps * optimization.warmup_share),
         lr_scheduler_type="linear",
         bf16=optimization.mixed_precision == "auto" and computes_bfloat16(device),
         use_cpu=device == "cpu",
         seed=seed,
-        data_seed=seed,
-        # Batches of similar length waste little on padding: twice as fast on short texts.
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
         remove_unused_columns=False,
         logging_strategy="no",
         # Otherwise a NaN loss is replaced by the average of earlier ones, and nobody sees it.
@@ -83,6 +92,32 @@ def steps_of(examples: int, batch_size: int, epochs: float) -> int:
     """How many optimizer steps there are in all."""
     per_epoch = -(-examples // batch_size)
     return max(1, round(per_epoch * epochs))
+
+
+class ResumableTrainer(Trainer):
+    """Transformers' Trainer, whose batches follow from the seed and the epoch alone.
+
+    Its own sampler draws from the global generator, whose state at the start of a later epoch is lost in a kill: a
+    resumed training would see other batches.
+    """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SimilarLengths(dataset["length"], self.args.train_batch_size, self.args.seed)
+
+
+class SimilarLengths(LengthGroupedSampler):
+    """Rows in an order in which batches have similar lengths: little is wasted on padding, twice as fast on short
+    texts."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
+        self._seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer at the start of each epoch."""
+        self.generator.manual_seed(self._seed + epoch)
 
 
 def run_training(trainer: Trainer, folder: Path, title: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from compress.core.words import Context
+from compress.models.family import hidden_size
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 BATCH = 64
@@ -24,8 +25,8 @@ BATCH = 64
 class TeacherOutputs:
     """Logits (float32) and, for each wanted layer, the hidden states (float16) of all examples, as memory maps.
 
-    `targets(rows, width)` gives a batch's. Where the hidden states would take more than half of the free disk, only
-    the logits are stored and `hidden` runs the teacher again for each batch.
+    Where the hidden states would take more than half of the free disk, `stores_hidden` is False and only the logits
+    are there: whoever wants hidden states runs the teacher.
     """
 
     def __init__(self, context: Context, layers: Sequence[int]) -> None:
@@ -69,15 +70,14 @@ class TeacherOutputs:
         return [layer for layer in self._layers if not self._path(f"hidden-{layer}").exists()]
 
     def _missing_bytes(self) -> int:
-        width = self._context.teacher.get_input_embeddings().weight.shape[1]
-        return len(self._missing()) * int(self._starts[-1]) * int(width) * 2
+        return len(self._missing()) * int(self._starts[-1]) * hidden_size(self._context.teacher) * 2
 
     def _compute_missing(self) -> None:
         missing = self._missing() if self.stores_hidden else []
         if not missing and self._path("logits").exists():
             return
-        context, teacher = self._context, self._context.teacher.to(self._context.device).eval()
-        width = teacher.get_input_embeddings().weight.shape[1]
+        context, width = self._context, hidden_size(self._context.teacher)
+        teacher = context.teacher.to(context.device).eval()  # type: ignore[arg-type]
         temporary = {layer: self._folder / f"hidden-{layer}.{os.getpid()}.tmp" for layer in missing}
         hidden = {
             layer: np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(int(self._starts[-1]), width))
@@ -99,9 +99,7 @@ class TeacherOutputs:
         self._publish(hidden, temporary, logits)
         teacher.to("cpu")
 
-    def _publish(
-        self, hidden: dict[int, Any], temporary: dict[int, Path], logits: dict[int, np.ndarray]
-    ) -> None:
+    def _publish(self, hidden: dict[int, Any], temporary: dict[int, Path], logits: dict[int, np.ndarray]) -> None:
         for layer, stored in hidden.items():
             stored.flush()
             temporary[layer].rename(self._path(f"hidden-{layer}"))

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.core.checks import require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.words import Context
-from compress.models.checkpoint import check_checkpoint, read_config
-from compress.models.family import head_size, layers_of
+from compress.models.checkpoint import check_checkpoint, read_config, read_structure
+from compress.models.family import family_of, head_size, hidden_size, layers_of
 from compress.models.surgery import keep_layers, narrow
-from compress.training.imitation import Imitation, imitate, spread
+from compress.training.imitation import Imitation, imitate, inherited, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class Distill:
 
     def __post_init__(self) -> None:
         require_positive("stages.distill.epochs", self.epochs, "Use 3, for example.")
-        if isinstance(self.layers, int):
+        if not isinstance(self.layers, list | tuple):
             require_integer("stages.distill.layers", self.layers, 1, "Use half of the teacher's layers, for example.")
-        elif not self.layers or len(set(self.layers)) != len(self.layers) or list(self.layers) != sorted(self.layers):
+        elif not self.layers or not _ascending(self.layers):
             raise InputError(
                 f"stages.distill.layers is {list(self.layers)}; a list names different layers in ascending order, "
                 "from 0. Use [1,3,5], for example, or a number."
@@ -53,32 +53,30 @@ class Distill:
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The trained student. Raises InputError where the settings do not fit the model."""
         if self.student_path is not None:
-            student, layer_map = self._load_student(Path(self.student_path), model, context), None
+            config = _student_config(Path(self.student_path), context.teacher)
+            student, layer_map = context.task.load_pretrained(Path(self.student_path), config), None
         else:
             student, layer_map = self._cut_student(model, context)
-        return imitate(
-            student, context, self.imitation, epochs=self.epochs, title="distillation", layer_map=layer_map
-        )
+        return imitate(student, context, self.imitation, epochs=self.epochs, title="distillation", layer_map=layer_map)
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError where the settings do not fit a model of this shape."""
         if self.student_path is not None:
-            check_checkpoint(Path(self.student_path))
-            read_config(Path(self.student_path))
+            _student_config(Path(self.student_path), model)
         else:
             self._chosen(len(layers_of(model)))
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
 
     def _cut_student(self, model: PreTrainedModel, context: Context) -> tuple[PreTrainedModel, list[int]]:
-        chosen = self._chosen(len(layers_of(model)))
-        numbers = spread(len(layers_of(model)), len(layers_of(context.teacher)))
+        available = len(layers_of(model))
+        chosen = self._chosen(available)
         student = copy.deepcopy(model)
         keep_layers(student, chosen)
         if self.hidden_size is not None:
             _check_hidden_size(self.hidden_size, model)
             student = narrow(student, self.hidden_size)
-        return student, [numbers[layer] for layer in chosen]
+        return student, inherited(chosen, available, len(layers_of(context.teacher)))
 
     def _chosen(self, available: int) -> list[int]:
         if isinstance(self.layers, int):
@@ -93,26 +91,40 @@ class Distill:
             )
         return list(self.layers)
 
-    def _load_student(self, folder: Path, model: PreTrainedModel, context: Context) -> PreTrainedModel:
-        check_checkpoint(folder)
-        config = read_config(folder)
-        if config.vocab_size != model.config.vocab_size:
-            raise InputError(
-                f"student.path is {folder}, whose vocabulary has {config.vocab_size} entries and the teacher's "
-                f"{model.config.vocab_size}; both must read the same tokens. Use a student with the teacher's tokenizer."
-            )
-        config.num_labels = model.config.num_labels
-        config.id2label, config.label2id = model.config.id2label, model.config.label2id
-        student = context.task.load_pretrained(folder, config)
-        if len(layers_of(student)) > len(layers_of(context.teacher)):
-            raise InputError(f"student.path is {folder}, which has more layers than the teacher. Use a smaller one.")
-        return student
 
-
-def _check_hidden_size(hidden_size: int, model: PreTrainedModel) -> None:
-    now, head = int(model.get_input_embeddings().embedding_dim), head_size(model)
-    if hidden_size > now or hidden_size % head:
+def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:
+    """The configuration of a student's folder, with the teacher's labels. Raises InputError where it cannot be one."""
+    check_checkpoint(folder, "student.path")
+    config = read_config(folder)
+    if not read_structure(folder).is_plain:
         raise InputError(
-            f"stages.distill.hidden_size is {hidden_size}; it must be a multiple of the head size {head} and at most "
+            f"student.path is {folder}, whose layers an earlier run has edited; only a plain model can be a student "
+            "here. Give it as model.path, or use another."
+        )
+    if config.vocab_size != teacher.config.vocab_size:
+        raise InputError(
+            f"student.path is {folder}, whose vocabulary has {config.vocab_size} entries and the teacher's "
+            f"{teacher.config.vocab_size}; both must read the same tokens. Use a student with the teacher's tokenizer."
+        )
+    layers = int(getattr(config, family_of(config).layers_field))
+    if layers > len(layers_of(teacher)):
+        raise InputError(
+            f"student.path is {folder}, which has {layers} layers and the teacher {len(layers_of(teacher))}. Use a "
+            "smaller one."
+        )
+    config.id2label, config.label2id = teacher.config.id2label, teacher.config.label2id
+    return config
+
+
+def _ascending(layers: Sequence[object]) -> bool:
+    numbers = [layer for layer in layers if isinstance(layer, int) and not isinstance(layer, bool)]
+    return len(numbers) == len(layers) and numbers == sorted(set(numbers))
+
+
+def _check_hidden_size(wanted: int, model: PreTrainedModel) -> None:
+    now, head = hidden_size(model), head_size(model)
+    if wanted > now or wanted % head:
+        raise InputError(
+            f"stages.distill.hidden_size is {wanted}; it must be a multiple of the head size {head} and at most "
             f"{now}. Use {max(head, now // 2 // head * head)}, for example."
         )

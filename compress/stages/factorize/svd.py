@@ -43,8 +43,8 @@ class FactorizeSvd:
     leaves: ClassVar[frozenset[str]] = frozenset({"low_rank"})
     refuses: ClassVar[Mapping[str, str]] = {
         "int8": "int8 weights cannot be factorized; factorize before quantizing",
-        "sparse": "factorizing a layer destroys the zeros that pruning left in it; use structured pruning, or factorize "
-        "without pruning",
+        "sparse": "factorizing a layer destroys the zeros that pruning left in it; use structured pruning, or "
+        "factorize without pruning",
     }
 
     def __post_init__(self) -> None:
@@ -69,7 +69,8 @@ class FactorizeSvd:
         """Raise InputError where the rank fits no layer of a model of this shape."""
         if self.rank is None:
             return
-        largest = max(break_even_rank(*module.weight.shape) for _, module in dense_layers(model, (nn.Linear,)))
+        widest = (break_even_rank(module.out_features, module.in_features) for _, module in dense_layers(model))
+        largest = max(widest, default=0)
         if self.rank > largest:
             raise InputError(
                 f"stages.factorize.rank is {self.rank}; above {largest} every layer of this model would grow. "
@@ -78,11 +79,10 @@ class FactorizeSvd:
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
-        layers = dict(dense_layers(model, (nn.Linear,)))
+        layers = dict(dense_layers(model))
         grams = self._grams(model, context, layers)
         changed = False
         for path, module in layers.items():
-            assert isinstance(module, nn.Linear)
             decomposition = whitened_decomposition(module.weight.detach().cpu(), grams[path])
             rank = self._rank(decomposition, module)
             saving = 1 - rank * sum(module.weight.shape) / module.weight.numel()
@@ -98,7 +98,7 @@ class FactorizeSvd:
             imitate(model, context, self.imitation, epochs=self.recovery_epochs, title="recovery after factorizing")
         return model.eval()
 
-    def _grams(self, model: PreTrainedModel, context: Context, layers: dict[str, nn.Module]) -> dict[str, Tensor]:
+    def _grams(self, model: PreTrainedModel, context: Context, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         grams: dict[str, Tensor] = {}
 
         def add(path: str, inputs: Tensor) -> None:

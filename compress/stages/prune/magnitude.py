@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_at_least, require_choice, require_fraction
@@ -46,12 +46,24 @@ class PruneMagnitude:
         if self.pattern is not None:
             _parse(self.pattern)
 
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise InputError where the pattern does not fit a layer's width."""
+        if self.pattern is None:
+            return
+        _, m = _parse(self.pattern)
+        for path, module in dense_layers(model):
+            if module.in_features % m:
+                raise InputError(
+                    f"stages.prune.pattern is {self.pattern!r}; {path} has {module.in_features} inputs, which is no "
+                    f"multiple of {m}. Use '2:4', for example, and keep widths multiples of it."
+                )
+
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with zeros, recovered by distillation where asked."""
-        layers = list(dense_layers(model, (nn.Linear,)))
+        self.check(model)
+        layers = list(dense_layers(model))
         masks = self._masks([module.weight.detach().cpu() for _, module in layers])
         for (path, module), mask in zip(layers, masks, strict=True):
-            assert isinstance(module, nn.Linear)
             replace_module(model, path, MaskedLinear.of(module.cpu(), mask))
         kept = sum(int(mask.sum()) for mask in masks)
         total = sum(mask.numel() for mask in masks)
@@ -75,5 +87,7 @@ class PruneMagnitude:
 def _parse(pattern: str) -> tuple[int, int]:
     n, colon, m = str(pattern).partition(":")
     if not (colon and n.isdigit() and m.isdigit() and 0 < int(n) < int(m)):
-        raise InputError(f"stages.prune.pattern is {pattern!r}; it must read N:M with 0 < N < M. Use '2:4', for example.")
+        raise InputError(
+            f"stages.prune.pattern is {pattern!r}; it must read N:M with 0 < N < M. Use '2:4', for example."
+        )
     return int(n), int(m)

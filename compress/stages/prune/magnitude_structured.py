@@ -16,7 +16,7 @@ from compress.models.family import PARTS, Layer, head_size, layers_of
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.ops.importance import head_magnitude, neuron_magnitude, total_magnitude
 from compress.ops.masks import count_kept, strongest
-from compress.training.imitation import Imitation, imitate
+from compress.training.imitation import Imitation, imitate, inherited
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,31 +52,37 @@ class PruneStructured:
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The smaller model, recovered by distillation where asked."""
         before = len(layers_of(model))
-        if self.layers < 1:
-            importance = torch.tensor([total_magnitude(_weights(layer)) for layer in layers_of(model)])
-            keep_layers(model, strongest(importance, count_kept(before, self.layers)).tolist())
+        importance = torch.tensor([total_magnitude(_weights(layer)) for layer in layers_of(model)])
+        kept = strongest(importance, count_kept(before, self.layers)).tolist()
+        if len(kept) < before:
+            keep_layers(model, kept)
         self._cut_heads(model)
         self._cut_neurons(model)
         tell_config(model)
         for layer in layers_of(model):
-            context.note(f"{layer.path}: {layer.heads} heads, {layer.part('ffn_in').out_features} neurons")
+            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons")
         if self.recovery_epochs:
-            imitate(model, context, self.imitation, epochs=self.recovery_epochs, title="recovery after pruning")
+            layer_map = inherited(kept, before, len(layers_of(context.teacher)))
+            settings, epochs = self.imitation, self.recovery_epochs
+            imitate(model, context, settings, epochs=epochs, title="recovery after pruning", layer_map=layer_map)
         return model.eval()
 
     def _cut_heads(self, model: PreTrainedModel) -> None:
         size = head_size(model)
         layers = layers_of(model)
-        importance = [head_magnitude(*_weights(layer)[:4], head_size=size) for layer in layers]
+        importance = [
+            head_magnitude(query, key, value, output, size)
+            for query, key, value, output, *_ in (_weights(layer) for layer in layers)
+        ]
         for layer, kept in zip(layers, self._kept(importance, self.heads, 1), strict=True):
             if len(kept) < layer.heads:
                 keep_heads(model, layer, kept)
 
     def _cut_neurons(self, model: PreTrainedModel) -> None:
         layers = layers_of(model)
-        importance = [neuron_magnitude(*_weights(layer)[4:]) for layer in layers]
+        importance = [neuron_magnitude(layer.weight("ffn_in"), layer.weight("ffn_out")) for layer in layers]
         for layer, kept in zip(layers, self._kept(importance, self.neurons, self.neuron_multiple), strict=True):
-            if len(kept) < layer.part("ffn_in").out_features:
+            if len(kept) < layer.neurons:
                 keep_neurons(model, layer, kept)
 
     def _kept(self, importance: list[Tensor], share: float, multiple: int) -> list[Tensor]:
@@ -93,4 +99,4 @@ class PruneStructured:
 
 
 def _weights(layer: Layer) -> list[Tensor]:
-    return [layer.part(part).weight.detach().cpu() for part in PARTS]
+    return [layer.weight(part) for part in PARTS]

@@ -1,4 +1,4 @@
-"""INT8 quantization: weights per output channel, activations by their own range (dynamic) or a calibrated one (static)."""
+"""INT8: weights per output channel, activations by their own range (dynamic) or a calibrated one (static)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear
-from compress.models.family import base_of, family_of
 from compress.models.structure import replace_module
 from compress.ops.int8 import scale_of_range
 from compress.training.calibration import show_examples
@@ -45,7 +44,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeInt8:
-    """scheme: `dynamic` or `static`. embeddings: whether the embedding tables become int8 too.
+    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too.
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. calibration: read where
     the scheme is `static`.
@@ -63,6 +62,11 @@ class QuantizeInt8:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         if not isinstance(self.embeddings, bool):
             raise InputError(f"stages.quantize.embeddings is {self.embeddings!r}; it must be true or false.")
+        if isinstance(self.keep_float, str) or not all(isinstance(pattern, str) for pattern in self.keep_float or ()):
+            raise InputError(
+                f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list of patterns. "
+                "Use [classifier], for example, or [] for none."
+            )
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer."""
@@ -93,12 +97,9 @@ class QuantizeInt8:
         return any(fnmatchcase(path, pattern) for pattern in self.keep_float)
 
     def _tables(self, model: PreTrainedModel) -> dict[str, nn.Embedding]:
-        prefix = f"{model.base_model_prefix}.{family_of(model.config).embeddings}"
-        found = base_of(model).get_submodule(family_of(model.config).embeddings).named_modules()
-        tables = {f"{prefix}.{name}": module for name, module in found if isinstance(module, nn.Embedding)}
         # Position and type tables are small, and shared by every token: they stay exact.
-        largest = max(tables.values(), key=lambda table: table.num_embeddings)
-        return {path: table for path, table in tables.items() if table is largest and not self._kept(path)}
+        words = model.get_input_embeddings()
+        return {path: words for path, m in model.named_modules() if m is words and not self._kept(path)}
 
     def _ranges(
         self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Module]
@@ -115,7 +116,7 @@ class QuantizeInt8:
                 flat = inputs.flatten()
                 samples[path].append(flat[torch.randint(len(flat), (SAMPLE_PER_CALL,), generator=generator)])
 
-        shown = show_examples(model, context, dict(dense), self.calibration.examples, look)
+        shown = show_examples(model, context, dense, self.calibration.examples, look)
         context.note(f"ranges from {shown} examples ({self.calibration.method})")
         if self.calibration.method == "minmax":
             return {path: (torch.stack(low[path]).amin(), torch.stack(high[path]).amax()) for path in dense}

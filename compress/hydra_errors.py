@@ -1,0 +1,132 @@
+"""The command line's words, for Hydra and back: paths are quoted on the way in, its errors become one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException, SearchPathException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
+
+from compress.config import known_settings, nearest_setting, settings_root
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+
+UNKNOWN = r"Could not (?:override|delete from config\.) '([^']+)'|Key '[^']+' is not in struct full_key: (\S+)"
+
+
+def quoted(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with values in quotes that Hydra's grammar would refuse or take apart but that name something.
+
+    Hydra's unquoted values know neither letters beyond ASCII nor parentheses, and a comma makes two of one.
+    """
+    return [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
+
+
+def _quoted(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if not equals or value[:1] in ("", "'", '"', "[", "{") or "${" in value or not _needs_quotes(argument, value):
+        return argument
+    return f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
+
+
+def _needs_quotes(argument: str, value: str) -> bool:
+    try:
+        parsed = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        # What is no path is left as it is: its error is the better one.
+        return not value.isascii() or "/" in value
+    return parsed.is_sweep_override() and Path(value).exists()
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> str:
+    """One sentence or two for an error of Hydra or OmegaConf: the setting, the value, the rule and the way out."""
+    recipe, folder = _recipe_named(arguments)
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        place = f"{Path(mark.name).name}, line {mark.line + 1}, column {mark.column + 1}"
+        return f"{place}: {error.problem}. The file must be YAML; see the recipes that come with compress."
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read ({_first_line(error)}). Write setting=value; a list is [a,b]. Put quotes "
+            f"around special characters, and around the whole for the shell: 'setting=\"value\"'."
+        )
+    if isinstance(error, SearchPathException):
+        return f"-cd is {folder}, which is no folder here. Give the folder that holds your recipes."
+    if isinstance(error, MissingConfigException):
+        return _missing_file(error, recipe, folder)
+    text = " ".join(str(error).split())
+    if text.startswith("Ambiguous value for argument"):
+        wrong = re.sub(r".*argument '(.*?)' 1\. To.*", r"\1", text)
+        name, _, value = wrong.partition("=")
+        return (
+            f"{wrong} has a comma: several values need a sweep (compress -m ...). For a list write {name}=[{value}]; "
+            f"for text with a comma quote it: '{name}=\"{value}\"'."
+        )
+    group = re.search(r"config group '([^']+)' does not exist|Did you mean to override ([^?]+)\?", text)
+    if group is not None:
+        return _wrong_group(error, group.group(1), group.group(2))
+    match = re.search(UNKNOWN, text)
+    if match is None:
+        return text
+    return _unknown(match.group(1) or match.group(2), recipe, folder)
+
+
+def _unknown(wrong: str, recipe: str, folder: Path | None) -> str:
+    try:
+        hint = nearest_setting(wrong, known_settings(recipe, folder))
+    except (HydraException, OmegaConfBaseException, InputError):
+        hint = ""
+    see = f"All settings: {_command(recipe, folder)} --cfg job"
+    return " ".join(part for part in (f"{wrong} is no setting of the recipe {recipe!r}.", hint, see) if part)
+
+
+def _missing_file(error: MissingConfigException, recipe: str, folder: Path | None) -> str:
+    wanted = str(error.missing_cfg_file)
+    if wanted == recipe:
+        places = [settings_root() / "recipes", *([] if folder is None else [folder])]
+        names = sorted({path.stem for place in places for path in place.glob("*.y*ml")})
+        hint = nearest(recipe, names) or "A recipe of your own is found with -cd FOLDER."
+        return f"-cn is {recipe!r}; there is no such recipe (there are: {', '.join(names)}). {hint}"
+    if error.options:
+        group, _, value = wanted.rpartition("/")
+        hint = nearest(value, error.options) or "Use one of these."
+        return f"{group} is {value!r}; it must be one of {', '.join(sorted(error.options))}. {hint}"
+    return _first_line(error).rstrip(".") + ". Give one that exists."
+
+
+def _wrong_group(error: Exception, group: str | None, offered: str | None) -> str:
+    wanted = re.search(r"Override (\S+)=|override '([^']+)'", str(error))
+    name = "" if wanted is None else wanted.group(1) or wanted.group(2)
+    if offered is None:
+        root = settings_root() / "conf"
+        known = sorted({path.parent.relative_to(root).as_posix() for path in root.glob("*/**/*.yaml")})
+        offered = (nearest(str(group), known) or f"Groups: {', '.join(known)}.").rstrip("?")
+        return f"{name} names the group {group!r}, which does not exist. {offered}{'?' if 'Did' in offered else ''}"
+    return f"{name} is no group of this recipe. Did you mean {offered.strip()!r}?"
+
+
+def _recipe_named(arguments: Sequence[str]) -> tuple[str, Path | None]:
+    def value(*flags: str) -> str | None:
+        for i, argument in enumerate(arguments):
+            if argument in flags and i + 1 < len(arguments):
+                return arguments[i + 1]
+            for flag in flags:
+                if argument.startswith(f"{flag}="):
+                    return argument.partition("=")[2]
+        return None
+
+    folder = value("-cd", "--config-dir", "-cp", "--config-path")
+    name = value("-cn", "--config-name") or "quickstart"
+    return name.removesuffix(".yaml"), None if folder is None else Path(folder)
+
+
+def _command(recipe: str, folder: Path | None) -> str:
+    return f"compress{'' if folder is None else f' -cd {folder}'} -cn {recipe}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,148 @@
+"""The gate's verdicts from hand-made comparisons, and what a run does with each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from compress.core.errors import InputError
+from compress.core.evaluation import Comparison
+from compress.core.gate import Gate, Verdict
+
+GATE = Gate(
+    name="gates.prune",
+    max_accuracy_drop=0.01,
+    min_speedup=None,
+    confidence=0.95,
+    on_failure="roll_back",
+    on_inconclusive="keep",
+)
+
+
+def comparison(
+    difference: float, low: float, high: float, speedup: tuple[float, float, float] | None = None
+) -> Comparison:
+    return Comparison(
+        score_difference=difference,
+        score_interval=(low, high),
+        speedup=None if speedup is None else speedup[0],
+        speedup_interval=None if speedup is None else speedup[1:],
+        speedup_vs_torch=None,
+        examples=1000,
+        examples_to_decide=4000,
+        confidence=0.95,
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "outcome", "within_limits"),
+    [
+        (-0.005, -0.009, -0.001, "passed", True),
+        (0.002, -0.0099, 0.01, "passed", True),
+        (-0.005, -0.010, 0.0, "inconclusive", True),  # the bound must lie above the limit, not on it
+        (-0.010, -0.020, 0.0, "inconclusive", True),  # the measured value lies on the limit
+        (-0.011, -0.020, 0.0, "inconclusive", False),
+        (-0.020, -0.030, -0.010, "inconclusive", False),
+        (-0.020, -0.030, -0.011, "failed", False),
+    ],
+)
+def test_accuracy(difference: float, low: float, high: float, outcome: str, within_limits: bool) -> None:
+    verdict = GATE.judge(comparison(difference, low, high))
+    assert (verdict.outcome, verdict.within_limits) == (outcome, within_limits)
+
+
+def test_reasons_name_the_value_the_interval_and_the_limit() -> None:
+    assert GATE.judge(comparison(-0.005, -0.009, -0.001)).reasons == (
+        "accuracy -0.0050 [-0.0090, -0.0010], limit -0.0100",
+    )
+    assert GATE.judge(comparison(-0.02, -0.03, -0.011)).reasons == (
+        "accuracy -0.0200 [-0.0300, -0.0110], limit -0.0100: 0.0100 below",
+    )
+    assert GATE.judge(comparison(-0.005, -0.03, 0.02)).reasons == (
+        "accuracy -0.0050 [-0.0300, +0.0200], limit -0.0100: 1000 examples cannot tell, about 4000 validation examples "
+        "would decide it",
+    )
+    on_the_limit = dataclasses.replace(comparison(-0.01, -0.03, 0.01), examples_to_decide=None)
+    assert "no number of examples would decide it" in GATE.judge(on_the_limit).reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "outcome", "within_limits"),
+    [
+        ((2.2, 2.0, 2.4), "passed", True),
+        ((2.1, 1.9, 2.3), "inconclusive", True),
+        ((1.9, 1.8, 2.0), "inconclusive", False),
+        ((1.8, 1.7, 1.9), "failed", False),
+    ],
+)
+def test_speedup(speedup: tuple[float, float, float], outcome: str, within_limits: bool) -> None:
+    gate = dataclasses.replace(GATE, min_speedup=2)
+    verdict = gate.judge(comparison(0.0, -0.001, 0.001, speedup))
+    assert (verdict.outcome, verdict.within_limits) == (outcome, within_limits)
+    assert len(verdict.reasons) == 2
+
+
+def test_one_failure_fails_and_one_doubt_leaves_a_doubt() -> None:
+    gate = dataclasses.replace(GATE, min_speedup=2)
+    slow, noisy, fast = (1.5, 1.4, 1.6), (2.1, 1.9, 2.3), (3.0, 2.9, 3.1)
+    accurate, unclear, wrong = (0.0, -0.001, 0.001), (0.0, -0.02, 0.02), (-0.1, -0.11, -0.09)
+    outcomes = {
+        (accuracy, speed): gate.judge(comparison(*accuracy, speed)).outcome
+        for accuracy in (accurate, unclear, wrong)
+        for speed in (slow, noisy, fast)
+    }
+    assert outcomes == {
+        (accurate, fast): "passed",
+        (accurate, noisy): "inconclusive",
+        (unclear, fast): "inconclusive",
+        (unclear, noisy): "inconclusive",
+        (accurate, slow): "failed",
+        (unclear, slow): "failed",
+        (wrong, fast): "failed",
+        (wrong, noisy): "failed",
+        (wrong, slow): "failed",
+    }
+
+
+def test_a_speedup_that_was_not_measured_is_no_verdict() -> None:
+    with pytest.raises(ValueError, match=r"latency"):
+        dataclasses.replace(GATE, min_speedup=2).judge(comparison(0.0, -0.001, 0.001))
+
+
+def test_values_that_are_not_numbers_never_pass() -> None:
+    verdict = GATE.judge(comparison(math.nan, math.nan, math.nan))
+    assert verdict.outcome != "passed"
+    assert GATE.decide(verdict) == "roll_back"
+
+
+@pytest.mark.parametrize("on_failure", ["stop", "roll_back", "warn"])
+@pytest.mark.parametrize("on_inconclusive", ["keep", "fail"])
+def test_decide(on_failure: str, on_inconclusive: str) -> None:
+    gate = dataclasses.replace(GATE, on_failure=on_failure, on_inconclusive=on_inconclusive)
+    fails = {"stop": "stop", "roll_back": "roll_back", "warn": "keep"}[on_failure]
+    assert gate.decide(Verdict("passed", (), True)) == "keep"
+    assert gate.decide(Verdict("failed", (), False)) == fails
+    assert gate.decide(Verdict("inconclusive", (), False)) == fails
+    assert gate.decide(Verdict("inconclusive", (), True)) == ("keep" if on_inconclusive == "keep" else fails)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("max_accuracy_drop", 1.5, r"gates.prune.max_accuracy_drop is 1.5; it is a fraction in \[0, 1\]"),
+        ("max_accuracy_drop", -0.1, "max_accuracy_drop is -0.1"),
+        ("max_accuracy_drop", math.nan, "max_accuracy_drop is nan"),
+        ("max_accuracy_drop", "1%", "max_accuracy_drop is 1%"),
+        ("max_accuracy_drop", True, "max_accuracy_drop is True"),
+        ("min_speedup", 0, "gates.prune.min_speedup is 0; it must be greater than 0"),
+        ("confidence", 0.5, "confidence is 0.5; it must lie between 0.5 and 1"),
+        ("confidence", 95, "confidence is 95"),
+        ("on_failure", "rollback", "on_failure is 'rollback'.*Did you mean 'roll_back'"),
+        ("on_inconclusive", "stop", "on_inconclusive is 'stop'; it must be one of fail, keep"),
+    ],
+)
+def test_settings_are_checked_when_built(setting: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(GATE, **{setting: value})

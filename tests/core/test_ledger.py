@@ -1,0 +1,36 @@
+"""One JSON line per row, on the disk before the next."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from compress.core.ledger import Ledger, Row
+
+ROW = Row(
+    stage="prune", artifact="a1", verdict="passed", reasons=("größer", "second\nline"), decision="keep",
+    accuracy=0.9, accuracy_difference=-0.01, accuracy_interval=(-0.02, 0.0), latency_ms_p50=1.5, latency_ms_p90=2.5,
+    speedup=2.0, speedup_interval=(1.9, 2.1), speedup_vs_torch=3.0, size_bytes=10, parameters=5, nonzero_parameters=4,
+    bytes_by_part={"ffn": 10}, seconds=1.0, reused=False, notes=("a note",),
+)  # fmt: skip
+
+
+def test_a_line_for_each_row(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    assert ledger.append(ROW) is ROW
+    first = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8")
+    ledger.append(dataclasses.replace(ROW, stage="quantize", accuracy=None))
+    lines = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+    assert first.count("\n") == 1
+    assert "größer" in first
+    assert [json.loads(line)["stage"] for line in lines] == ["prune", "quantize"]
+    assert json.loads(lines[0])["accuracy_interval"] == [-0.02, 0.0]
+    assert json.loads(lines[1])["accuracy"] is None
+    assert [row.stage for row in ledger.rows] == ["prune", "quantize"]
+
+
+def test_an_earlier_ledger_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").write_text('{"stage": "old"}\n', encoding="utf-8")
+    Ledger(tmp_path / "ledger.jsonl")
+    assert (tmp_path / "ledger.jsonl").read_text(encoding="utf-8") == ""

@@ -1,0 +1,58 @@
+"""Every kind of layer: described, built empty, filled strictly, the same again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn, tensor
+
+from compress.layers import (
+    KINDS,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+    MaskedLinear,
+)
+
+
+def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
+    """A filled layer of this kind, 6 to 4, and the sizes that describe it."""
+    torch.manual_seed(0)
+    dense = nn.Linear(6, 4, bias=bias)
+    layers: dict[str, tuple[nn.Module, dict[str, int]]] = {
+        "linear": (dense, {"inputs": 6, "outputs": 4, "bias": int(bias)}),
+        "masked_linear": (
+            MaskedLinear.of(dense, dense.weight > 0),
+            {"inputs": 6, "outputs": 4, "bias": int(bias)},
+        ),
+        "low_rank": (
+            LowRankLinear.of(torch.randn(4, 2), torch.randn(2, 6), torch.randn(4) if bias else None),
+            {"inputs": 6, "outputs": 4, "rank": 2, "bias": int(bias)},
+        ),
+        "int8_dynamic_linear": (Int8DynamicLinear.of(dense), {"inputs": 6, "outputs": 4}),
+        "int8_static_linear": (
+            Int8StaticLinear.of(dense).fix_inputs(tensor(0.02), tensor(128.0)),
+            {"inputs": 6, "outputs": 4},
+        ),
+        "int8_embedding": (Int8Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
+    }
+    return layers[kind]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_built_from_its_sizes_and_filled(kind: str, bias: bool) -> None:
+    layer, sizes = example_of(kind, bias)
+    assert KINDS[kind].sizes_of(layer) == sizes
+    again = KINDS[kind].build(sizes)
+    assert type(again) is type(layer)
+    again.load_state_dict(layer.state_dict(), strict=True)
+    inputs = tensor([[0, 8, 3]]) if kind == "int8_embedding" else torch.randn(2, 3, 6)
+    found = again.eval()(inputs)
+    assert found.shape[:2] == inputs.shape[:2]
+    assert torch.equal(found, layer.eval()(inputs))
+
+
+def test_kinds_are_named_after_themselves() -> None:
+    assert {kind: layer.kind for kind, layer in KINDS.items()} == {kind: kind for kind in KINDS}

@@ -1,0 +1,74 @@
+"""Losses from numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import tensor
+
+from compress.ops.losses import hidden_states_loss, is_finite, masked_mean, softened_logits_loss
+
+# Teacher (3/4, 1/4) against student (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2).
+DIVERGENCE = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+
+
+def test_divergence_of_logits() -> None:
+    teacher, student = tensor([[math.log(3), 0.0]]), tensor([[0.0, 0.0]])
+    assert float(softened_logits_loss(student, teacher, 1.0)) == pytest.approx(DIVERGENCE, rel=1e-5)
+    # The other way round it is another number: the teacher is the first argument of the divergence.
+    backwards = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert float(softened_logits_loss(teacher, student, 1.0)) == pytest.approx(backwards, rel=1e-5)
+
+
+def test_temperature_softens_and_is_squared() -> None:
+    teacher, student = tensor([[2 * math.log(3), 0.0]]), tensor([[0.0, 0.0]])
+    assert float(softened_logits_loss(student, teacher, 2.0)) == pytest.approx(4 * DIVERGENCE, rel=1e-5)
+
+
+def test_equal_logits_cost_nothing() -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert float(softened_logits_loss(logits, logits, 3.0)) == pytest.approx(0, abs=1e-6)
+    # A constant added to all logits of a row changes no distribution.
+    assert float(softened_logits_loss(logits + 5, logits, 3.0)) == pytest.approx(0, abs=1e-5)
+
+
+def test_masked_logits_do_not_count() -> None:
+    teacher = tensor([[[math.log(3), 0.0], [9.0, -9.0]]])
+    student = tensor([[[0.0, 0.0], [-9.0, 9.0]]])
+    mask = tensor([[True, False]])
+    assert float(softened_logits_loss(student, teacher, 1.0, mask)) == pytest.approx(DIVERGENCE, rel=1e-5)
+
+
+def test_hidden_states_relative_to_the_teachers_size() -> None:
+    # Mean squared difference ((2-1)² + (0-1)²) / 2 = 1, the teacher's mean square (4 + 0) / 2 = 2.
+    student, teacher = tensor([[[1.0, 1.0]]]), tensor([[[2.0, 0.0]]])
+    assert float(hidden_states_loss(student, teacher)) == 0.5
+    assert float(hidden_states_loss(10 * student, 10 * teacher)) == 0.5
+
+
+def test_masked_hidden_states_count_neither_above_nor_below() -> None:
+    student = tensor([[[1.0, 1.0], [1000.0, -3.0]]])
+    teacher = tensor([[[2.0, 0.0], [0.0, 777.0]]])
+    assert float(hidden_states_loss(student, teacher, tensor([[True, False]]))) == 0.5
+
+
+def test_half_precision_is_compared_in_float32() -> None:
+    student, teacher = torch.full((1, 1, 4), 300.0).half(), torch.zeros(1, 1, 4).half()
+    # 300² does not fit float16.
+    assert math.isfinite(float(hidden_states_loss(student, teacher)))
+    assert hidden_states_loss(student, teacher).dtype == torch.float32
+
+
+def test_masked_mean() -> None:
+    values = tensor([1.0, 2.0, 6.0])
+    assert float(masked_mean(values, None)) == 3.0
+    assert float(masked_mean(values, tensor([True, False, True]))) == 3.5
+    assert float(masked_mean(values, tensor([False, False, False]))) == 0.0
+
+
+def test_is_finite() -> None:
+    assert is_finite(tensor(1.0))
+    assert not is_finite(tensor(math.nan))
+    assert not is_finite(tensor(math.inf))

@@ -1,0 +1,96 @@
+"""What is read back is what the teacher says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from compress.training import teacher_outputs
+from compress.training.teacher_outputs import TeacherOutputs, forward
+
+
+def direct(context: Any, rows: list[int]) -> Any:
+    """The teacher's answer to one padded batch of these rows."""
+    batch = context.collate([context.train[row] for row in rows])
+    return batch, forward(context.teacher, context, batch)
+
+
+def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model(model_type))
+    outputs = TeacherOutputs(context, [2, 4])
+    rows = [7, 0, 15]
+    batch, expected = direct(context, rows)
+    assert outputs.stores_hidden
+    torch.testing.assert_close(outputs.logits(rows), expected.logits, rtol=1e-5, atol=1e-6)
+    mask = batch["attention_mask"].bool()
+    for layer in (2, 4):
+        found = outputs.hidden(layer, rows, batch["input_ids"].shape[1])
+        assert found.dtype == torch.float16
+        assert found.shape == expected.hidden_states[layer].shape
+        # Half precision keeps 11 bits.
+        torch.testing.assert_close(found.float()[mask], expected.hidden_states[layer][mask], rtol=1e-3, atol=1e-4)
+        assert bool((found[~mask] == 0).all())
+
+
+def test_hidden_states_are_counted_from_the_embeddings(make_model: Callable, make_context: Callable) -> None:
+    """Number 1 is what the first layer gives, number 4 what the head reads."""
+    context = make_context(make_model())
+    outputs, seen = TeacherOutputs(context, [1, 4]), {}
+    layers = context.teacher.bert.encoder.layer
+    for number in (0, 3):
+        layers[number].register_forward_hook(
+            lambda module, inputs, output, number=number: seen.update(
+                {number + 1: output[0] if isinstance(output, tuple) else output}
+            )
+        )
+    batch, _ = direct(context, [5])
+    for number in (1, 4):
+        found = outputs.hidden(number, [5], batch["input_ids"].shape[1])
+        torch.testing.assert_close(found.float(), seen[number], rtol=1e-3, atol=1e-4)
+
+
+def test_the_teacher_runs_once_for_each_data_set(
+    make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context(make_model())
+    calls: list[int] = []
+
+    def counted(model: Any, context: Any, batch: Any) -> Any:
+        calls.append(len(batch["input_ids"]))
+        return forward(model, context, batch)
+
+    monkeypatch.setattr(teacher_outputs, "forward", counted)
+    first = TeacherOutputs(context, [1])
+    assert sum(calls) == 24
+    TeacherOutputs(context, [1])
+    TeacherOutputs(context, [])
+    assert sum(calls) == 24
+    # Another layer is another pass; other examples are others.
+    TeacherOutputs(context, [1, 2])
+    assert sum(calls) == 48
+    other = make_context(context.teacher, count=16)
+    assert sum(calls) + 16 == (TeacherOutputs(other, [1]) and sum(calls))
+    assert not torch.equal(TeacherOutputs(other, [1]).logits([3, 4, 5]), first.logits([4, 5, 6]))
+
+
+def test_no_room_for_hidden_states(
+    make_model: Callable, make_context: Callable, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context(make_model())
+    tokens = sum(context.train["length"])
+    needed = 2 * tokens * 32 * 2
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed - 1, total=real(path).total))
+    outputs = TeacherOutputs(context, [1, 4])
+    assert not outputs.stores_hidden
+    assert len(notes) == 1
+    assert "the teacher runs again for every batch" in notes[0]
+    assert sorted(path.suffix for path in context.cache_folder.rglob("*") if path.is_file()) == [".npy"]
+    torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
+    assert TeacherOutputs(context, [1, 4]).stores_hidden
