@@ -7,8 +7,9 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
@@ -98,9 +99,9 @@ def build(settings: DictConfig, name: str) -> Recipe:
     )
 
 
-def known_settings(name: str, folder: Path | None = None) -> list[str]:
-    """The full names of a recipe's settings."""
-    return list(_names(OmegaConf.to_container(compose_settings(name, folder=folder), resolve=False), ""))
+def known_settings(name: str, choices: Sequence[str] = (), folder: Path | None = None) -> list[str]:
+    """The full names of a recipe's settings. `choices`: overrides that choose groups, and so other settings."""
+    return list(_names(OmegaConf.to_container(compose_settings(name, choices, folder), resolve=False), ""))
 
 
 def _names(node: Any, prefix: str) -> Iterator[str]:
@@ -116,6 +117,11 @@ def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
         plain = {} if missing else OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         told = " ".join(str(error).split())
+        unset = re.search(r"Missing mandatory value: (\S+)", told)
+        if unset is not None:
+            raise InputError(
+                f"{unset.group(1)} is not set; the recipe {name!r} needs it. Add {unset.group(1)}=... to the command."
+            ) from None
         raise InputError(f"a setting refers to one that is not there: {told}. Mend the ${{...}} in it.") from None
     if missing:
         raise InputError(
@@ -161,6 +167,7 @@ def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any
     kind = _class_at(f"{where}._target_", settings["_target_"])
     values = {str(name): _value(f"{where}.{name}", value) for name, value in settings.items() if name != "_target_"}
     _require_fitting(where, kind, {**values, **more})
+    _require_kinds(where, kind, values)
     try:
         built = kind(**values, **more)
     except CompressError as error:
@@ -215,6 +222,25 @@ def _require_fitting(where: str, kind: Any, given: Mapping[str, Any]) -> None:
     for parameter in parameters:
         if parameter.name in known and parameter.default is parameter.empty and parameter.name not in given:
             raise InputError(f"{where}.{parameter.name} is not set; {kind.__name__} needs it. Add it to the recipe.")
+
+
+def _require_kinds(where: str, kind: Any, values: Mapping[str, Any]) -> None:
+    """Raise InputError where text or a group of settings is wanted and something else given. Numbers are checked by
+    the classes themselves, with their limits."""
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):
+        # A class of the user's own may name types that exist for the type checker only.
+        return
+    place = "data" if where in ("task", "data.source") else where
+    for name, value in values.items():
+        wanted = hints.get(name)
+        if wanted is str and not isinstance(value, str):
+            shown = "null" if value is None else value
+            raise InputError(f'{place}.{name} is {shown}; it must be text. Use {place}.{name}=TEXT, or "3" for digits.')
+        if isinstance(wanted, type) and is_dataclass(wanted) and not isinstance(value, wanted):
+            shown = "null" if value is None else value
+            raise InputError(f"{place}.{name} is {shown}; it must be a group of settings ({wanted.__name__}).")
 
 
 def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from compress.config import known_settings, nearest_setting, settings_root
+from compress.config import GROUPS, known_settings, nearest_setting, settings_root
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 
@@ -72,16 +72,18 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
     match = re.search(UNKNOWN, text)
     if match is None:
         return text
-    return _unknown(match.group(1) or match.group(2), recipe, folder)
+    choices = [argument for argument in arguments if re.match(rf"({'|'.join(GROUPS)}|[\w.]+/[\w./@]+)=\w+$", argument)]
+    return _unknown(match.group(1) or match.group(2), recipe, choices, folder)
 
 
-def _unknown(wrong: str, recipe: str, folder: Path | None) -> str:
+def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
     try:
-        hint = nearest_setting(wrong, known_settings(recipe, folder))
+        hint = nearest_setting(wrong, known_settings(recipe, choices, folder))
     except (HydraException, OmegaConfBaseException, InputError):
         hint = ""
-    see = f"All settings: {_command(recipe, folder)} --cfg job"
-    return " ".join(part for part in (f"{wrong} is no setting of the recipe {recipe!r}.", hint, see) if part)
+    told = f"{wrong} is no setting of the recipe {recipe!r}{' with ' + ' '.join(choices) if choices else ''}."
+    see = f"All settings: {' '.join([_command(recipe, folder), *choices])} --cfg job"
+    return " ".join(part for part in (told, hint, see) if part)
 
 
 def _missing_file(error: MissingConfigException, recipe: str, folder: Path | None) -> str:

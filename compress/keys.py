@@ -34,7 +34,7 @@ def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
         identity=recipe.teacher.identity(),
         trained=trained if recipe.teacher.learns else None,
         task=_plain(recipe.settings["task"]),
-        sources=_sources(type(recipe.teacher)),
+        sources=_sources(type(recipe.teacher), type(recipe.task)),
         versions=versions(COMPUTING),
     )
 
@@ -50,7 +50,7 @@ def artifact_key(recipe: Recipe, stage: str, parent: str, teacher: str, train_fi
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,
-        sources=_sources(type(recipe.stages[stage])),
+        sources=_sources(type(recipe.stages[stage]), type(recipe.task)),
         versions=versions(COMPUTING),
     )
 
@@ -102,10 +102,9 @@ def _content(path: Path) -> Any:
     return hashes_of(path) if path.is_dir() else sha256_of(path)
 
 
-def _sources(kind: type) -> dict[str, str]:
-    own = inspect.getsourcefile(kind)
-    assert own is not None
-    return {"module": sha256_of(Path(own)), "shared": _shared_sources()}
+def _sources(*kinds: type) -> dict[str, Any]:
+    modules = [inspect.getsourcefile(kind) for kind in kinds]
+    return {"modules": [sha256_of(Path(str(module))) for module in modules], "shared": _shared_sources()}
 
 
 def _source_of(module: str) -> str:

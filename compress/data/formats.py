@@ -29,7 +29,8 @@ def read_file(setting: str, name: str) -> Dataset:
         if table.num_rows == 0:
             raise _UnreadableError("it holds no rows. Give a file with at least one example")
     except _UnreadableError as error:
-        raise InputError(f"{setting} is {name!r}; {error}.") from error
+        end = "" if str(error).endswith("?") else "."
+        raise InputError(f"{setting} is {name!r}; {error}{end}") from error
     except OSError as error:
         raise InputError(
             f"{setting} is {name!r}; it cannot be read ({error.strerror}). Check its permissions."

@@ -44,8 +44,8 @@ class TextClassification:
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
-        columns = self.text_columns
-        if not 1 <= len(columns) <= 2:
+        columns = self.text_columns if isinstance(self.text, str | list | tuple) else ()
+        if not 1 <= len(columns) <= 2 or not all(isinstance(column, str) and column for column in columns):
             raise InputError(
                 f"data.text is {self.text}; it names one column, or two for pairs: data.text=[first,second]."
             )
@@ -158,8 +158,8 @@ class TextClassification:
         largest = max(max(ids) for ids in encoded["input_ids"])
         if largest >= config.vocab_size:
             raise InputError(
-                f"model.path has a tokenizer that yields token {largest}; the model knows {config.vocab_size} tokens, so "
-                "the tokenizer is another model's. Save the right one beside the model."
+                f"model.path has a tokenizer that yields token {largest}; the model knows {config.vocab_size} tokens, "
+                "so the tokenizer is another model's. Save the right one beside the model."
             )
         groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return DatasetType.from_dict(
@@ -238,7 +238,7 @@ class TextClassification:
             which = "data.label" if column == self.label else "data.text"
             raise InputError(
                 f"{which} is {column!r}, a column that {setting} does not have (found: {', '.join(found)}). "
-                f"{nearest(column, found)} Name the column: {which}=COLUMN."
+                f"{nearest(str(column), found) or f'Name the column: {which}=COLUMN.'}"
             )
         return list(examples[column])
 

@@ -27,7 +27,8 @@ class Optimization:
     learning_rate: for a model whose hidden width is reference_width; a model n times as wide takes 1/n of it, so that
     one setting fits small and large encoders (Yang et al. 2022, Tensor Programs V, table 3: Adam, hidden weights).
     reference_width None: for every model as it is. warmup_share: share of the steps in which the learning rate rises;
-    it then falls linearly. mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size: examples per step.
+    it then falls linearly. mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size:
+    examples per step.
     """
 
     learning_rate: float

@@ -31,6 +31,7 @@ def quantized(inputs: Tensor) -> list[int]:
         ([0.0, 0.5, 1.5, 2.5, 255.0], 1.0, 0, [0, 0, 2, 2, 255]),  # halves go to the even neighbour
         ([-0.5, 254.5], 1.0, 0, [0, 254]),  # a zero point of 0.5 goes to 0
         ([-1.5, 253.5], 1.0, 2, [0, 255]),  # one of 1.5 goes to 2; 254 + 2 is cut off at 255
+        ([-1.0, 0.5, 254.0], 1.0, 1, [0, 1, 255]),  # rounded first, moved by the zero point afterwards
         ([-255.0, -1.0, -0.4], 1.0, 255, [0, 254, 255]),  # all negative: the range still reaches 0
         ([51.0, 255.0], 1.0, 0, [51, 255]),  # all positive: likewise
         ([0.0, 0.0], 1.0, 0, [0, 0]),
@@ -126,7 +127,7 @@ def special_inputs() -> list[np.ndarray]:
         draw.standard_normal((33, 96)).astype(np.float32) * 1e-6,
         np.abs(draw.standard_normal((7, 96))).astype(np.float32),
         -np.abs(draw.standard_normal((7, 96))).astype(np.float32) * 1e5,
-        np.concatenate([halves, np.full((1, 96), 127.5, np.float32), np.full((1, 96), -127.5, np.float32)]),
+        np.concatenate([halves, np.full((1, 96), 128.0, np.float32), np.full((1, 96), -127.0, np.float32)]),
         np.zeros((2, 96), np.float32),
         np.full((2, 96), 3.0, np.float32),
     ]

@@ -28,7 +28,7 @@ def test_count_kept(total: int, share: float, multiple: int, kept: int) -> None:
 
 
 def test_strongest_in_ascending_order_and_the_earlier_of_equals() -> None:
-    assert strongest(tensor([1.0, 5.0, 3.0, 4.0]), 2).tolist() == [1, 3]
+    assert strongest(tensor([3.0, 1.0, 4.0, 5.0]), 3).tolist() == [0, 2, 3]
     assert strongest(tensor([2.0, 1.0, 2.0, 2.0]), 2).tolist() == [0, 2]
 
 

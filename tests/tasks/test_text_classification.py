@@ -135,7 +135,10 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
     [
         ({"text": ["kas", " "], "label": ["warm", "cold"]}, r"data.text=text: example 2 of data.train has no text"),
         ({"text": ["kas", None], "label": ["warm", "cold"]}, r"example 2 of data.train has no text \(None\)"),
-        ({"text": ["kas", "los"], "label": ["warm", "hot"]}, r"example 2 of data.train has the label 'hot'.*cold, warm"),
+        (
+            {"text": ["kas", "los"], "label": ["warm", "hot"]},
+            r"example 2 of data.train has the label 'hot'.*cold, warm",
+        ),
         ({"text": ["kas", "los"], "label": ["warm", "cool"]}, r"'cool'.*Did you mean 'cold'\?"),
         ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has the label 'None'"),
         ({"text": ["kas", "los"], "label": [1, 2]}, r"example 1 of data.train has the label '1'"),
@@ -144,9 +147,7 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
         ({"text": ["kas", "los"], "klass": ["warm", "cold"]}, r"data.label is 'label'.*Name the column: data.label="),
     ],
 )
-def test_data_that_cannot_be_used(
-    columns: Any, message: str, tokenizer: PreTrainedTokenizerFast, config: Any
-) -> None:
+def test_data_that_cannot_be_used(columns: Any, message: str, tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     with pytest.raises(InputError, match=message):
         TASK.encode(data(**columns), tokenizer, config, "train")
 
@@ -196,14 +197,14 @@ def test_settings_are_checked_when_built(settings: dict[str, Any], message: str)
 def test_load_model(checkpoint: Path, make_model: Callable) -> None:
     model = TASK.load_model(checkpoint)
     assert not model.training
-    assert all(
-        torch.equal(value, make_model().state_dict()[name]) for name, value in model.state_dict().items()
-    )
+    assert all(torch.equal(value, make_model().state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_an_encoder_without_a_head(tmp_path: Path, config: Any) -> None:
     BertModel(config).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"no trained classification head \(missing: classifier.bias, classifier.weight"):
+    with pytest.raises(
+        InputError, match=r"no trained classification head \(missing: classifier.bias, classifier.weight"
+    ):
         TASK.load_model(tmp_path)
     assert TASK.load_pretrained(tmp_path, config).classifier.out_features == 2
 
@@ -264,7 +265,9 @@ def test_a_saved_tokenizer_cuts_pairs_alike(tokenizer: PreTrainedTokenizerFast, 
     plain = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     pairs = [("kas " * 20, "los"), ("kas", "los " * 20), ("kas " * 20, "los " * 20)]
     examples = data(first=[a for a, _ in pairs], second=[b for _, b in pairs], label=["warm", "cold", "cold"])
-    assert PAIRS.encode(examples, tokenizer, config, "train")["input_ids"] == [plain.encode(*pair).ids for pair in pairs]
+    assert PAIRS.encode(examples, tokenizer, config, "train")["input_ids"] == [
+        plain.encode(*pair).ids for pair in pairs
+    ]
 
 
 def test_a_saved_tokenizer_loads_in_transformers(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -221,7 +221,9 @@ def test_a_loss_that_is_not_finite(
     else:
         with torch.no_grad():
             (student if broken == "the student" else teacher).classifier.weight[0, 0] = math.nan
-    with pytest.raises(StageError, match=r"the loss is (nan|inf) at step \d: training cannot go on. Lower learning_rate"):
+    with pytest.raises(
+        StageError, match=r"the loss is (nan|inf) at step \d: training cannot go on. Lower learning_rate"
+    ):
         imitate(student, make_context(teacher), imitation, epochs=2, title="a test")
 
 

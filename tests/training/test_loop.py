@@ -19,7 +19,9 @@ def test_steps(examples: int, batch_size: int, epochs: float, steps: int) -> Non
     assert steps_of(examples, batch_size, epochs) == steps
 
 
-@pytest.mark.parametrize(("reference", "width", "rate"), [(None, 768, 2e-4), (384, 384, 2e-4), (384, 768, 1e-4), (384, 96, 8e-4)])
+@pytest.mark.parametrize(
+    ("reference", "width", "rate"), [(None, 768, 2e-4), (384, 384, 2e-4), (384, 768, 1e-4), (384, 96, 8e-4)]
+)
 def test_the_learning_rate_falls_with_the_width(reference: int | None, width: int, rate: float) -> None:
     optimization = Optimization(
         learning_rate=2e-4,

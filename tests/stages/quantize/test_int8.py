@@ -1,0 +1,218 @@
+"""Which layers become int8, and with what ranges."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.words import Context
+from compress.layers import Int8DynamicLinear, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.models.structure import replace_module, structure_of
+from compress.ops.int8 import scale_of_range
+from compress.stages.quantize.int8 import Calibration, QuantizeInt8, _quantiles
+
+STAGE = QuantizeInt8(
+    scheme="dynamic",
+    embeddings=True,
+    keep_float=(),
+    calibration=Calibration(method="minmax", percentile=99.99, examples=8),
+)
+STATIC = dataclasses.replace(STAGE, scheme="static")
+
+
+def float_layers(model: nn.Module) -> set[str]:
+    """Paths of dense layers and embedding tables that are still in float."""
+    return {path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Embedding)}
+
+
+@pytest.mark.parametrize("stage", [STAGE, STATIC], ids=["dynamic", "static"])
+def test_all_dense_layers_and_the_word_embeddings(
+    stage: QuantizeInt8, model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    model = make_model(model_type)
+    dense = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    found = stage.apply(model, make_context(make_model(model_type)))
+    # The position table has 40 rows, more than the 34 words: it stays exact all the same.
+    left = {path.rpartition(".")[2] for path in float_layers(found)}
+    assert left == {"position_embeddings"} | ({"token_type_embeddings"} if model_type != "distilbert" else set())
+    edits = structure_of(found).edits
+    assert {path for path, edit in edits.items() if edit.kind == f"int8_{stage.scheme}_linear"} == set(dense)
+    assert [path for path, edit in edits.items() if edit.kind == "int8_embedding"] == [
+        f"{model.base_model_prefix}.embeddings.word_embeddings"
+    ]
+    assert notes[-1] == f"{len(dense)} dense layers and 1 embedding tables in int8, {stage.scheme} activations"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["classifier"], {"classifier"}),
+        (["*.layer.0.*"], {f"bert.encoder.layer.0.{name}" for name in (
+            "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+            "intermediate.dense", "output.dense")}),
+        (["*pooler*", "*word_embeddings"], {"bert.pooler.dense", "bert.embeddings.word_embeddings"}),
+    ],
+)  # fmt: skip
+def test_what_is_kept_in_float(
+    patterns: list[str], expected: set[str], make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model(layers=2)
+    stage = dataclasses.replace(STAGE, keep_float=patterns)
+    stage.check(model)
+    found = stage.apply(model, make_context(model))
+    always = {"bert.embeddings.position_embeddings", "bert.embeddings.token_type_embeddings"}
+    assert float_layers(found) == expected | always
+
+
+def test_a_pattern_that_matches_nothing(make_model: Callable) -> None:
+    with pytest.raises(
+        InputError, match=r"keep_float has 'clasifier', which matches no layer. Layers are named like 'cl"
+    ):
+        dataclasses.replace(STAGE, keep_float=["clasifier"]).check(make_model())
+
+
+def test_embeddings_may_stay(make_model: Callable, make_context: Callable) -> None:
+    model = make_model()
+    found = dataclasses.replace(STAGE, embeddings=False).apply(model, make_context(model))
+    assert type(found.get_input_embeddings()) is nn.Embedding
+    assert structure_of(found).kinds() == {"int8_dynamic_linear"}
+
+
+def test_factors_and_zeros(make_model: Callable, make_context: Callable) -> None:
+    model = make_model(layers=1)
+    query, key = (f"bert.encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
+    replace_module(model, query, LowRankLinear(32, 32, 4, bias=True))
+    mask = model.get_submodule(key).weight > 0
+    replace_module(model, key, MaskedLinear.of(model.get_submodule(key), mask))
+    found = STAGE.apply(model, make_context(make_model()))
+    assert type(found.get_submodule(query)) is LowRankLinear
+    assert type(found.get_submodule(f"{query}.up")) is Int8DynamicLinear
+    assert type(found.get_submodule(f"{query}.down")) is Int8DynamicLinear
+    # Pruned weights are still exactly zero.
+    assert not found.get_submodule(key).weight_int8.T[~mask].any()
+
+
+@torch.no_grad()
+def inputs_of(model: PreTrainedModel, context: Context, path: str, count: int) -> Tensor:
+    """What the layer at `path` receives for the examples that calibration shows, all in one row."""
+    seen: list[Tensor] = []
+    hook = model.get_submodule(path).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].flatten()))
+    for row in np.random.default_rng(context.seed).permutation(len(context.train))[:count]:
+        batch = context.collate([context.train[int(row)]])
+        model(**{name: batch[name] for name in context.task.inputs})
+    hook.remove()
+    return torch.cat(seen)
+
+
+@pytest.mark.parametrize("path", ["classifier", "bert.encoder.layer.3.output.dense"])
+def test_smallest_and_largest(path: str, make_model: Callable, make_context: Callable, notes: list[str]) -> None:
+    model = make_model()
+    context = make_context(copy.deepcopy(model))
+    expected = inputs_of(model, context, path, 8)
+    layer = STATIC.apply(model, context).get_submodule(path)
+    assert isinstance(layer, Int8StaticLinear)
+    scale, zero_point = scale_of_range(expected.min(), expected.max())
+    assert torch.equal(layer.input_scale, scale)
+    assert int(layer.input_zero_point) == int(zero_point)
+    assert notes[0] == "ranges from 8 examples (minmax)"
+
+
+def test_percentiles_cut_off_what_is_rare(make_model: Callable, make_context: Callable) -> None:
+    path = "bert.encoder.layer.3.output.dense"
+    model = make_model()
+    context = make_context(copy.deepcopy(model))
+    expected = inputs_of(model, context, path, 8)
+
+    def range_of(percentile: float) -> tuple[float, float]:
+        calibration = Calibration(method="percentile", percentile=percentile, examples=8)
+        stage = dataclasses.replace(STATIC, calibration=calibration)
+        layer = stage.apply(copy.deepcopy(model), context).get_submodule(path)
+        scale, zero_point = float(layer.input_scale), int(layer.input_zero_point)
+        return -zero_point * scale, (255 - zero_point) * scale
+
+    low, high = range_of(90)
+    assert low == pytest.approx(float(expected.quantile(0.1)), rel=0.1)
+    assert high == pytest.approx(float(expected.quantile(0.9)), rel=0.1)
+    widest = range_of(100)
+    assert widest[0] == pytest.approx(float(expected.min()), rel=0.02)
+    assert widest[1] == pytest.approx(float(expected.max()), rel=0.02)
+
+
+def test_quantiles_by_hand() -> None:
+    low, high = _quantiles(torch.arange(101.0), 0.9)
+    assert (float(low), float(high)) == pytest.approx((10.0, 90.0))
+
+
+@pytest.mark.parametrize("stage", [STAGE, STATIC], ids=["dynamic", "static"])
+def test_hidden_states_stay_near(
+    stage: QuantizeInt8, model_type: str, make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model(model_type)
+    context = make_context(make_model(model_type))
+    # Ranges from every example, so that none lies outside.
+    stage = dataclasses.replace(stage, calibration=dataclasses.replace(stage.calibration, examples=24))
+    batch = context.collate(list(context.train))
+    inputs, mask = {name: batch[name] for name in context.task.inputs}, batch["attention_mask"].bool()
+
+    @torch.no_grad()
+    def states() -> Tensor:
+        return model(**inputs, output_hidden_states=True).hidden_states[-1][mask]
+
+    before = states()
+    stage.apply(model, context)
+    assert 0.001 < float((states() - before).norm() / before.norm()) < 0.02
+
+
+def test_same_seed_same_ranges(make_model: Callable, make_context: Callable) -> None:
+    calibration = Calibration(method="percentile", percentile=99, examples=4)
+    stage = dataclasses.replace(STATIC, calibration=calibration)
+
+    def scale(seed: int) -> Tensor:
+        model = make_model()
+        return stage.apply(model, make_context(make_model(), seed=seed)).classifier.input_scale
+
+    assert torch.equal(scale(0), scale(0))
+    assert not torch.equal(scale(0), scale(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheme": "int4"}, r"stages.quantize.scheme is 'int4'; it must be one of dynamic, static"),
+        ({"embeddings": "yes"}, r"stages.quantize.embeddings is 'yes'; it must be true or false"),
+    ],
+)
+def test_settings_are_checked_when_built(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(STAGE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "entropy"}, r"calibration.method is 'entropy'; it must be one of minmax, percentile"),
+        ({"percentile": 50}, r"calibration.percentile is 50; it must lie in \(50, 100\]"),
+        ({"percentile": 100.1}, r"calibration.percentile is 100.1"),
+        ({"examples": 0}, r"calibration.examples is 0"),
+    ],
+)
+def test_calibration_is_checked_when_built(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(STAGE.calibration, **change)
+
+
+def test_a_scale_and_a_zero_point_are_stored(make_model: Callable, make_context: Callable) -> None:
+    stored = STATIC.apply(make_model(), make_context(make_model())).state_dict()
+    assert stored["classifier.input_scale"].shape == ()
+    assert stored["classifier.input_zero_point"].dtype == torch.uint8
+    assert stored["classifier.weight_int8"].shape == (32, 2)
+    assert int(stored["classifier.weight_int8"].abs().max()) == 127

@@ -1,0 +1,229 @@
+"""A key changes with everything that the work depends on, one thing at a time, and with nothing else."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress import keys
+from compress.config import build, compose_settings
+from compress.core.words import Recipe
+from compress.data.formats import read_file
+from compress.data.splits import fingerprint
+from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+
+Make = Callable[..., Recipe]
+
+
+@pytest.fixture
+def recipe_of(checkpoint: Path) -> Make:
+    """`recipe_of(*overrides)`: the recipe text_classification for the tiny model."""
+
+    def make(*overrides: str) -> Recipe:
+        given = {override.partition("=")[0] for override in overrides}
+        defaults = [f"model.path={checkpoint}", "data.train=unread.jsonl", "order=[prune,quantize]", "device=cpu"]
+        kept = [setting for setting in defaults if setting.partition("=")[0] not in given]
+        return build(compose_settings("text_classification", [*kept, *overrides]), "text_classification")
+
+    return make
+
+
+def prune_key(recipe: Recipe, **changes: str) -> str:
+    """The key of the stage `prune`."""
+    return artifact_key(
+        recipe, **({"stage": "prune", "parent": "p", "teacher": "t", "train_fingerprint": "f"} | changes)
+    )
+
+
+CHANGES_AN_ARTIFACT = [
+    "stages.prune.heads=0.25",
+    "stages.prune.recovery_epochs=3",
+    "stages.prune.imitation.temperature=3",
+    "stages.prune.imitation.optimization.learning_rate=1e-5",
+    "stage/prune@stages.prune=magnitude",
+    "seed=1",
+    "data.max_length=64",
+    "data.text=sentence",
+    "data.label=class",
+]
+CHANGES_NO_ARTIFACT = [
+    "gates.prune.max_accuracy_drop=0.5",
+    "gates.prune.min_speedup=2",
+    "gates.prune.on_failure=stop",
+    "stages.quantize.scheme=static",
+    "stages.distill.layers=2",
+    "order=[quantize]",
+    "order=[distill,prune]",
+    "data.train=elsewhere/other.csv",
+    "data.validation=v.jsonl",
+    "data.test=t.jsonl",
+    "data.group=article",
+    "data.validation_share=0.5",
+    "measurement.rounds=2",
+    "runtime.threads=1",
+    "runtime=torch",
+    "store=elsewhere",
+]
+
+
+@pytest.mark.parametrize("override", CHANGES_AN_ARTIFACT)
+def test_what_changes_an_artifacts_key(recipe_of: Make, override: str) -> None:
+    assert prune_key(recipe_of(override)) != prune_key(recipe_of())
+
+
+@pytest.mark.parametrize("override", CHANGES_NO_ARTIFACT)
+def test_what_does_not_change_an_artifacts_key(recipe_of: Make, override: str) -> None:
+    assert prune_key(recipe_of(override)) == prune_key(recipe_of())
+
+
+@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint"])
+def test_an_artifacts_key_changes_with_what_it_was_made_from(recipe_of: Make, argument: str) -> None:
+    recipe = recipe_of()
+    assert prune_key(recipe, **{argument: "another"}) != prune_key(recipe)
+
+
+def test_the_device_of_training_counts(recipe_of: Make) -> None:
+    recipe = recipe_of()
+    assert prune_key(dataclasses.replace(recipe, device="cuda")) != prune_key(recipe)
+
+
+def test_a_stages_name_does_not_count(recipe_of: Make) -> None:
+    recipe = recipe_of("+stages.again=${stages.prune}")
+    assert prune_key(recipe, stage="again") == prune_key(recipe)
+
+
+def test_a_stages_own_source_counts(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of()
+    before, distill = prune_key(recipe), prune_key(recipe, stage="distill")
+    original = keys.inspect.getsourcefile
+    copy = shutil.copy(str(original(type(recipe.stages["prune"]))), tmp_path / "copy.py")
+
+    def elsewhere(kind: type) -> str | None:
+        return str(copy) if kind is type(recipe.stages["prune"]) else original(kind)
+
+    monkeypatch.setattr(keys.inspect, "getsourcefile", elsewhere)
+    assert prune_key(recipe) == before
+    Path(copy).write_text(Path(copy).read_text("utf-8") + "\n# changed\n", encoding="utf-8")
+    assert prune_key(recipe) != before
+    assert prune_key(recipe, stage="distill") == distill
+
+
+def test_the_source_of_what_stages_are_built_on_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of()
+    before = prune_key(recipe), teacher_key(recipe, "f")
+    monkeypatch.setattr(keys, "_shared_sources", lambda: "changed")
+    assert prune_key(recipe) != before[0] and teacher_key(recipe, "f") != before[1]
+
+
+@pytest.mark.parametrize("library", keys.COMPUTING)
+def test_the_version_of_a_library_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    recipe, installed = recipe_of(), keys.versions
+    before = prune_key(recipe), teacher_key(recipe, "f")
+    monkeypatch.setattr(keys, "versions", lambda names: installed(names) | ({library: "0"} if library in names else {}))
+    assert prune_key(recipe) != before[0] and teacher_key(recipe, "f") != before[1]
+
+
+def test_a_students_content_counts_and_not_its_path(recipe_of: Make, checkpoint: Path, tmp_path: Path) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(checkpoint, student)
+
+    def key() -> str:
+        return prune_key(recipe_of(f"student.path={student}"), stage="distill")
+
+    before = key()
+    student = student.rename(tmp_path / "moved")
+    assert key() == before
+    content = bytearray((student / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (student / "model.safetensors").write_bytes(content)
+    assert key() != before != prune_key(recipe_of(), stage="distill")
+
+
+def test_the_data_counts_by_content_and_not_by_path(recipe_of: Make, examples: Path, tmp_path: Path) -> None:
+    recipe = recipe_of()
+    rows = [json.loads(line) for line in examples.read_text(encoding="utf-8").splitlines()]
+    with (tmp_path / "same.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["label", "text"])
+        writer.writeheader()
+        writer.writerows({name: row[name] for name in ("label", "text")} for row in rows)
+
+    def key(name: str) -> str:
+        data = read_file("data.train", str(tmp_path / name)).select_columns(["text", "label"])
+        return prune_key(recipe, train_fingerprint=fingerprint(data))
+
+    shutil.copy(examples, tmp_path / "copied.jsonl")
+    assert key("same.csv") == key("copied.jsonl") == key(examples.name)
+    rows[7]["label"] = "warm" if rows[7]["label"] == "cold" else "cold"
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert key("other.jsonl") != key(examples.name)
+
+
+def test_a_teacher_in_another_folder_is_the_same_teacher(recipe_of: Make, checkpoint: Path, tmp_path: Path) -> None:
+    before = teacher_key(recipe_of(), "f")
+    moved = tmp_path / "moved"
+    shutil.copytree(checkpoint, moved)
+    assert teacher_key(recipe_of(f"model.path={moved}"), "f") == before
+    tokenizer = (moved / "tokenizer.json").read_text(encoding="utf-8")
+    (moved / "tokenizer.json").write_text(tokenizer.replace("kas", "kos"), encoding="utf-8")
+    assert teacher_key(recipe_of(f"model.path={moved}"), "f") != before
+
+
+def test_only_a_teacher_that_learns_depends_on_data_and_seed(recipe_of: Make) -> None:
+    assert teacher_key(recipe_of("seed=1"), "other") == teacher_key(recipe_of(), "f")
+    learns = recipe_of("model=fine_tuned")
+    assert teacher_key(learns, "other") != teacher_key(learns, "f")
+    assert teacher_key(recipe_of("model=fine_tuned", "seed=1"), "f") != teacher_key(learns, "f")
+    assert teacher_key(recipe_of("model=fine_tuned", "model.epochs=3"), "f") != teacher_key(learns, "f")
+    assert teacher_key(recipe_of("model=fine_tuned", "stages.prune.heads=1"), "f") == teacher_key(learns, "f")
+
+
+def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of("runtime.threads=1")
+    key = export_key(recipe, "a")
+    assert export_key(recipe, "b") != key
+    assert export_key(recipe_of("runtime.threads=1", "runtime=torch"), "a") != key
+    for override in ("gates.prune.confidence=0.9", "stages.prune.heads=1", "measurement.rounds=2", "seed=1"):
+        assert export_key(recipe_of("runtime.threads=1", override), "a") == key
+    installed = keys.versions
+    monkeypatch.setattr(keys, "versions", lambda names: installed(names) | {"onnx": "0"})
+    assert export_key(recipe, "a") != key
+
+
+def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(recipe: Recipe, artifact: str = "a", baseline: str = "b", split: str = "s", timed: bool = True) -> str:
+        return evaluation_key(recipe, artifact, baseline, split, timed=timed)
+
+    recipe = recipe_of("runtime.threads=1")
+    before, untimed = key(recipe), key(recipe, timed=False)
+    assert len({before, untimed, key(recipe, artifact="x"), key(recipe, baseline="x"), key(recipe, split="x")}) == 5
+    changed = recipe_of("runtime.threads=1", "measurement.rounds=2")
+    assert key(changed) != before and key(changed, timed=False) == untimed
+    for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "stages.prune.heads=1"):
+        assert key(recipe_of("runtime.threads=1", override)) == before
+    machine = keys.describe_machine
+    monkeypatch.setattr(keys, "describe_machine", lambda threads: machine(threads) | {"cpu": "another"})
+    assert key(recipe) != before and key(recipe, timed=False) == untimed
+
+
+def test_the_split_that_judges_has_no_part_in_an_artifact() -> None:
+    """The keys of artifacts are never told about validation, test, gate or run folder."""
+    parameters = dict(artifact_key.__annotations__)
+    assert list(parameters) == ["recipe", "stage", "parent", "teacher", "train_fingerprint", "return"]
+
+
+def recorded(value: Any) -> Any:
+    """As a manifest stores it."""
+    return json.loads(json.dumps(value))
+
+
+def test_settings_survive_the_record(recipe_of: Make) -> None:
+    recipe = recipe_of()
+    again = dataclasses.replace(recipe, settings=recorded(recipe.settings))
+    assert prune_key(again) == prune_key(recipe)

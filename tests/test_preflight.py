@@ -1,0 +1,167 @@
+"""What can be known to go wrong is known before any work, from settings, shapes and the disk alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.structure import Edit, Structure
+from compress.core.words import Recipe
+from compress.layers import KINDS
+from compress.layers.low_rank_linear import LowRankLinear
+from compress.models.family import layers_of
+from compress.models.structure import replace_module
+from compress.preflight import (
+    MEANING,
+    check_model,
+    check_order,
+    check_settings,
+    check_space,
+    check_teacher,
+    check_threads,
+)
+
+
+@dataclasses.dataclass
+class Cut:
+    """A stage that cannot follow int8, and leaves nothing."""
+
+    leaves: ClassVar[frozenset[str]] = frozenset()
+    refuses: ClassVar[Mapping[str, str]] = {"int8": "int8 cannot be cut; cut first"}
+
+
+@dataclasses.dataclass
+class Quantize:
+    """A stage that leaves int8, and cannot follow it."""
+
+    leaves: ClassVar[frozenset[str]] = frozenset({"int8"})
+    refuses: ClassVar[Mapping[str, str]] = {"int8": "it is int8 already; quantize once"}
+
+
+@dataclasses.dataclass
+class Factorize:
+    """A stage that looks at the model's shape."""
+
+    rank: int
+    leaves: ClassVar[frozenset[str]] = frozenset({"low_rank"})
+    refuses: ClassVar[Mapping[str, str]] = {"sparse": "it destroys zeros"}
+
+    def check(self, model: PreTrainedModel) -> None:
+        """The rank must be below the width."""
+        if self.rank >= model.config.hidden_size:
+            raise InputError(f"stages.factorize.rank is {self.rank}")
+
+
+def recipe_of(*order: str, rank: int = 1, threads: int = 1, store: Path = Path("store"), **stages: Any) -> Recipe:
+    """A recipe with only what a check reads."""
+    known = {"cut": Cut(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
+    read: Any = SimpleNamespace(
+        order=order, stages=known, gates=dict.fromkeys(known), runtime=SimpleNamespace(threads=threads), store=store
+    )
+    return read
+
+
+def test_a_good_order_passes() -> None:
+    check_order(recipe_of("cut", "factorize", "quantize"))
+
+
+BAD_ORDERS = [
+    ((), "order is empty; it must name at least one stage. Use order=[quantize], for example."),
+    (
+        ("quantise",),
+        "order names 'quantise', which is no stage (stages: cut, quantize, factorize). Did you mean 'quantize'?",
+    ),
+    (("quantize", "cut"), "order=[quantize,cut] puts cut after quantize: int8 cannot be cut; cut first."),
+    (("quantize", "quantize"), "order=[quantize,quantize] puts quantize after quantize: it is int8 already"),
+    (("quantize", "factorize", "cut"), "puts cut after quantize"),
+    (("cut", "factorize", "cut"), "order=[cut,factorize,cut] names cut twice"),
+]
+
+
+@pytest.mark.parametrize(("order", "message"), BAD_ORDERS)
+def test_a_bad_order_is_refused(order: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_order(recipe_of(*order))
+    assert message in str(refused.value)
+
+
+def test_every_stage_in_order_needs_a_gate() -> None:
+    recipe = recipe_of("cut")
+    recipe.gates.pop("cut")  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"gates has no 'cut'.*/gate@gates\.cut: non_inferiority"):
+        check_order(recipe)
+
+
+def test_every_kind_of_layer_that_was_changed_has_a_meaning() -> None:
+    assert KINDS.keys() - MEANING.keys() == {"linear"}
+
+
+@pytest.mark.parametrize("kind", ["int8_dynamic_linear", "int8_static_linear", "int8_embedding"])
+def test_a_teacher_in_int8_cannot_be_quantized(kind: str) -> None:
+    structure = Structure({"classifier": Edit(kind, {})})
+    with pytest.raises(InputError, match="puts quantize after the teacher: it is int8 already"):
+        check_teacher(recipe_of("quantize"), structure)
+    check_teacher(recipe_of("factorize"), structure)
+
+
+def test_a_sparse_teacher_cannot_be_factorized_by_a_later_stage() -> None:
+    structure = Structure({"classifier": Edit("masked_linear", {})})
+    with pytest.raises(InputError, match="puts factorize after the teacher: it destroys zeros"):
+        check_teacher(recipe_of("cut", "factorize"), structure)
+
+
+def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTrainedModel]) -> None:
+    with torch.device("meta"):
+        model = make_model()
+    check_settings(recipe_of("cut", "factorize", rank=31), model)
+    with pytest.raises(InputError, match=r"stages\.factorize\.rank is 32"):
+        check_settings(recipe_of("cut", "factorize", rank=32), model)
+    check_settings(recipe_of("cut", rank=32), model)
+
+
+def test_a_models_own_structure_is_read(make_model: Callable[..., PreTrainedModel], tmp_path: Path) -> None:
+    model = make_model()
+    path = layers_of(model)[0].path_of("query")
+    replace_module(model, path, LowRankLinear.of(torch.zeros(32, 2), torch.zeros(2, 32), torch.zeros(32)))
+    after: Any = Cut()
+    refusing = type("Refusing", (), {"leaves": after.leaves, "refuses": {"low_rank": "two factors are not one"}})()
+    with pytest.raises(InputError, match="puts late after the teacher: two factors are not one"):
+        check_model(recipe_of("late", late=refusing, store=tmp_path), tmp_path, model)
+
+
+def test_more_threads_than_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compress.preflight.allowed_cpus", lambda: [0, 3])
+    check_threads(recipe_of("cut", threads=2))
+    with pytest.raises(InputError, match=r"runtime\.threads is 3; this process may use 2 processors"):
+        check_threads(recipe_of("cut", threads=3))
+
+
+def test_a_disk_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    asked: list[Path] = []
+
+    def free(path: Path) -> usage:
+        asked.append(path)
+        return usage(10**10, 0, 6 * 10**9)
+
+    monkeypatch.setattr(shutil, "disk_usage", free)
+    recipe, folder = recipe_of("cut", store=tmp_path / "not" / "yet"), tmp_path / "run"
+    # One stage: six times the teacher.
+    check_space(recipe, folder, 10**9)
+    assert asked == [tmp_path, tmp_path]
+    with pytest.raises(InputError) as refused:
+        check_space(recipe, folder, 2 * 10**9)
+    assert str(refused.value) == (
+        f"store is {tmp_path / 'not' / 'yet'}, on a disk with 6.00 GB free; the run needs about 12.00 GB, 6.00 GB "
+        "more. Free some, or name another folder."
+    )
