@@ -116,7 +116,7 @@ def check_checkpoint(folder: Path, setting: str = "model.path") -> None:
     """Raise InputError unless `folder`, the value of `setting`, is a checkpoint whose safetensors can be opened."""
     if not folder.exists():
         siblings = (path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else ()
-        hint = nearest(folder.name, siblings) or f"Give the folder of a saved model; the path starts at {Path.cwd()}."
+        hint = nearest(folder.name, siblings) or "Give the folder of a saved model."
         raise InputError(f"{setting} is {folder}, which does not exist. {hint}")
     if not folder.is_dir():
         raise InputError(f"{setting} is {folder}, a file. Give the folder that holds config.json and the weights.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,8 +133,16 @@ def run_training(trainer: Trainer, folder: Path, title: str) -> None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 class _TimedCheckpoints(TrainerCallback):

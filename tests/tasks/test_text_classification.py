@@ -128,6 +128,9 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
     config.id2label = {0: "1", 1: "2"}
     rows = TASK.encode(data(text=["kas", "los"], label=[1, 2]), tokenizer, config, "train")
     assert rows["labels"] == [0, 1]
+    config.id2label = {0: "1", 1: "0"}
+    rows = TASK.encode(data(text=["kas", "los"], label=[1, 0]), tokenizer, config, "train")
+    assert rows["labels"] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from compress.models.surgery import keep_layers, narrow
 from compress.ops.losses import softened_logits_loss
 from compress.training import loop
 from compress.training.imitation import Imitation, ImitationTrainer, imitate, inherited, spread
-from compress.training.loop import Optimization
+from compress.training.loop import Optimization, SimilarLengths
 
 
 @pytest.mark.parametrize(
@@ -260,8 +260,37 @@ def test_a_killed_training_ends_as_one_that_was_not(
     found = loop.last_checkpoint(context.work_folder / "a-test")
     assert found is not None and found.name == f"checkpoint-{step}"
     torch.manual_seed(12345)
+    seen = watch_batches(monkeypatch)
     resumed = train(context, imitation)
     assert all(torch.equal(value, expected[name]) for name, value in resumed.items())
+    assert len(seen) == 9 - step
+
+
+def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The rows of every batch from here on."""
+    seen: list[list[int]] = []
+    compute = ImitationTrainer.compute_loss
+
+    def watched(self: Any, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
+        seen.append(inputs["row"].tolist())
+        return compute(self, model, inputs, *arguments, **named)
+
+    monkeypatch.setattr(ImitationTrainer, "compute_loss", watched)
+    return seen
+
+
+def test_batches_of_similar_lengths_in_another_order_in_every_epoch(
+    make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, seen = make_context(make_model(), count=80), watch_batches(monkeypatch)
+    imitate(student_of(context.teacher), context, imitation, epochs=2, title="a test")
+    first, second = seen[:10], seen[10:]
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(80))
+    assert first != second
+    sampler = SimilarLengths(context.train["length"], 8, seed=0)
+    assert sum(first, []) == list(sampler)
+    sampler.set_epoch(1)
+    assert sum(second, []) == list(sampler)
 
 
 @pytest.mark.parametrize(

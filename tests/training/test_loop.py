@@ -59,8 +59,10 @@ def test_batches_have_similar_lengths() -> None:
 def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
     assert last_checkpoint(tmp_path / "nowhere") is None
-    for name, whole in (("checkpoint-9", True), ("checkpoint-100", True), ("checkpoint-200", False)):
+    # The third was cut off before its last file, the fourth while it was written.
+    states = {"checkpoint-9": "{}", "checkpoint-100": "{}", "checkpoint-200": None, "checkpoint-300": '{"epoch": '}
+    for name, state in states.items():
         (tmp_path / name).mkdir()
-        if whole:
-            (tmp_path / name / "trainer_state.json").write_text("{}", encoding="utf-8")
+        if state is not None:
+            (tmp_path / name / "trainer_state.json").write_text(state, encoding="utf-8")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"

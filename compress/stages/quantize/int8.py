@@ -62,6 +62,10 @@ class QuantizeInt8:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         if not isinstance(self.embeddings, bool):
             raise InputError(f"stages.quantize.embeddings is {self.embeddings!r}; it must be true or false.")
+        if isinstance(self.keep_float, str):
+            raise InputError(
+                f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list. Use [{self.keep_float}]."
+            )
         if isinstance(self.keep_float, str) or not all(isinstance(pattern, str) for pattern in self.keep_float or ()):
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list of patterns. "
