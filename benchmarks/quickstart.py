@@ -33,7 +33,7 @@ def main() -> int:
 def table(rows: list[dict[str, Any]]) -> str:
     """The ledger in Markdown."""
     lines = [
-        "| stage | accuracy | against the teacher, points | p50 / p90, ms | speed-up | against PyTorch | MB | verdict |",
+        "| stage | accuracy | against the teacher, points | p50 / p90, ms | speed-up | vs PyTorch | MB | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
@@ -46,8 +46,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         speedup = f"{row['speedup']:.2f}" + ("" if factor is None else f" [{factor[0]:.2f}, {factor[1]:.2f}]")
         lines.append(
             f"| {row['stage']} | {row['accuracy']:.1%} | {difference} | {row['latency_ms_p50']:.2f} / "
-            f"{row['latency_ms_p90']:.2f} | {speedup} | {row['speedup_vs_torch']:.1f} | {row['size_bytes'] / 1e6:.1f} | "
-            f"{row['verdict']}, {row['decision']} |"
+            f"{row['latency_ms_p90']:.2f} | {speedup} | {row['speedup_vs_torch']:.1f} | "
+            f"{row['size_bytes'] / 1e6:.1f} | {row['verdict']}, {row['decision']} |"
         )
     return "\n".join(lines)
 

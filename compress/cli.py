@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -73,6 +74,9 @@ def _application(failures: _Failures, command: str) -> Callable[[], None]:
             _run(settings, command)
         except CompressError as error:
             failures.append(error)
+            # Hydra has made the folder. It goes where nothing was written into it.
+            with contextlib.suppress(OSError):
+                Path(HydraConfig.get().runtime.output_dir).rmdir()
         except Exception as error:
             # A full disk comes as many types.
             reason = _disk_reason(error)
@@ -108,8 +112,20 @@ def _run(settings: DictConfig, command: str) -> None:
             table.header()
         table.row(row)
 
-    result = run(recipe, folder, command=command, on_row=show)
+    def record() -> None:
+        _record_settings(settings, folder / ".hydra")
+
+    result = run(recipe, folder, command=command, on_row=show, on_start=record)
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
+
+
+def _record_settings(settings: DictConfig, folder: Path) -> None:
+    """What Hydra itself would write, before it is known whether the folder is in use."""
+    folder.mkdir(exist_ok=True)
+    hydra_settings = HydraConfig.get()
+    OmegaConf.save(settings, folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create({"hydra": hydra_settings}), folder / "hydra.yaml")
+    OmegaConf.save(hydra_settings.overrides.task, folder / "overrides.yaml")
 
 
 def _complain(message: str, status: int) -> int:

@@ -48,8 +48,18 @@ class Step:
     evaluation: Evaluation
 
 
-def run(recipe: Recipe, folder: Path, *, command: str = "", on_row: OnRow = lambda row: None) -> RunResult:
-    """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it."""
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    command: str = "",
+    on_row: OnRow = lambda row: None,
+    on_start: Callable[[], None] = lambda: None,
+) -> RunResult:
+    """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
+
+    on_start is called once the folder is this run's alone and everything given has been checked; on_row with each row.
+    """
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
@@ -57,6 +67,7 @@ def run(recipe: Recipe, folder: Path, *, command: str = "", on_row: OnRow = lamb
         torch.set_num_threads(recipe.runtime.threads)
         workshop = Workshop(recipe, warn=_warn, check=lambda model: check_model(recipe, folder, model))
         _forget_earlier_run(folder)
+        on_start()
         ledger = Ledger(folder / "ledger.jsonl")
         teacher = _start(workshop, ledger, on_row)
         best = _compress(workshop, teacher, ledger, on_row)
@@ -117,9 +128,7 @@ def _finish(
     )
     if student is None:
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
-        raise NothingPassedError(
-            f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}."
-        )
+        raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
     return RunResult(folder, tuple(ledger.rows), summary, folder / "export")
 
 
@@ -188,6 +197,14 @@ def _only_run_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        _leave_nothing_empty(folder)
+
+
+def _leave_nothing_empty(folder: Path) -> None:
+    """A run that was refused leaves no folder behind that holds nothing but its lock."""
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        (folder / ".lock").unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _forget_earlier_run(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The quickstart on real text with a real pretrained model, small: what it leaves behind is what the README promises."""
+"""The quickstart on real text with a real pretrained model, small: it leaves behind what the README promises."""
 
 import json
 import os
@@ -32,10 +32,11 @@ SMALL = (
     "gates.factorize.on_failure=warn",
     "gates.quantize.on_failure=warn",
 )
-LEDGER = (
-    "stage, artifact, verdict, reasons, accuracy, accuracy_difference, accuracy_interval, latency_ms_p50, "
-    "latency_ms_p90, speedup, speedup_interval, speedup_vs_torch, size_bytes, parameters, nonzero_parameters, seconds"
-).split(", ")
+LEDGER = {
+    *("stage", "artifact", "verdict", "reasons", "accuracy", "accuracy_difference", "accuracy_interval"),
+    *("latency_ms_p50", "latency_ms_p90", "speedup", "speedup_interval", "speedup_vs_torch"),
+    *("size_bytes", "parameters", "nonzero_parameters", "seconds"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 def test_the_ledger_has_a_row_per_stage_with_every_promised_field(result: RunResult) -> None:
     rows = [json.loads(line) for line in (result.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["stage"] for row in rows] == ["teacher", "distill", "prune", "factorize", "quantize"]
-    assert all(field in row for row in rows for field in LEDGER)
+    assert all(row.keys() >= LEDGER for row in rows)
     assert rows[-1]["size_bytes"] < rows[0]["size_bytes"] / 4
     assert rows[-1]["parameters"] < rows[0]["parameters"]
 

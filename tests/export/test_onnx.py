@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -89,7 +90,15 @@ def test_int8_stays_int8(export: dict[str, Any]) -> None:
     counts = Counter(node.op_type for node in export["graph"].node)
     assert counts["DynamicQuantizeLinear"] == counts["MatMulInteger"] == 1
     assert counts["QuantizeLinear"] == 1
+    # Of the inputs, and of the weights: a scale for each output, which is their second axis.
+    axes = [
+        helper.get_node_attr_value(n, "axis")
+        for n in export["graph"].node
+        if n.op_type == "DequantizeLinear"
+        if n.attribute
+    ]
     assert counts["DequantizeLinear"] == 2
+    assert axes[-1:] == [1]
     stored = sorted(tuple(v.dims) for v in export["graph"].initializer if v.data_type == onnx.TensorProto.INT8)
     # The static and the dynamic layer as (in, out), the words as (rows, width); zero points of weights are scalars or
     # one for each output.

@@ -30,7 +30,8 @@ def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio:
 
 
 def test_interval_of_four_differences_by_hand() -> None:
-    # Mean -1/4; squared deviations 3 x 1/16 + 9/16 = 3/4, plus 1 for the pseudo-examples; 4/3 for 4 groups; 4 + 2 examples.
+    # Mean -1/4; squared deviations 3 x 1/16 + 9/16 = 3/4, plus 1 for the pseudo-examples; 4/3 for 4 groups;
+    # 4 + 2 examples.
     low, high = paired_interval(np.array([0.0, 0.0, 0.0, -1.0]), range(4), 1.0, 0.95)
     variance = (4 / 3) * (3 / 4 + 1) / 6**2
     half = stats.t.ppf(0.95, 3) * math.sqrt(variance)

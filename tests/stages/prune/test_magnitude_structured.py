@@ -62,17 +62,17 @@ def test_the_strongest_heads_of_each_layer(
 @pytest.mark.parametrize(
     ("share", "expected"),
     [
-        # Relative to its own mean of 1 (2 in the first layer): 4 | 1.6 1.2 .8 .4 | 3 .5 .3 .2 | 1 1.01 .99 1.
-        (5 / 16, [[8.0], [1.6, 1.2], [3.0], [1.01]]),
-        (2 / 16, [[8.0], [1.6], [3.0], [1.01]]),  # at least one in each layer
-        (9 / 16, [[8.0], [1.6, 1.2, 0.8], [3.0], [1.0, 1.01, 0.99, 1.0]]),
+        # Each relative to its layer's mean: 4 0 0 0 | 1.6 1.2 .8 .4 | 3 .5 .3 .2 | 1 1.01 .99 1.
+        (5 / 16, [[8.0], [1.6, 1.2], [3.0], [101.0]]),
+        (2 / 16, [[8.0], [1.6], [3.0], [101.0]]),  # at least one in each layer
+        (9 / 16, [[8.0], [1.6, 1.2, 0.8], [3.0], [100.0, 101.0, 99.0, 100.0]]),
     ],
 )
 def test_all_heads_ranked_together(
     share: float, expected: Any, stage: PruneStructured, make_model: Callable, make_context: Callable
 ) -> None:
     model = make_model()
-    given = ([8, 0, 0, 0], [1.6, 1.2, 0.8, 0.4], [3, 0.5, 0.3, 0.2], [1.0, 1.01, 0.99, 1.0])
+    given = ([8, 0, 0, 0], [1.6, 1.2, 0.8, 0.4], [3, 0.5, 0.3, 0.2], [100, 101, 99, 100])
     for layer, importance in zip(layers_of(model), given, strict=True):
         set_heads(layer, importance)
     found = dataclasses.replace(stage, heads=share, scope="model").apply(model, make_context(model))
