@@ -153,7 +153,14 @@ class TextClassification:
             raise InputError(
                 f"data.max_length is {self.max_length}; this model takes at most {limit} tokens. Use {limit} or less."
             )
-        encoded = processor(*texts, truncation=True, max_length=limit, padding=False)
+        pairs = len(texts) == 2
+        encoded = processor(*texts, truncation=True, max_length=limit, padding=False, return_token_type_ids=pairs)
+        if pairs and getattr(config, "type_vocab_size", 1) > 1 and any(map(any, encoded["token_type_ids"])):
+            raise InputError(
+                f"data.text is {list(self.text_columns)}; a {config.model_type} model marks the second text of a pair "
+                "by token_type_ids, which are not among the inputs here, so it would be measured wrongly. Pairs work "
+                "with RoBERTa, XLM-R and DistilBERT."
+            )
         lengths = [len(ids) for ids in encoded["input_ids"]]
         largest = max(max(ids) for ids in encoded["input_ids"])
         if largest >= config.vocab_size:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
@@ -298,3 +298,14 @@ def test_axes_that_may_change() -> None:
         "input_ids": {0: "batch", 1: "sequence"},
         "attention_mask": {0: "batch", 1: "sequence"},
     }
+
+
+def test_pairs_of_a_model_with_segments_are_refused(config: Any) -> None:
+    backend = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "kas": 4}, unk_token="[UNK]"))
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    segmented = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+    task = TextClassification(text=("first", "second"), label="label", max_length=16)
+    with pytest.raises(InputError, match="token_type_ids"):
+        task.encode(
+            data(first=["kas", "kas"], second=["kas", "kas"], label=["warm", "cold"]), segmented, config, "train"
+        )
