@@ -76,13 +76,27 @@ class TextClassification:
         return model.eval()
 
     def load_pretrained(self, folder: Path, config: Any) -> PreTrainedModel:
-        """A pretrained encoder with a fresh classification head."""
+        """A pretrained encoder with a classification head for `config`: its own where the labels are as many."""
         import torch
         from transformers import AutoModelForSequenceClassification
 
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            # A head for another number of labels is made anew. Nothing else may be: see below.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
+        wrong = sorted(str(key[0]) for key in loading["mismatched_keys"])
+        encoder = [name for name in wrong if name.startswith(f"{model.base_model_prefix}.")]
+        if encoder:
+            raise InputError(
+                f"{folder}: the weight {encoder[0]} has another shape than config.json says. Copy it again."
+            )
+        return model
 
     def load_processor(self, folder: Path) -> Any:
         """The tokenizer. Raises InputError where there is none, or none that runs without Transformers."""

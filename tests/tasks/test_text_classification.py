@@ -309,3 +309,20 @@ def test_pairs_of_a_model_with_segments_are_refused(config: Any) -> None:
         task.encode(
             data(first=["kas", "kas"], second=["kas", "kas"], label=["warm", "cold"]), segmented, config, "train"
         )
+
+
+def test_a_pretrained_encoder_gets_a_head_for_other_labels(checkpoint: Path, config: Any) -> None:
+    config.id2label = {0: "a", 1: "b", 2: "c"}
+    config.num_labels = 3
+    model = TASK.load_pretrained(checkpoint, config)
+    assert model.classifier.weight.shape == (3, 32)
+    stored = load_file(checkpoint / "model.safetensors")
+    assert torch.equal(model.bert.pooler.dense.weight, stored["bert.pooler.dense.weight"])
+
+
+def test_an_encoder_of_another_shape_is_refused(checkpoint: Path, config: Any) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["bert.pooler.dense.weight"] = torch.zeros(16, 16)
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"bert\.pooler\.dense\.weight has another shape"):
+        TASK.load_pretrained(checkpoint, config)
