@@ -750,8 +750,11 @@ def test_an_interrupted_run_resumes(workplace: Terminal, tmp_path: Path) -> None
         "gates.distill.max_accuracy_drop=1",
         f"hydra.run.dir={tmp_path / 'run'}",
     )
+    # A checkpoint after every step, and a pause after each: the tiny model would be done before the signal came.
     program = (
-        "import compress.training.loop as loop; loop.CHECKPOINT_SECONDS = 0; from compress.cli import main; main()"
+        "import time, compress.training.loop as loop; loop.CHECKPOINT_SECONDS = 0\n"
+        "loop._TimedCheckpoints.on_save = lambda *arguments, **more: time.sleep(0.2)\n"
+        "from compress.cli import main; main()"
     )
     command = [sys.executable, "-c", program, *workplace.command(*distill, f"store={store}")[1:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
