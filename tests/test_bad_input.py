@@ -757,7 +757,14 @@ def test_an_interrupted_run_resumes(workplace: Terminal, tmp_path: Path) -> None
         "from compress.cli import main; main()"
     )
     command = [sys.executable, "-c", program, *workplace.command(*distill, f"store={store}")[1:]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    # A shell starts its background jobs with SIGINT ignored, and children inherit that: a terminal does not.
+    def as_in_a_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=as_in_a_terminal
+    ) as process:
         while process.poll() is None and not any(store.glob("work/*/distillation/checkpoint-*/trainer_state.json")):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
