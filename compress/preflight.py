@@ -18,6 +18,8 @@ from compress.models.structure import structure_of
 MEANING = {
     "low_rank": "low_rank",
     "masked_linear": "sparse",
+    "fused_layer": "fused",
+    "fused_embeddings": "fused",
     "int8_dynamic_linear": "int8",
     "int8_static_linear": "int8",
     "int8_embedding": "int8",

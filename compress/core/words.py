@@ -40,13 +40,17 @@ class Data(Protocol):
 
 
 class Task(Protocol):
-    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
+
+    reads_first_token: whether the model's head reads the last layer's output at the first token and nowhere else.
+    """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     metric: ClassVar[str]
     score_range: ClassVar[float]
     inputs: ClassVar[tuple[str, ...]]
+    reads_first_token: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""

@@ -21,6 +21,18 @@ BERT = Family(
     hidden_field="hidden_size",
     ffn_field="intermediate_size",
     embeddings="embeddings",
+    word_embeddings="word_embeddings",
+    position_embeddings="position_embeddings",
+    type_embeddings="token_type_embeddings",
+    embeddings_norm="LayerNorm",
+    positions_from_zero=True,
+    activation="intermediate.intermediate_act_fn",
+    activation_field="hidden_act",
+    attention_norm="attention.output.LayerNorm",
+    ffn_norm="output.LayerNorm",
 )
 
-FAMILIES = [BERT, replace(BERT, model_type="roberta"), replace(BERT, model_type="xlm-roberta")]
+# Their positions start after the padding token's number, and padding has a position of its own.
+ROBERTA = replace(BERT, model_type="roberta", positions_from_zero=False)
+
+FAMILIES = [BERT, ROBERTA, replace(ROBERTA, model_type="xlm-roberta")]

@@ -20,5 +20,14 @@ FAMILIES = [
         hidden_field="dim",
         ffn_field="hidden_dim",
         embeddings="embeddings",
+        word_embeddings="word_embeddings",
+        position_embeddings="position_embeddings",
+        type_embeddings=None,
+        embeddings_norm="LayerNorm",
+        positions_from_zero=True,
+        activation="ffn.activation",
+        activation_field="activation",
+        attention_norm="sa_layer_norm",
+        ffn_norm="output_layer_norm",
     )
 ]

@@ -38,6 +38,7 @@ class PruneStructured:
 
     leaves: ClassVar[frozenset[str]] = frozenset()
     refuses: ClassVar[Mapping[str, str]] = {
+        "fused": "the heads of a fused layer have no weights of their own; prune before fusing",
         "int8": "int8 weights cannot be trained or cut; prune before quantizing",
         "low_rank": "the factors of a factorized layer have no heads or neurons of their own; prune before factorizing",
     }
