@@ -15,7 +15,7 @@ from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import dense_layers, layers_of
 from compress.models.structure import replace_module
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons
-from compress.training.refit import refit
+from compress.training.refit import _read, refit
 
 
 def strong(model: PreTrainedModel) -> PreTrainedModel:
@@ -143,6 +143,29 @@ def test_padding_does_not_count(make_model: Callable, make_context: Callable, mo
     alone = fit(cut(original), original, context, ridge=0.01)
     for name, value in together.state_dict().items():
         torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-3, atol=1e-3)
+
+
+def test_what_the_head_reads_counts_more_in_the_last_layer(
+    model_type: str, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = strong(make_model(model_type, layers=2))
+    context = make_context(original)
+    batch = context.collate(list(context.train))
+    # A classifier reads each example's first position.
+    first = (torch.arange(batch["input_ids"].shape[1]) == 0)[None].expand(batch["input_ids"].shape)
+    assert torch.equal(_read(original, context, batch), first)
+
+    def errors(weight: float) -> tuple[list[Tensor], Tensor, Tensor]:
+        monkeypatch.setattr("compress.training.refit.READ_WEIGHT", weight)
+        fitted = fit(cut(original), original, context)
+        found, wanted = states(fitted, context), states(original, context)
+        squares, read = (found[1] - wanted[1]).pow(2).mean(dim=1), first[batch["attention_mask"].bool()]
+        return found, squares[read].mean(), squares[~read].mean()
+
+    (evenly, read_before, others_before), (weighted, read_after, others_after) = errors(1.0), errors(100.0)
+    assert torch.equal(evenly[0], weighted[0])
+    assert read_after < 0.5 * read_before
+    assert others_after > others_before
 
 
 def test_zeros_stay(make_model: Callable, make_context: Callable) -> None:
