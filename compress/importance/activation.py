@@ -24,7 +24,7 @@ class ActivationMagnitude:
 
     A column of an output projection matters as much as the mean size of what it adds: the norm of its weights times
     the root mean square of its input (Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language
-    Models, equation 1, per column). A head or a layer is all of its columns together.
+    Models, taken per column). A head or a layer is all of its columns together.
     """
 
     examples: int

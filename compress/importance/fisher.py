@@ -27,9 +27,9 @@ class FisherImportance:
 
     Every head and neuron is thought to be multiplied by a mask of 1; its importance is the square of the derivative of
     an example's loss by that mask, summed over the examples (Kwon et al. 2022, A Fast Post-Training Pruning Framework
-    for Transformers, equation 7; Michel et al. 2019 take the absolute value). The loss is the task's own against the
-    labels: against the teacher's answers it would be flat, because the model that is cut first is the teacher. A
-    layer's mask multiplies all its heads and neurons at once. A backward pass, and no step.
+    for Transformers; Michel et al. 2019, Are Sixteen Heads Really Better than One?, take the absolute value). The loss
+    is the task's own against the labels: against the teacher's answers it would be flat, because the model that is cut
+    first is the teacher. A layer's mask multiplies all its heads and neurons at once. A backward pass, and no step.
     """
 
     examples: int

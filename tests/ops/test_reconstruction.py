@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from compress.ops.reconstruction import LeastSquares
+from compress.ops.reconstruction import LeastSquares, elimination_errors
 
 SIZES = {"inputs": st.integers(1, 6), "outputs": st.integers(1, 5), "seed": st.integers(0, 10**6)}
 
@@ -94,3 +94,43 @@ def test_no_position_changes_nothing() -> None:
 def test_a_ridge_is_needed(ridge: float) -> None:
     with pytest.raises(ValueError, match="is not greater than 0"):
         LeastSquares.empty(2, 3).solve(ridge)
+
+
+def test_uncorrelated_inputs_by_hand() -> None:
+    # Each costs its weight squared times its input's: 4, 9 * 2, 1 * 3; cheapest first, and the errors add up.
+    weight = tensor([[2.0, 3.0, 1.0]])
+    errors = elimination_errors(weight, torch.diag(tensor([1.0, 2.0, 3.0])), 1, 1e-12)
+    torch.testing.assert_close(errors, tensor([7.0, 25.0, 3.0]).double())
+    # As one group of two, and one that is alone: 4 + 18.
+    gram = torch.diag(tensor([1.0, 2.0, 3.0, 1.0]))
+    errors = elimination_errors(tensor([[2.0, 3.0, 1.0, 0.0]]), gram, 2, 1e-12)
+    torch.testing.assert_close(errors, tensor([25.0, 3.0]).double())
+
+
+def test_the_first_of_two_twins_is_cheap_and_the_second_is_not() -> None:
+    x = draw(0, 50, 3)
+    doubled = torch.cat([x, x[:, :1] + 1e-4 * draw(1, 50, 1)], dim=1)
+    errors = elimination_errors(tensor([[5.0, 1.0, 1.0, 5.0]]), doubled.T @ doubled, 1, 1e-12)
+    cheap, dear = sorted([float(errors[0]), float(errors[3])])
+    assert cheap < 1e-4 < 1 < dear
+    assert torch.equal(errors.argsort()[-1:] % 3, tensor([0]))
+
+
+@given(seed=st.integers(0, 10**6), size=st.integers(1, 3))
+def test_errors_are_those_of_the_best_fit(seed: int, size: int) -> None:
+    x, weight = draw(seed, 60, 4 * size), draw(seed + 1, 3, 4 * size)
+    errors = elimination_errors(weight, x.T @ x, size, 1e-12)
+    order = errors.argsort()
+    for count in range(1, 4):
+        kept = torch.cat([torch.arange(size) + size * group for group in order[count:]])
+        fitted = torch.linalg.lstsq(x[:, kept], x @ weight.T).solution
+        best = (x[:, kept] @ fitted - x @ weight.T).pow(2).sum()
+        torch.testing.assert_close(errors[order[count - 1]], best, rtol=1e-6, atol=1e-8)
+
+
+def test_several_at_once_are_removed_together() -> None:
+    x, weight = draw(0, 60, 9), draw(1, 3, 9)
+    one, four = (elimination_errors(weight, x.T @ x, 1, 1e-12, at_once) for at_once in (1, 4))
+    assert len(set(four.tolist())) == 9
+    # The first is the same; the rest are judged less often.
+    assert one.argmin() == four.argmin() and one.amin() == four.amin()
