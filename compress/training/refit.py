@@ -7,7 +7,7 @@ fitted, really give it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,8 @@ def refit(
 
     What is matched is the sum that enters a normalisation: what the block adds, and what went past it. So a block also
     makes good what earlier cuts have done to the hidden states. A normalisation divides each position by its standard
-    deviation, so a position's error counts in units of that. Returns the number of examples shown.
+    deviation, so a position's error counts in units of that; in the last layer, one that the head reads counts
+    READ_WEIGHT times. Projections whose zeros must stay are left as they are. Returns the number of examples shown.
     """
     passages, shown = _passages(model, original, context, examples)
     layers, originals = layers_of(model), layers_of(original)
@@ -102,7 +103,7 @@ def _passages(
 
 
 class _Reached(Exception):  # noqa: N818 - it is no error, it ends a forward pass
-    """The first layer was reached: nothing after it is needed."""
+    """What was to be seen has been seen: nothing after it is needed."""
 
 
 def _first_call(model: PreTrainedModel, context: Context, batch: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -165,7 +166,7 @@ def _refit_part(
         return
     equations = LeastSquares.empty(module.in_features, module.out_features)
     for passage, target in zip(passages, wanted, strict=True):
-        with _sums_of(layer) as sums, _inputs_of(module) as inputs:
+        with suppress(_Reached), _sums_of(layer, stop_at=part) as sums, _inputs_of(module) as inputs:
             _run(layer, passage.cut, passage)
         here = passage.counts
         missing = (target - sums[part])[here]
@@ -187,12 +188,18 @@ def _norm(layer: Layer, part: str) -> nn.Module:
 
 
 @contextmanager
-def _sums_of(layer: Layer) -> Iterator[dict[str, Tensor]]:
-    """What enters the layer's two normalisations, by the name of the projection before each."""
+def _sums_of(layer: Layer, stop_at: str | None = None) -> Iterator[dict[str, Tensor]]:
+    """What enters the layer's two normalisations, by the name of the projection before each. Raises _Reached at the
+    one after `stop_at`."""
     seen: dict[str, Tensor] = {}
 
     def hook_for(part: str) -> Any:
-        return lambda module, inputs: seen.__setitem__(part, inputs[0])
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen[part] = inputs[0]
+            if part == stop_at:
+                raise _Reached
+
+        return hook
 
     hooks = [_norm(layer, part).register_forward_pre_hook(hook_for(part)) for part in NORM_OF]
     try:
