@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -84,6 +85,14 @@ def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
         check = getattr(recipe.stages[name], "check", None)
         if check is not None:
             check(teacher)
+
+
+def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:
+    """Let every stage that needs many training examples say whether they are enough. lengths: each one's tokens."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_examples", None)
+        if check is not None:
+            check(teacher, lengths, recipe.seed)
 
 
 def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:

@@ -137,6 +137,27 @@ class Context:
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class LayerImportance:
+    """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
+    CPU. layer: the layer as a whole, for comparison with other layers."""
+
+    heads: torch.Tensor
+    neurons: torch.Tensor
+    layer: float
+
+
+class Importance(Protocol):
+    """A criterion of what matters. compares_layers: whether a head of one layer may be compared with a head of
+    another (and a neuron with a neuron) as they are; else each layer's values are taken relative to their mean."""
+
+    compares_layers: ClassVar[bool]
+
+    def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
+        """The importance of every head and neuron of each layer, in order. `model` is left as it is."""
+        ...
+
+
 class Stage(Protocol):
     """Frozen settings and one verb. It never saves, measures or judges.
 

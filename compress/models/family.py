@@ -22,7 +22,8 @@ class Family:
     """One row of facts about `model_type`.
 
     layers: path of the list of layers, from the model's base. The other paths start at a layer: `query`, `key`,
-    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention` is the module that holds the head
+    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention_norm` and `ffn_norm` normalise the sum
+    of what `attention_output` and `ffn_out` give and what went past them; `attention` is the module that holds the head
     counts named in `head_attributes` (number of heads) and `width_attributes` (heads times head size).
     *_field: what the configuration calls the number of layers, heads, the hidden width and the FFN's width.
     embeddings: path of the embeddings' module, from the base; from there `word_embeddings`, `position_embeddings`,
@@ -38,8 +39,10 @@ class Family:
     key: str
     value: str
     attention_output: str
+    attention_norm: str
     ffn_in: str
     ffn_out: str
+    ffn_norm: str
     head_attributes: tuple[str, ...]
     width_attributes: tuple[str, ...]
     layers_field: str
