@@ -16,7 +16,9 @@ from compress.models.family import PARTS, Layer, head_size, layers_of
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.ops.importance import head_magnitude, neuron_magnitude, total_magnitude
 from compress.ops.masks import count_kept, strongest
-from compress.training.imitation import Imitation, imitate, inherited
+from compress.ops.schedules import share_left
+from compress.training.gradual import Gradual, cut_and_recover
+from compress.training.imitation import Imitation, inherited
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class PruneStructured:
     scope: `layer` keeps the same share in each layer; `model` ranks all layers together, each layer's importance
     relative to its own mean, and keeps at least one head and one block of neurons in each. neuron_multiple: FFN widths
     are rounded to multiples of it, because kernels work in blocks. recovery_epochs: passes of distillation afterwards.
+    gradual: heads and neurons leave in several cuts, with a part of that distillation between them; layers at once.
     """
 
     heads: float
@@ -34,6 +37,7 @@ class PruneStructured:
     scope: str
     neuron_multiple: int
     recovery_epochs: float
+    gradual: Gradual
     imitation: Imitation
 
     leaves: ClassVar[frozenset[str]] = frozenset()
@@ -56,32 +60,39 @@ class PruneStructured:
         kept = strongest(importance, count_kept(before, self.layers)).tolist()
         if len(kept) < before:
             keep_layers(model, kept)
-        self._cut_heads(model)
-        self._cut_neurons(model)
-        tell_config(model)
+        heads = sum(layer.heads for layer in layers_of(model))
+        neurons = sum(layer.neurons for layer in layers_of(model))
+
+        def cut(progress: float) -> list[int]:
+            """Shares are of what there was at first; the methods below take them of what is left."""
+            left = sum(layer.heads for layer in layers_of(model)), sum(layer.neurons for layer in layers_of(model))
+            self._cut_heads(model, share_left(self.heads, progress) * heads / left[0])
+            self._cut_neurons(model, share_left(self.neurons, progress) * neurons / left[1])
+            tell_config(model)
+            return inherited(kept, before, len(layers_of(context.teacher)))
+
+        settings, epochs = self.imitation, self.recovery_epochs
+        title = "recovery after pruning"
+        cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         for layer in layers_of(model):
             context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons")
-        if self.recovery_epochs:
-            layer_map = inherited(kept, before, len(layers_of(context.teacher)))
-            settings, epochs = self.imitation, self.recovery_epochs
-            imitate(model, context, settings, epochs=epochs, title="recovery after pruning", layer_map=layer_map)
-        return model.eval()
+        return model
 
-    def _cut_heads(self, model: PreTrainedModel) -> None:
+    def _cut_heads(self, model: PreTrainedModel, share: float) -> None:
         size = head_size(model)
         layers = layers_of(model)
         importance = [
             head_magnitude(query, key, value, output, size)
             for query, key, value, output, *_ in (_weights(layer) for layer in layers)
         ]
-        for layer, kept in zip(layers, self._kept(importance, self.heads, 1), strict=True):
+        for layer, kept in zip(layers, self._kept(importance, share, 1), strict=True):
             if len(kept) < layer.heads:
                 keep_heads(model, layer, kept)
 
-    def _cut_neurons(self, model: PreTrainedModel) -> None:
+    def _cut_neurons(self, model: PreTrainedModel, share: float) -> None:
         layers = layers_of(model)
         importance = [neuron_magnitude(layer.weight("ffn_in"), layer.weight("ffn_out")) for layer in layers]
-        for layer, kept in zip(layers, self._kept(importance, self.neurons, self.neuron_multiple), strict=True):
+        for layer, kept in zip(layers, self._kept(importance, share, self.neuron_multiple), strict=True):
             if len(kept) < layer.neurons:
                 keep_neurons(model, layer, kept)
 

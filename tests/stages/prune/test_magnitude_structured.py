@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.models.family import Layer, dense_layers, layers_of
 from compress.models.structure import structure_of
-from compress.stages.prune import magnitude_structured
 from compress.stages.prune.magnitude_structured import PruneStructured
+from compress.training import gradual
+from compress.training.gradual import Gradual
 from compress.training.imitation import Imitation
 
 
@@ -23,7 +24,14 @@ from compress.training.imitation import Imitation
 def stage(imitation: Imitation) -> PruneStructured:
     """Keeps everything; tests change what they are about."""
     return PruneStructured(
-        heads=1.0, neurons=1.0, layers=1.0, scope="layer", neuron_multiple=1, recovery_epochs=0, imitation=imitation
+        heads=1.0,
+        neurons=1.0,
+        layers=1.0,
+        scope="layer",
+        neuron_multiple=1,
+        recovery_epochs=0,
+        gradual=Gradual(cuts=1, between=0.5),
+        imitation=imitation,
     )
 
 
@@ -141,14 +149,31 @@ def test_recovery_compares_the_layers_that_are_left_with_themselves(
     stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(magnitude_structured, "imitate", lambda model, context, settings, **how: seen.update(how))
+    monkeypatch.setattr(gradual, "imitate", lambda model, context, settings, **how: seen.update(how))
     model = make_model()
     with torch.no_grad():
         for number in (0, 1, 3):
             layers_of(model)[number].part("ffn_in").weight.mul_(5)
     stage = dataclasses.replace(stage, layers=0.75, recovery_epochs=2)
     stage.apply(copy.deepcopy(model), make_context(model))
-    assert seen == {"epochs": 2, "title": "recovery after pruning", "layer_map": [1, 2, 4]}
+    assert seen == {"epochs": 2, "title": "recovery after pruning", "layer_map": [1, 2, 4], "share": 1.0}
+
+
+def test_heads_and_neurons_leave_little_by_little(
+    stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[list[tuple[int, int]]] = []
+
+    def imitate(model: PreTrainedModel, *arguments: Any, **how: Any) -> None:
+        sizes.append([(layer.heads, layer.neurons) for layer in layers_of(model)])
+
+    monkeypatch.setattr(gradual, "imitate", imitate)
+    stage = dataclasses.replace(stage, heads=0.25, neurons=0.5, recovery_epochs=1, gradual=Gradual(cuts=2, between=0.5))
+    model = make_model(layers=2)
+    stage.apply(model, make_context(make_model()))
+    # After the first of two cuts 7/8 of the way: 4 heads -> 4 (1 - 0.75 * 7/8) = 1.4, 64 neurons -> 64 (1 - 7/16) = 36.
+    assert sizes == [[(1, 36)] * 2, [(1, 32)] * 2]
+    assert [(layer.heads, layer.neurons) for layer in layers_of(model)] == [(1, 32)] * 2
 
 
 def test_recovery_comes_nearer_to_the_teacher(
