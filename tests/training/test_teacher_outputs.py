@@ -17,7 +17,7 @@ from compress.training.teacher_outputs import TeacherOutputs, forward
 def direct(context: Any, rows: list[int]) -> Any:
     """The teacher's answer to one padded batch of these rows."""
     batch = context.collate([context.train[row] for row in rows])
-    return batch, forward(context.teacher, context, batch)
+    return batch, forward(context.teacher, context, batch)[0]
 
 
 def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
@@ -25,7 +25,7 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
     outputs = TeacherOutputs(context, [2, 4])
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
-    assert outputs.stores_hidden
+    assert outputs.stores_vectors
     torch.testing.assert_close(outputs.logits(rows), expected.logits, rtol=1e-5, atol=1e-6)
     mask = batch["attention_mask"].bool()
     for layer in (2, 4):
@@ -60,9 +60,9 @@ def test_the_teacher_runs_once_for_each_data_set(
     context = make_context(make_model())
     calls: list[int] = []
 
-    def counted(model: Any, context: Any, batch: Any) -> Any:
+    def counted(model: Any, context: Any, batch: Any, layer: Any) -> Any:
         calls.append(len(batch["input_ids"]))
-        return forward(model, context, batch)
+        return forward(model, context, batch, layer)
 
     monkeypatch.setattr(teacher_outputs, "forward", counted)
     first = TeacherOutputs(context, [1])
@@ -87,10 +87,10 @@ def test_no_room_for_hidden_states(
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed - 1, total=real(path).total))
     outputs = TeacherOutputs(context, [1, 4])
-    assert not outputs.stores_hidden
+    assert not outputs.stores_vectors
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
     assert sorted(path.suffix for path in context.cache_folder.rglob("*") if path.is_file()) == [".npy"]
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
-    assert TeacherOutputs(context, [1, 4]).stores_hidden
+    assert TeacherOutputs(context, [1, 4]).stores_vectors
