@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=500, help="optimizer steps of a distillation or recovery")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--teacher", type=Path, help="a teacher's folder, made before")
-    parser.add_argument("variants", nargs="*", help="only these; the teacher and `all` are always there")
+    parser.add_argument("--only", action="append", default=[], help="a variant; the one to compare with is always made")
     arguments = parser.parse_args()
     laboratory = Laboratory(arguments)
     teacher = laboratory.scores(laboratory.teacher)
@@ -47,7 +47,7 @@ def main() -> int:
         ("distillation", distillations(arguments)),
         ("pruning of that student", prunings(arguments)),
     ):
-        chosen = {name: settings for name, settings in variants.items() if wanted(name, arguments.variants)}
+        chosen = {name: settings for name, settings in variants.items() if wanted(name, arguments.only)}
         reference: Scores | None = None
         for name, settings in chosen.items():
             stage = "distill" if title == "distillation" else "prune"
