@@ -1,9 +1,9 @@
 """Content keys: what a finished piece of work depends on, and nothing else.
 
 An artifact's key changes with the stage's resolved settings, the parent artifact, the teacher, the content of the
-training split, the seed, the device, the task's settings, the source of the stage's module and of the packages it is
-built on, and the versions of the libraries that compute. It does not change with paths, names of stages, the order of
-other stages, the gate, the validation or test split, or the machine.
+training split and of the unlabelled examples, the seed, the device, the task's settings, the source of the stage's
+module and of the packages it is built on, and the versions of the libraries that compute. It does not change with
+paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
     )
 
 
-def artifact_key(recipe: Recipe, stage: str, parent: str, teacher: str, train_fingerprint: str) -> str:
-    """The key of what `stage` makes of the artifact `parent`."""
+def artifact_key(
+    recipe: Recipe, stage: str, parent: str, teacher: str, train_fingerprint: str, unlabelled_fingerprint: str
+) -> str:
+    """The key of what `stage` makes of the artifact `parent`. unlabelled_fingerprint: "" where there is none."""
     return content_key(
         what="stage",
         settings=_plain(recipe.settings["stages"][stage]),
         parent=parent,
         teacher=teacher,
         train=train_fingerprint,
+        unlabelled=unlabelled_fingerprint,
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,

@@ -80,11 +80,18 @@ def check_teacher(recipe: Recipe, structure: Structure) -> None:
 
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
-    """Let every stage that can look at the model's shapes say whether its settings fit."""
+    """Let every stage, and its imitation, that can look at the model's shapes say whether the settings fit."""
     for name in recipe.order:
-        check = getattr(recipe.stages[name], "check", None)
+        stage = recipe.stages[name]
+        check = getattr(stage, "check", None)
         if check is not None:
             check(teacher)
+        check = getattr(getattr(stage, "imitation", None), "check", None)
+        if check is not None:
+            try:
+                check(teacher)
+            except InputError as error:
+                raise InputError(f"stages.{name}.imitation.{error}") from None
 
 
 def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from transformers import set_seed
 
 from compress.core.errors import CompressError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.words import Context, Recipe, TeacherContext
 from compress.data.splits import fingerprint
+from compress.data.unlabelled import only_new
 from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
 from compress.measure.accuracy import write_batches
 from compress.measure.evaluate import (
@@ -59,6 +61,8 @@ class Workshop:
         }
         check_examples(recipe, shape, self.examples["train"]["length"])
         self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
+        self._unlabelled = self._encode_unlabelled(splits.unlabelled)
+        self._unlabelled_fingerprint = "" if self._unlabelled is None else fingerprint(self._unlabelled)
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
@@ -85,7 +89,8 @@ class Workshop:
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
         recipe = self.recipe
-        key = artifact_key(recipe, stage, parent.key, teacher.key, self._fingerprints["train"])
+        prints = self._fingerprints["train"], self._unlabelled_fingerprint
+        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints)
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
@@ -98,6 +103,8 @@ class Workshop:
                 processor=self.processor,
                 train=self.examples["train"],
                 train_fingerprint=self._fingerprints["train"],
+                unlabelled=self._unlabelled,
+                unlabelled_fingerprint=self._unlabelled_fingerprint,
                 device=recipe.device,
                 seed=recipe.seed,
                 threads=recipe.runtime.threads,
@@ -170,6 +177,15 @@ class Workshop:
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
         return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
+
+    def _encode_unlabelled(self, examples: Dataset | None) -> Dataset | None:
+        if examples is None:
+            return None
+        task = self.recipe.task
+        encoded = task.encode_unlabelled(examples, self.processor, self.config)
+        kept, note = only_new(encoded, self.examples, task.inputs)
+        self.notes = (*self.notes, note)
+        return kept
 
     def _collate(self, rows: Any) -> dict[str, Any]:
         return self.recipe.task.collate(rows, self.processor)

@@ -170,7 +170,19 @@ def imitation() -> Imitation:
     optimization = Optimization(
         learning_rate=1e-3, reference_width=None, batch_size=8, warmup_share=0, weight_decay=0.01, mixed_precision="off"
     )
-    return Imitation(temperature=2, logits_weight=1, hidden_weight=1, labels_weight=0, optimization=optimization)
+    return Imitation(
+        temperature=2,
+        logits_weight=1,
+        hidden_weight=1,
+        relation_weight=0,
+        relation_heads=4,
+        relation_layer=None,
+        labels_weight=0,
+        shortest_epoch=1,
+        max_steps=None,
+        dropout=None,
+        optimization=optimization,
+    )
 
 
 def load_dataset_rows(path: Path) -> Dataset:

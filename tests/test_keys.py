@@ -38,7 +38,11 @@ def recipe_of(checkpoint: Path) -> Make:
 def prune_key(recipe: Recipe, **changes: str) -> str:
     """The key of the stage `prune`."""
     return artifact_key(
-        recipe, **({"stage": "prune", "parent": "p", "teacher": "t", "train_fingerprint": "f"} | changes)
+        recipe,
+        **(
+            {"stage": "prune", "parent": "p", "teacher": "t", "train_fingerprint": "f", "unlabelled_fingerprint": "u"}
+            | changes
+        ),
     )
 
 
@@ -48,6 +52,9 @@ CHANGES_AN_ARTIFACT = [
     "stages.prune.refit=true",
     "importance@stages.prune.importance=random",
     "stages.prune.imitation.temperature=3",
+    "stages.prune.imitation.relation_weight=1",
+    "stages.prune.imitation.shortest_epoch=10",
+    "stages.prune.gradual.cuts=2",
     "stages.prune.imitation.optimization.learning_rate=1e-5",
     "stage/prune@stages.prune=magnitude",
     "seed=1",
@@ -66,6 +73,7 @@ CHANGES_NO_ARTIFACT = [
     "data.train=elsewhere/other.csv",
     "data.validation=v.jsonl",
     "data.test=t.jsonl",
+    "data.unlabelled=u.txt",
     "data.group=article",
     "data.validation_share=0.5",
     "measurement.rounds=2",
@@ -85,7 +93,7 @@ def test_what_does_not_change_an_artifacts_key(recipe_of: Make, override: str) -
     assert prune_key(recipe_of(override)) == prune_key(recipe_of())
 
 
-@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint"])
+@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint", "unlabelled_fingerprint"])
 def test_an_artifacts_key_changes_with_what_it_was_made_from(recipe_of: Make, argument: str) -> None:
     recipe = recipe_of()
     assert prune_key(recipe, **{argument: "another"}) != prune_key(recipe)
@@ -231,7 +239,8 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
 def test_the_split_that_judges_has_no_part_in_an_artifact() -> None:
     """The keys of artifacts are never told about validation, test, gate or run folder."""
     parameters = dict(artifact_key.__annotations__)
-    assert list(parameters) == ["recipe", "stage", "parent", "teacher", "train_fingerprint", "return"]
+    given = ["train_fingerprint", "unlabelled_fingerprint"]
+    assert list(parameters) == ["recipe", "stage", "parent", "teacher", *given, "return"]
 
 
 def recorded(value: Any) -> Any:

@@ -31,6 +31,7 @@ from compress.preflight import (
     check_teacher,
     check_threads,
 )
+from compress.training.imitation import Imitation
 
 
 @dataclasses.dataclass
@@ -137,6 +138,16 @@ def test_stages_look_at_the_examples(make_model: Callable[..., PreTrainedModel])
     recipe.seed = 7  # type: ignore[misc]
     check_examples(recipe, model, [3, 5])
     assert seen == [(model, [3, 5], 7)]
+
+
+def test_a_stages_imitation_looks_at_the_model_too(
+    make_model: Callable[..., PreTrainedModel], imitation: Imitation
+) -> None:
+    late: Any = type("Late", (), {"leaves": frozenset(), "refuses": {}, "imitation": imitation})()
+    check_settings(recipe_of("late", late=late), make_model())
+    late.imitation = dataclasses.replace(imitation, relation_layer=5)
+    with pytest.raises(InputError, match=r"^stages\.late\.imitation\.relation_layer is 5; the teacher has 4 layers"):
+        check_settings(recipe_of("late", late=late), make_model())
 
 
 def test_a_models_own_structure_is_read(make_model: Callable[..., PreTrainedModel], tmp_path: Path) -> None:

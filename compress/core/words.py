@@ -23,12 +23,14 @@ Batch = Mapping[str, Any]
 @dataclass(frozen=True)
 class Splits:
     """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
-    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself."""
+    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
+    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on."""
 
     train: Dataset
     validation: Dataset
     test: Dataset | None
     notes: tuple[str, ...] = ()
+    unlabelled: Dataset | None = None
 
 
 class Data(Protocol):
@@ -76,6 +78,10 @@ class Task(Protocol):
         """Model inputs and labels, a row each, with columns `length` and `group`."""
         ...
 
+    def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
+        """The same columns for examples without labels, in which `labels` marks that there is none."""
+        ...
+
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """One padded batch of encoded rows, with the column `labels`."""
         ...
@@ -93,7 +99,7 @@ class Task(Protocol):
         ...
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The loss against the hard labels."""
+        """The loss against the hard labels. Rows without a label do not count; 0 where no row has one."""
         ...
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
@@ -117,8 +123,10 @@ class Task(Protocol):
 class Context:
     """What a stage may read.
 
-    train: encoded examples. collate: rows to batch. device: where training happens. work_folder: a folder of the
-    stage's own, kept until it has finished, so that a killed stage resumes. cache_folder: what several stages share.
+    train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
+    what each of the two depends on, by content ("" for none). collate: rows to batch. device: where training happens.
+    work_folder: a folder of the stage's own, kept until it has finished, so that a killed stage resumes. cache_folder:
+    what several stages share.
     note: adds a sentence to the stage's line in the ledger.
     """
 
@@ -135,6 +143,8 @@ class Context:
     cache_folder: Path
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    unlabelled: Dataset | None = None
+    unlabelled_fingerprint: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Family:
     embeddings: path of the embeddings' module, from the base; from there `word_embeddings`, `position_embeddings`,
     `type_embeddings` (None where there are none) and `embeddings_norm`. positions_from_zero: whether the first token's
     position is 0, whatever the tokens are. activation: path of the FFN's activation, activation_field: what the
-    configuration calls it. attention_norm, ffn_norm: the normalisations after the two blocks' residual sums.
+    configuration calls it.
     """
 
     model_type: str
@@ -57,8 +57,6 @@ class Family:
     positions_from_zero: bool
     activation: str
     activation_field: str
-    attention_norm: str
-    ffn_norm: str
 
 
 @dataclass(frozen=True)

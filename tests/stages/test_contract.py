@@ -36,7 +36,15 @@ ROOT = settings_root() / "conf" / "stage"
 METHODS = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml"))
 FAMILIES = sorted(known_families())
 # So that little work is done, and that it is done at all on matrices this small.
-TINY = {"epochs": 1, "examples": 4, "batch_size": 8, "kept_energy": 0.6, "rank_multiple": 1, "min_saving": 0.0}
+TINY = {
+    "epochs": 1,
+    "examples": 4,
+    "batch_size": 8,
+    "kept_energy": 0.6,
+    "rank_multiple": 1,
+    "min_saving": 0.0,
+    "shortest_epoch": 1,
+}
 SHAPES = [(1, 2), (1, 9), (3, 5), (4, 16)]
 
 # Run where nothing else has been imported or computed: compares each folder's logits with those from before saving.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
 from compress.training import teacher_outputs
 from compress.training.teacher_outputs import TeacherOutputs, forward
@@ -17,7 +19,7 @@ from compress.training.teacher_outputs import TeacherOutputs, forward
 def direct(context: Any, rows: list[int]) -> Any:
     """The teacher's answer to one padded batch of these rows."""
     batch = context.collate([context.train[row] for row in rows])
-    return batch, forward(context.teacher, context, batch)
+    return batch, forward(context.teacher, context, batch)[0]
 
 
 def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
@@ -25,7 +27,7 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
     outputs = TeacherOutputs(context, [2, 4])
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
-    assert outputs.stores_hidden
+    assert outputs.stores_vectors
     torch.testing.assert_close(outputs.logits(rows), expected.logits, rtol=1e-5, atol=1e-6)
     mask = batch["attention_mask"].bool()
     for layer in (2, 4):
@@ -35,6 +37,35 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
         # Half precision keeps 11 bits.
         torch.testing.assert_close(found.float()[mask], expected.hidden_states[layer][mask], rtol=1e-3, atol=1e-4)
         assert bool((found[~mask] == 0).all())
+
+
+def test_queries_keys_and_values_are_stored_too(model_type: str, make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model(model_type))
+    outputs, rows = TeacherOutputs(context, [], relation_layer=3), [7, 0, 15]
+    batch = context.collate([context.train[row] for row in rows])
+    mask = batch["attention_mask"].bool()
+    _, expected = forward(context.teacher, context, batch, 3)
+    found = outputs.relations(rows, batch["input_ids"].shape[1])
+    assert list(found) == ["query", "key", "value"]
+    for part, vectors in found.items():
+        torch.testing.assert_close(vectors.float()[mask], expected[part][mask], rtol=1e-3, atol=1e-4)
+        assert bool((vectors[~mask] == 0).all())
+
+
+def test_unlabelled_examples_follow_the_labelled_ones(make_model: Callable, make_context: Callable) -> None:
+    whole = make_context(make_model())
+    rows = list(whole.train)
+    context = dataclasses.replace(
+        whole,
+        train=Dataset.from_list(rows[:10]),
+        unlabelled=Dataset.from_list([row | {"labels": -100} for row in rows[10:]]),
+        unlabelled_fingerprint="u",
+    )
+    outputs = TeacherOutputs(context, [2])
+    torch.testing.assert_close(outputs.logits([3, 20]), direct(whole, [3, 20])[1].logits, rtol=1e-5, atol=1e-6)
+    other = dataclasses.replace(context, unlabelled=context.unlabelled.select([5]), unlabelled_fingerprint="other")
+    again = TeacherOutputs(other, [2]).logits([3, 10])
+    torch.testing.assert_close(again, direct(whole, [3, 15])[1].logits, rtol=1e-5, atol=1e-6)
 
 
 def test_hidden_states_are_counted_from_the_embeddings(make_model: Callable, make_context: Callable) -> None:
@@ -60,9 +91,9 @@ def test_the_teacher_runs_once_for_each_data_set(
     context = make_context(make_model())
     calls: list[int] = []
 
-    def counted(model: Any, context: Any, batch: Any) -> Any:
+    def counted(model: Any, context: Any, batch: Any, layer: Any) -> Any:
         calls.append(len(batch["input_ids"]))
-        return forward(model, context, batch)
+        return forward(model, context, batch, layer)
 
     monkeypatch.setattr(teacher_outputs, "forward", counted)
     first = TeacherOutputs(context, [1])
@@ -87,10 +118,10 @@ def test_no_room_for_hidden_states(
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed - 1, total=real(path).total))
     outputs = TeacherOutputs(context, [1, 4])
-    assert not outputs.stores_hidden
+    assert not outputs.stores_vectors
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
     assert sorted(path.suffix for path in context.cache_folder.rglob("*") if path.is_file()) == [".npy"]
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
-    assert TeacherOutputs(context, [1, 4]).stores_hidden
+    assert TeacherOutputs(context, [1, 4]).stores_vectors

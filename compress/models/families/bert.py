@@ -30,8 +30,6 @@ BERT = Family(
     positions_from_zero=True,
     activation="intermediate.intermediate_act_fn",
     activation_field="hidden_act",
-    attention_norm="attention.output.LayerNorm",
-    ffn_norm="output.LayerNorm",
 )
 
 # Their positions start after the padding token's number, and padding has a position of its own.

@@ -29,7 +29,5 @@ FAMILIES = [
         positions_from_zero=True,
         activation="ffn.activation",
         activation_field="activation",
-        attention_norm="sa_layer_norm",
-        ffn_norm="output_layer_norm",
     )
 ]

@@ -19,12 +19,14 @@ from compress.core.checks import (
     require_positive,
 )
 from compress.core.errors import InputError
-from compress.core.words import Context, Importance
+from compress.core.words import Context, Importance, LayerImportance
 from compress.models.family import Layer, head_size, layers_of
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.ops.masks import count_kept, strongest
+from compress.ops.schedules import share_left
 from compress.training.calibration import chosen_rows
-from compress.training.imitation import Imitation, imitate, inherited
+from compress.training.gradual import Gradual, cut_and_recover
+from compress.training.imitation import Imitation, inherited
 from compress.training.refit import refit
 
 
@@ -36,7 +38,8 @@ class PruneStructured:
     they are where the criterion compares layers, else relative to each layer's mean) and keeps at least one head and
     one block of neurons in each. neuron_multiple: FFN widths are rounded to multiples of it, because kernels work in
     blocks. refit: whether what is left is then fitted in closed form to what the uncut model does on refit_examples
-    training examples, with this ridge. recovery_epochs: passes of distillation afterwards.
+    training examples, with this ridge. recovery_epochs: passes of distillation afterwards. gradual: heads and neurons
+    leave in several cuts, judged anew each time, with a part of that distillation between them; layers at once.
     """
 
     heads: float
@@ -49,6 +52,7 @@ class PruneStructured:
     refit_examples: int
     ridge: float
     recovery_epochs: float
+    gradual: Gradual
     imitation: Imitation
 
     leaves: ClassVar[frozenset[str]] = frozenset()
@@ -80,6 +84,11 @@ class PruneStructured:
         require_integer("stages.prune.refit_examples", self.refit_examples, 1, "Use 1000, for example.")
         require_positive("stages.prune.ridge", self.ridge, "Use 0.01, for example.")
         require_at_least("stages.prune.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
+        if self.refit and self.gradual.cuts > 1:
+            raise InputError(
+                f"stages.prune.refit is true and gradual.cuts is {self.gradual.cuts}; a fit to the uncut model comes "
+                "before all training, not between. Use gradual.cuts=1, or refit=false."
+            )
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a layer that a model of this shape does not have."""
@@ -118,18 +127,29 @@ class PruneStructured:
         kept = self._kept_layers(torch.tensor([layer.layer for layer in found]))
         if len(kept) < before:
             keep_layers(model, kept)
-        self._cut_heads(model, [found[layer].heads for layer in kept])
-        self._cut_neurons(model, [found[layer].neurons for layer in kept])
-        tell_config(model)
+        heads, neurons = _sizes(model)
+        first: list[LayerImportance] | None = [found[layer] for layer in kept]
+
+        def cut(progress: float) -> list[int]:
+            """Shares are of what there was at first; what they are taken of is what is left."""
+            nonlocal first
+            importance, first = first or self.importance.of(model, context), None
+            left = _sizes(model)
+            share = share_left(self.heads, progress) * heads / left[0]
+            self._cut_heads(model, [layer.heads for layer in importance], share)
+            share = share_left(self.neurons, progress) * neurons / left[1]
+            self._cut_neurons(model, [layer.neurons for layer in importance], share)
+            tell_config(model)
+            if self.refit:
+                self._refit(model, original, context, kept, before)
+            return inherited(kept, before, len(layers_of(context.teacher)))
+
+        settings, epochs = self.imitation, self.recovery_epochs
+        title = "recovery after pruning"
+        cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         for number, layer in zip(kept, layers_of(model), strict=True):
             context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons, from layer {number}")
-        if self.refit:
-            self._refit(model, original, context, kept, before)
-        if self.recovery_epochs:
-            layer_map = inherited(kept, before, len(layers_of(context.teacher)))
-            settings, epochs = self.imitation, self.recovery_epochs
-            imitate(model, context, settings, epochs=epochs, title="recovery after pruning", layer_map=layer_map)
-        return model.eval()
+        return model
 
     def _kept_layers(self, importance: Tensor) -> list[int]:
         if not isinstance(self.layers, int | float):
@@ -152,13 +172,13 @@ class PruneStructured:
         )
         context.note(f"refitted on {shown} examples")
 
-    def _cut_heads(self, model: PreTrainedModel, importance: list[Tensor]) -> None:
-        for layer, kept in zip(layers_of(model), self._kept(importance, self.heads, 1), strict=True):
+    def _cut_heads(self, model: PreTrainedModel, importance: list[Tensor], share: float) -> None:
+        for layer, kept in zip(layers_of(model), self._kept(importance, share, 1), strict=True):
             if len(kept) < layer.heads:
                 keep_heads(model, layer, kept)
 
-    def _cut_neurons(self, model: PreTrainedModel, importance: list[Tensor]) -> None:
-        chosen = self._kept(importance, self.neurons, self.neuron_multiple)
+    def _cut_neurons(self, model: PreTrainedModel, importance: list[Tensor], share: float) -> None:
+        chosen = self._kept(importance, share, self.neuron_multiple)
         for layer, kept in zip(layers_of(model), chosen, strict=True):
             if len(kept) < layer.neurons:
                 keep_neurons(model, layer, kept)
@@ -176,6 +196,12 @@ class PruneStructured:
             strongest(values, count_kept(len(values), max(count, 1) / len(values), multiple))
             for values, count in zip(importance, counts, strict=True)
         ]
+
+
+def _sizes(model: PreTrainedModel) -> tuple[int, int]:
+    """How many heads and neurons there are in all."""
+    layers = layers_of(model)
+    return sum(layer.heads for layer in layers), sum(layer.neurons for layer in layers)
 
 
 def _ascending(layers: Sequence[object]) -> bool:

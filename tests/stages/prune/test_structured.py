@@ -18,9 +18,10 @@ from compress.core.words import Context, LayerImportance
 from compress.importance.magnitude import Magnitude
 from compress.models.family import Layer, dense_layers, layers_of
 from compress.models.structure import structure_of
-from compress.stages.prune import structured
 from compress.stages.prune.structured import PruneStructured
+from compress.training import gradual
 from compress.training.calibration import chosen_rows
+from compress.training.gradual import Gradual
 from compress.training.imitation import Imitation
 
 
@@ -38,6 +39,7 @@ def stage(imitation: Imitation) -> PruneStructured:
         refit_examples=24,
         ridge=0.01,
         recovery_epochs=0,
+        gradual=Gradual(cuts=1, between=0.5),
         imitation=imitation,
     )
 
@@ -204,7 +206,7 @@ def test_layers_by_number(stage: PruneStructured, make_model: Callable, make_con
 def test_a_refit_comes_nearer_without_a_step(
     stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch, notes: list
 ) -> None:
-    monkeypatch.setattr(structured, "imitate", None)
+    monkeypatch.setattr(gradual, "imitate", None)
     teacher = make_model()
     with torch.no_grad():
         for _, module in dense_layers(teacher):
@@ -278,14 +280,31 @@ def test_recovery_compares_the_layers_that_are_left_with_themselves(
     stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(structured, "imitate", lambda model, context, settings, **how: seen.update(how))
+    monkeypatch.setattr(gradual, "imitate", lambda model, context, settings, **how: seen.update(how))
     model = make_model()
     with torch.no_grad():
         for number in (0, 1, 3):
             layers_of(model)[number].part("ffn_in").weight.mul_(5)
     stage = dataclasses.replace(stage, layers=0.75, recovery_epochs=2)
     stage.apply(copy.deepcopy(model), make_context(model))
-    assert seen == {"epochs": 2, "title": "recovery after pruning", "layer_map": [1, 2, 4]}
+    assert seen == {"epochs": 2, "title": "recovery after pruning", "layer_map": [1, 2, 4], "share": 1.0}
+
+
+def test_heads_and_neurons_leave_little_by_little(
+    stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[list[tuple[int, int]]] = []
+
+    def imitate(model: PreTrainedModel, *arguments: Any, **how: Any) -> None:
+        sizes.append([(layer.heads, layer.neurons) for layer in layers_of(model)])
+
+    monkeypatch.setattr(gradual, "imitate", imitate)
+    stage = dataclasses.replace(stage, heads=0.25, neurons=0.5, recovery_epochs=1, gradual=Gradual(cuts=2, between=0.5))
+    model = make_model(layers=2)
+    stage.apply(model, make_context(make_model()))
+    # After the first of two cuts 7/8 of the way: 4 heads -> 4 (1 - 0.75 * 7/8) = 1.4, 64 neurons -> 64 (1 - 7/16) = 36.
+    assert sizes == [[(1, 36)] * 2, [(1, 32)] * 2]
+    assert [(layer.heads, layer.neurons) for layer in layers_of(model)] == [(1, 32)] * 2
 
 
 def test_recovery_comes_nearer_to_the_teacher(
