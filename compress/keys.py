@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,16 @@ def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
 
 
 def artifact_key(
-    recipe: Recipe, stage: str, parent: str, teacher: str, train_fingerprint: str, unlabelled_fingerprint: str
+    recipe: Recipe,
+    stage: str,
+    parent: str,
+    teacher: str,
+    train_fingerprint: str,
+    unlabelled_fingerprint: str,
+    latency: str = "",
 ) -> str:
-    """The key of what `stage` makes of the artifact `parent`. unlabelled_fingerprint: "" where there is none."""
+    """The key of what `stage` makes of the artifact `parent`. unlabelled_fingerprint: "" where there is none. latency:
+    what the latency table depends on, for a stage that reads it."""
     return content_key(
         what="stage",
         settings=_plain(recipe.settings["stages"][stage]),
@@ -51,12 +58,35 @@ def artifact_key(
         teacher=teacher,
         train=train_fingerprint,
         unlabelled=unlabelled_fingerprint,
+        latency=latency,
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,
         sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task)),
         versions=versions(COMPUTING),
     )
+
+
+def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], sizes: Mapping[str, int]) -> str:
+    """The key of a latency table: machine, runtime, teacher, the data's lengths, the shape of a layer."""
+    return content_key(
+        what="latency-table",
+        runtime=recipe.runtime.name,
+        machine=describe_machine(recipe.runtime.threads),
+        teacher=teacher,
+        lengths=sorted(lengths),
+        sizes=dict(sizes),
+        precision=precision_of(recipe),
+        sources=[
+            _source_of(f"compress.{name}") for name in ("measure.latency_table", "measure.latency", "export.onnx")
+        ],
+    )
+
+
+def precision_of(recipe: Recipe) -> str:
+    """What the recipe ends with: `float`, or the scheme of its int8 stage."""
+    schemes = [recipe.stages[name].scheme for name in recipe.order if "int8" in recipe.stages[name].leaves]  # type: ignore[attr-defined]
+    return str(schemes[-1]) if schemes else "float"
 
 
 def export_key(recipe: Recipe, artifact: str) -> str:

@@ -46,12 +46,31 @@ def check_order(recipe: Recipe) -> None:
     for name in recipe.order:
         _require_accepted(recipe, name, left)
         left |= dict.fromkeys(recipe.stages[name].leaves, name)
+    _require_table(recipe)
     twice = [name for name in recipe.order if recipe.order.count(name) > 1]
     if twice:
         raise InputError(
             f"{_order(recipe)} names {twice[0]} twice; each may stand there once. Give the second one a name and a "
             f"gate of its own in your recipe, such as stages.{twice[0]}_again and gates.{twice[0]}_again."
         )
+
+
+def _require_table(recipe: Recipe) -> None:
+    """Raise InputError where a stage reads the latency table and what it predicts would not be what is measured."""
+    for position, name in enumerate(recipe.order):
+        if not getattr(recipe.stages[name], "uses_latency", False):
+            continue
+        if not recipe.runtime.needs_export:
+            raise InputError(
+                f"stages.{name} chooses sizes by the latency they would have, and runtime={recipe.runtime.name} has no "
+                "latency table. Use runtime=onnxruntime, or give sizes: stage/prune@stages.prune=structured and "
+                "stages.distill.layers=3."
+            )
+        if not any("fused" in recipe.stages[later].leaves for later in recipe.order[position:]):
+            raise InputError(
+                f"{_order(recipe)} has no fuse after {name}, which chooses sizes by the latency of fused layers. Add "
+                "fuse before quantize, or give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+            )
 
 
 def check_threads(recipe: Recipe) -> None:

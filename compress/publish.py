@@ -57,6 +57,7 @@ def publish(
         "exported": None if best is None else _exported(best, _row_of(rows, best.stage)),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
+        "objective": _objective(recipe, None if best is None else _row_of(rows, best.stage)),
         "gates": {name: _gate(recipe, name) for name in recipe.order},
         "environment": describe_machine(recipe.runtime.threads),
         "seed": recipe.seed,
@@ -139,6 +140,18 @@ def _exported(best: Finding, row: Row) -> dict[str, Any]:
         "folder": "export",
         "why": f"the last stage that was kept: {how}",
         "proven": proven,
+    }
+
+
+def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
+    """What was asked and what was reached; None where no stage in the order took the objective up."""
+    read = any(getattr(recipe.stages[name], "uses_latency", False) for name in recipe.order)
+    if recipe.objective.speedup is None or not read:
+        return None
+    return {
+        "speedup": recipe.objective.speedup,
+        "reached": None if row is None else row.speedup,
+        "max_accuracy_drop": recipe.objective.max_accuracy_drop,
     }
 
 

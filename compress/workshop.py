@@ -15,10 +15,19 @@ from transformers import set_seed
 
 from compress.core.errors import CompressError
 from compress.core.evaluation import Evaluation, Proof
+from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new
-from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+from compress.keys import (
+    artifact_key,
+    evaluation_key,
+    export_key,
+    latency_table_key,
+    precision_of,
+    teacher_key,
+)
+from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.accuracy import write_batches
 from compress.measure.evaluate import (
     candidate_of,
@@ -29,8 +38,10 @@ from compress.measure.evaluate import (
     time_candidate,
     torch_ratio_of,
 )
+from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
+from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, save_model, settle
 from compress.preflight import check_examples
 from compress.store import Entry, Store
@@ -90,7 +101,8 @@ class Workshop:
         """The artifact that `stage` makes of `parent`."""
         recipe = self.recipe
         prints = self._fingerprints["train"], self._unlabelled_fingerprint
-        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints)
+        measured = self._latency_key(teacher, {}) if getattr(recipe.stages[stage], "uses_latency", False) else ""
+        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints, measured)
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
@@ -112,6 +124,7 @@ class Workshop:
                 cache_folder=self.store.cache_folder("teacher-outputs"),
                 note=notes.append,
                 collate=self._collate,
+                latency=lambda sizes: self.latency_table(teacher, sizes),
             )
             model = recipe.stages[stage].apply(load_model(parent.folder), context)
             return self._save(model, target, parent=parent.key, notes=tuple(notes), began=began)
@@ -161,6 +174,32 @@ class Workshop:
             return _write_evaluation(self._score(candidate, artifact.key, "test"), target)
 
         return _read_evaluation(self.store.entry("evaluations", key, make))
+
+    def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
+        """What layers of these sizes cost on this machine, measured once."""
+        recipe, config = self.recipe, self.config
+
+        def make(target: Path) -> dict[str, Any]:
+            export = self.export(teacher)[0]
+            assert export is not None
+            table = measure_table(
+                recipe.runtime,
+                teacher=export,
+                batches=load_batches(self._batches("validation")),
+                lengths=self.examples["validation"]["length"],
+                layer=sizes,
+                words=config.vocab_size,
+                positions=config.max_position_embeddings,
+                labels=config.num_labels,
+                precision=precision_of(recipe),
+            )
+            return table.to_json()
+
+        key = self._latency_key(teacher, dataclasses.asdict(sizes))
+        return LatencyTable.from_json(self.store.entry("latency-tables", key, make).facts)
+
+    def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
+        return latency_table_key(self.recipe, teacher.key, self.examples["validation"]["length"], sizes)
 
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof

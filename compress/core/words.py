@@ -11,6 +11,8 @@ import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.gate import Gate
+from compress.core.latency_table import LatencyTable
+from compress.core.objective import Objective
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +121,10 @@ class Task(Protocol):
         ...
 
 
+def _no_latency_table(sizes: Any) -> LatencyTable:
+    raise NotImplementedError("this context has no runtime to measure on")
+
+
 @dataclass(frozen=True)
 class Context:
     """What a stage may read.
@@ -126,7 +132,8 @@ class Context:
     train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
     what each of the two depends on, by content ("" for none). collate: rows to batch. device: where training happens.
     work_folder: a folder of the stage's own, kept until it has finished, so that a killed stage resumes. cache_folder:
-    what several stages share.
+    what several stages share. latency: the runtime's latency table for layers like the one whose fused sizes are given;
+    measured at the first call on a machine.
     note: adds a sentence to the stage's line in the ledger.
     """
 
@@ -145,6 +152,7 @@ class Context:
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
     unlabelled: Dataset | None = None
     unlabelled_fingerprint: str = ""
+    latency: Callable[[Any], LatencyTable] = field(default=_no_latency_table, repr=False)
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,8 @@ class Stage(Protocol):
     """Frozen settings and one verb. It never saves, measures or judges.
 
     leaves: what it leaves in the model that later stages must respect. refuses: what it cannot be applied to, with
-    the reason. Both are words such as `int8`, `low_rank`, `sparse`.
+    the reason. Both are words such as `int8`, `low_rank`, `sparse`. A stage that reads `context.latency` says so by
+    `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine.
     """
 
     leaves: ClassVar[frozenset[str]]
@@ -282,4 +291,5 @@ class Recipe:
     device: str
     seed: int
     store: Path
+    objective: Objective
     settings: Mapping[str, Any]

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,24 +39,22 @@ def export_onnx(model: PreTrainedModel, task: Task, batch: dict[str, Any], folde
     # costs a third of a small model's time in ONNX Runtime.
     model.set_attn_implementation("eager")
     try:
-        program = _export(_LogitsOnly(model, task), task, inputs)
+        return export_module(_LogitsOnly(model, task), inputs, task.dynamic_axes(), folder)
     finally:
         model.set_attn_implementation(attention)
-    proto = program.model_proto
-    # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
-    del proto.graph.value_info[:]
-    path = folder / FILE
-    onnx.save(proto, path)
-    return path
 
 
-def _export(module: nn.Module, task: Task, inputs: dict[str, Any]) -> Any:
-    shapes = {
-        name: {axis: torch.export.Dim(label) for axis, label in axes.items()}
-        for name, axes in task.dynamic_axes().items()
-    }
+def export_module(
+    module: nn.Module, inputs: dict[str, Any], axes: Mapping[str, Mapping[int, str]], folder: Path
+) -> Path:
+    """Write `model.onnx` of any module whose `forward(inputs)` takes these tensors by name and returns one.
+
+    axes: for each input, the axes whose size may change, by name. The one output is called `logits`.
+    """
+    dimensions = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
+    shapes = {name: {axis: dimensions[label] for axis, label in named.items()} for name, named in axes.items()}
     with _quiet(), torch.no_grad():
-        return torch.onnx.export(
+        program = torch.onnx.export(
             module,
             kwargs={"inputs": inputs},
             dynamo=True,
@@ -69,6 +67,13 @@ def _export(module: nn.Module, task: Task, inputs: dict[str, Any]) -> Any:
             optimize=True,
             verbose=False,
         )
+    assert program is not None
+    proto = program.model_proto
+    # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
+    del proto.graph.value_info[:]
+    path = folder / FILE
+    onnx.save(proto, path)
+    return path
 
 
 class _LogitsOnly(nn.Module):

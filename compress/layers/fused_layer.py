@@ -75,6 +75,10 @@ class FusedLayer(nn.Module):
     def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
         """hidden_states: (batch, length, hidden). attention_mask: None, or (batch, 1, 1 or length, length), additive
         or boolean (True where attended); all rows of a mask are the same. Returns (batch, length or 1, hidden)."""
+        return self.feed_forward(self.attend(hidden_states, attention_mask))
+
+    def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """The attention block, with its residual sum and normalisation."""
         residual = hidden_states[:, :1] if self.sizes.first_token else hidden_states
         query, key, value = self._projections(hidden_states, residual)
         scores = query @ key.transpose(2, 3)
@@ -82,7 +86,10 @@ class FusedLayer(nn.Module):
             scores = scores + _additive(attention_mask[:, :, :1], scores)
         context = (torch.softmax(scores, dim=-1) @ value).transpose(1, 2)
         states = self.attention_output(context.reshape(*context.shape[:2], -1))
-        states = self.attention_norm(states + residual)
+        return self.attention_norm(states + residual)
+
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """The FFN block, with its residual sum and normalisation."""
         return self.ffn_norm(self.ffn_out(self.activation(self.ffn_in(states))) + states)
 
     def _projections(self, states: Tensor, first: Tensor) -> tuple[Tensor, ...]:

@@ -54,9 +54,12 @@ def fuse_embeddings(model: PreTrainedModel) -> bool:
     return True
 
 
-def fused_sizes(model: PreTrainedModel, layer: Layer) -> FusedLayerSizes:
-    """The sizes of a layer's fused form. Raises InputError where its activation or normalisation has none."""
-    activation = getattr(model.config, layer.family.activation_field)
+def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = None) -> FusedLayerSizes:
+    """The sizes of a layer's fused form, with another activation where one is given.
+
+    Raises InputError where its activation or normalisation has none.
+    """
+    activation = activation or getattr(model.config, layer.family.activation_field)
     if activation not in ACTIVATIONS:
         raise InputError(
             f"the model's activation is {activation!r}; layers with {', '.join(ACTIVATIONS)} can be fused. "

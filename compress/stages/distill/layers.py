@@ -11,25 +11,29 @@ from typing import ClassVar
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2CLS
 
-from compress.core.checks import require_choice, require_integer, require_positive
+from compress.core.checks import require_choice, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.models.checkpoint import check_checkpoint, read_config, read_structure
 from compress.models.family import family_of, head_size, hidden_size, layers_of
+from compress.models.fusion import fused_sizes
 from compress.models.surgery import change_activation, keep_layers, narrow
 from compress.training.imitation import Imitation, imitate, inherited, spread
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distill:
-    """layers: how many layers the student has, taken evenly spread, or a list of their numbers (from 0).
+    """layers: how many layers the student has, taken evenly spread, a list of their numbers (from 0), or `auto`: as
+    many as target_speedup leaves time for, when each keeps at least the share `narrowest` of its heads and neurons.
 
     hidden_size: the student's hidden width, or None to keep it. student_path: a folder to load the student from
     instead. activation: the FFN's activation in the student (`relu` costs a runtime a quarter of `gelu`), or None to
     keep the teacher's. epochs: passes over the training split.
     """
 
-    layers: int | Sequence[int]
+    layers: int | str | Sequence[int]
+    target_speedup: float | None
+    narrowest: float
     hidden_size: int | None
     student_path: str | None
     activation: str | None
@@ -44,7 +48,14 @@ class Distill:
 
     def __post_init__(self) -> None:
         require_positive("stages.distill.epochs", self.epochs, "Use 3, for example.")
-        if not isinstance(self.layers, list | tuple):
+        require_fraction("stages.distill.narrowest", self.narrowest, "Use 0.4, for example.")
+        if isinstance(self.layers, str):
+            require_choice("stages.distill.layers", self.layers, ("auto",))
+            if self.target_speedup is None:
+                raise InputError(
+                    "stages.distill.layers is auto, which needs objective.speedup. Set it, or say how many layers."
+                )
+        elif not isinstance(self.layers, list | tuple):
             require_integer("stages.distill.layers", self.layers, 1, "Use half of the teacher's layers, for example.")
         elif not self.layers or not _ascending(self.layers):
             raise InputError(
@@ -72,13 +83,14 @@ class Distill:
         if self.student_path is not None:
             _student_config(Path(self.student_path), model)
         else:
-            self._chosen(len(layers_of(model)))
+            if self.layers != "auto":
+                self._chosen(len(layers_of(model)))
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
 
     def _cut_student(self, model: PreTrainedModel, context: Context) -> tuple[PreTrainedModel, list[int]]:
         available = len(layers_of(model))
-        chosen = self._chosen(available)
+        chosen = self._chosen(available) if self.layers != "auto" else self._affordable(model, context)
         student = copy.deepcopy(model)
         keep_layers(student, chosen)
         if self.hidden_size is not None:
@@ -86,7 +98,27 @@ class Distill:
             student = narrow(student, self.hidden_size)
         return student, inherited(chosen, available, len(layers_of(context.teacher)))
 
+    def _affordable(self, model: PreTrainedModel, context: Context) -> list[int]:
+        """Layers evenly spread, as many as the objective leaves time for."""
+        assert self.target_speedup is not None
+        sizes = fused_sizes(model, layers_of(model)[0], activation=self.activation)
+        table, available = context.latency(sizes), len(layers_of(model))
+        narrow = max(1, round(sizes.heads * self.narrowest)), max(1, round(sizes.neurons * self.narrowest))
+        budget = table.teacher / self.target_speedup
+        count = max((n for n in range(1, available + 1) if table.predict([narrow] * n) <= budget), default=1)
+        context.note(
+            f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "
+            f"{table.predict([narrow] * count):.3f} ms of {budget:.3f}"
+        )
+        return [number - 1 for number in spread(count, available)]
+
+    @property
+    def uses_latency(self) -> bool:
+        """Whether the latency table decides anything."""
+        return self.layers == "auto"
+
     def _chosen(self, available: int) -> list[int]:
+        assert not isinstance(self.layers, str)
         if isinstance(self.layers, int):
             if self.layers > available:
                 raise InputError(
