@@ -57,7 +57,7 @@ class Workshop:
             for name, split in given.items()
             if split is not None
         }
-        check_examples(recipe, shape, self.examples["train"]["length"])
+        check_examples(recipe, shape, list(self.examples["train"]["length"]))
         self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
 
     def teacher(self) -> Entry:
