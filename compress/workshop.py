@@ -70,7 +70,7 @@ class Workshop:
             for name, split in given.items()
             if split is not None
         }
-        check_examples(recipe, shape, self.examples["train"]["length"])
+        check_examples(recipe, shape, list(self.examples["train"]["length"]))
         self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
         self._unlabelled = self._encode_unlabelled(splits.unlabelled)
         self._unlabelled_fingerprint = "" if self._unlabelled is None else fingerprint(self._unlabelled)

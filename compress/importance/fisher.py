@@ -47,7 +47,7 @@ class FisherImportance:
         heads = [torch.zeros(layer.heads, dtype=torch.float64) for layer in layers]
         neurons = [torch.zeros(layer.neurons, dtype=torch.float64) for layer in layers]
         whole = torch.zeros(len(layers), dtype=torch.float64)
-        lengths = context.train["length"]
+        lengths = list(context.train["length"])
         # Similar lengths together, so that little is padding.
         order = sorted(chosen_rows(context.seed, len(lengths), self.examples), key=lambda row: lengths[row])
         for start in range(0, len(order), BATCH):

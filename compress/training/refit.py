@@ -88,7 +88,7 @@ def refit(
 def _passages(
     model: PreTrainedModel, original: PreTrainedModel, context: Context, examples: int
 ) -> tuple[list[Passage], int]:
-    lengths = context.train["length"]
+    lengths = list(context.train["length"])
     # Similar lengths together, so that little is padding.
     order = sorted(chosen_rows(context.seed, len(lengths), examples), key=lambda row: lengths[row])
     passages = []
