@@ -24,7 +24,7 @@ class Distill:
     """layers: how many layers the student has, taken evenly spread, or a list of their numbers (from 0).
 
     hidden_size: the student's hidden width, or None to keep it. student_path: a folder to load the student from
-    instead. epochs: passes over the training split.
+    instead. epochs: passes over the examples to imitate, labelled or not: see Imitation.
     """
 
     layers: int | Sequence[int]
