@@ -8,6 +8,7 @@ paths, names of stages, the order of other stages, the gate, the validation or t
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import inspect
@@ -23,7 +24,7 @@ from compress.teachers.content import hashes_of, sha256_of
 
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
-SHARED_SOURCES = ("ops", "layers", "models", "training", "tasks")
+SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
 def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
@@ -53,7 +54,7 @@ def artifact_key(
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,
-        sources=_sources(type(recipe.stages[stage]), type(recipe.task)),
+        sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task)),
         versions=versions(COMPUTING),
     )
 
@@ -103,6 +104,14 @@ def _plain(settings: Any) -> Any:
 
 def _content(path: Path) -> Any:
     return hashes_of(path) if path.is_dir() else sha256_of(path)
+
+
+def _kinds_in(built: Any) -> list[type]:
+    """The class of a stage and of every part it was built of, such as a criterion of the user's own."""
+    parts = (
+        [getattr(built, field.name) for field in dataclasses.fields(built)] if dataclasses.is_dataclass(built) else []
+    )
+    return [type(built), *(kind for part in parts if dataclasses.is_dataclass(part) for kind in _kinds_in(part))]
 
 
 def _sources(*kinds: type) -> dict[str, Any]:

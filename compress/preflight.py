@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -18,6 +19,8 @@ from compress.models.structure import structure_of
 MEANING = {
     "low_rank": "low_rank",
     "masked_linear": "sparse",
+    "fused_layer": "fused",
+    "fused_embeddings": "fused",
     "int8_dynamic_linear": "int8",
     "int8_static_linear": "int8",
     "int8_embedding": "int8",
@@ -89,6 +92,14 @@ def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
                 check(teacher)
             except InputError as error:
                 raise InputError(f"stages.{name}.imitation.{error}") from None
+
+
+def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:
+    """Let every stage that needs many training examples say whether they are enough. lengths: each one's tokens."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_examples", None)
+        if check is not None:
+            check(teacher, lengths, recipe.seed)
 
 
 def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:

@@ -32,6 +32,7 @@ from compress.measure.evaluate import (
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.models.checkpoint import load_model, save_model, settle
+from compress.preflight import check_examples
 from compress.store import Entry, Store
 
 Check = Callable[[Any], None]
@@ -41,7 +42,7 @@ class Workshop:
     """A recipe with its data read and encoded, and the store that its work goes through.
 
     Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. `check(model)`
-    sees a model of the teacher's shape.
+    sees a model of the teacher's shape, before the examples are encoded.
     """
 
     def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
@@ -50,13 +51,15 @@ class Workshop:
         splits = recipe.data.load()
         self.notes = splits.notes
         self.config, self.processor = recipe.teacher.read(recipe.task, splits.train)
-        check(recipe.teacher.look(recipe.task, self.config))
+        shape = recipe.teacher.look(recipe.task, self.config)
+        check(shape)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         self.examples = {
             name: recipe.task.encode(split, self.processor, self.config, name)
             for name, split in given.items()
             if split is not None
         }
+        check_examples(recipe, shape, self.examples["train"]["length"])
         self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
         self._unlabelled = self._encode_unlabelled(splits.unlabelled)
         self._unlabelled_fingerprint = "" if self._unlabelled is None else fingerprint(self._unlabelled)

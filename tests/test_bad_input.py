@@ -253,6 +253,23 @@ WRONG_SETTINGS = [
     (["data.label=null"], "data.label is null; it must be text", "data.label=TEXT"),
     (["model.path=null"], "model.path is null; it must be text", "model.path=TEXT"),
     (["stages.prune.imitation=null"], "stages.prune.imitation is null", "group of settings"),
+    (
+        ["stages.prune.importance=null"],
+        "stages.prune.importance is None",
+        "importance@stages.prune.importance=magnitude",
+    ),
+    (
+        ["importance@stages.prune.importance=fisher", "stages.prune.importance.examples=0"],
+        "stages.prune.importance.examples is 0",
+        "at least 1",
+    ),
+    (["stages.prune.layers=[2,1]"], "stages.prune.layers is [2, 1]", "Use 0.5 or [0,2,4], for example."),
+    (["order=[prune]", "stages.prune.layers=[0,9]"], "stages.prune.layers is [0, 9]", "layers are 0 to 3"),
+    (
+        ["order=[prune]", "stages.prune.refit=true", "stages.prune.refit_examples=2"],
+        "stages.prune.refit_examples is 2; the 2 training examples chosen have",
+        "33 unknowns",
+    ),
     (["stages.prune.imitation=3"], "stages.prune.imitation is 3", "(Imitation)"),
     (["data=hub", "~data.train"], "data.name is not set", "Add data.name="),
     (["data=bbc"], "data.train is no setting of the recipe 'text_classification' with data=bbc", "data=bbc --cfg job"),

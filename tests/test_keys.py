@@ -49,6 +49,8 @@ def prune_key(recipe: Recipe, **changes: str) -> str:
 CHANGES_AN_ARTIFACT = [
     "stages.prune.heads=0.25",
     "stages.prune.recovery_epochs=3",
+    "stages.prune.refit=true",
+    "importance@stages.prune.importance=random",
     "stages.prune.imitation.temperature=3",
     "stages.prune.imitation.relation_weight=1",
     "stages.prune.imitation.shortest_epoch=10",
@@ -121,6 +123,20 @@ def test_a_stages_own_source_counts(recipe_of: Make, tmp_path: Path, monkeypatch
     Path(copy).write_text(Path(copy).read_text("utf-8") + "\n# changed\n", encoding="utf-8")
     assert prune_key(recipe) != before
     assert prune_key(recipe, stage="distill") == distill
+
+
+def test_the_source_of_a_stages_parts_counts(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A criterion of the user's own lies outside this package."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    def of(self, model, context): ...\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = recipe_of("stages.prune.importance._target_=mine.Mine")
+    before = prune_key(recipe)
+    assert before == prune_key(recipe_of("stages.prune.importance._target_=mine.Mine"))
+    mine.write_text(mine.read_text("utf-8") + "\n# changed\n", "utf-8")
+    assert prune_key(recipe) != before
 
 
 def test_the_source_of_what_stages_are_built_on_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:

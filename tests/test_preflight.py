@@ -23,6 +23,7 @@ from compress.models.family import layers_of
 from compress.models.structure import replace_module
 from compress.preflight import (
     MEANING,
+    check_examples,
     check_model,
     check_order,
     check_settings,
@@ -128,6 +129,15 @@ def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTra
     with pytest.raises(InputError, match=r"stages\.factorize\.rank is 32"):
         check_settings(recipe_of("cut", "factorize", rank=32), model)
     check_settings(recipe_of("cut", rank=32), model)
+
+
+def test_stages_look_at_the_examples(make_model: Callable[..., PreTrainedModel]) -> None:
+    seen: list[Any] = []
+    stage = SimpleNamespace(check_examples=lambda model, lengths, seed: seen.append((model, lengths, seed)))
+    recipe, model = recipe_of("cut", "fit", fit=stage), make_model()
+    recipe.seed = 7  # type: ignore[misc]
+    check_examples(recipe, model, [3, 5])
+    assert seen == [(model, [3, 5], 7)]
 
 
 def test_a_stages_imitation_looks_at_the_model_too(

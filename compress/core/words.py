@@ -42,13 +42,17 @@ class Data(Protocol):
 
 
 class Task(Protocol):
-    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
+
+    reads_first_token: whether the model's head reads the last layer's output at the first token and nowhere else.
+    """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     metric: ClassVar[str]
     score_range: ClassVar[float]
     inputs: ClassVar[tuple[str, ...]]
+    reads_first_token: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -141,6 +145,27 @@ class Context:
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
     unlabelled: Dataset | None = None
     unlabelled_fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class LayerImportance:
+    """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
+    CPU. layer: the layer as a whole, for comparison with other layers."""
+
+    heads: torch.Tensor
+    neurons: torch.Tensor
+    layer: float
+
+
+class Importance(Protocol):
+    """A criterion of what matters. compares_layers: whether a head of one layer may be compared with a head of
+    another (and a neuron with a neuron) as they are; else each layer's values are taken relative to their mean."""
+
+    compares_layers: ClassVar[bool]
+
+    def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
+        """The importance of every head and neuron of each layer, in order. `model` is left as it is."""
+        ...
 
 
 class Stage(Protocol):

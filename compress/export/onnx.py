@@ -13,14 +13,16 @@ from typing import Any
 import onnx
 import torch
 from onnxscript import FLOAT
-from onnxscript import opset18 as op
+from onnxscript import opset20 as op
 from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.words import Task
+from compress.layers import int8_linear as _operators  # noqa: F401  (the operators exist once it is imported)
 
 FILE = "model.onnx"
-OPSET = 18
+# The first with an operator for GELU, which runtimes otherwise have to recognise in four others.
+OPSET = 20
 
 
 def export_onnx(model: PreTrainedModel, task: Task, batch: dict[str, Any], folder: Path) -> Path:
@@ -75,6 +77,11 @@ class _LogitsOnly(nn.Module):
         self.model, self.task = model, task
 
     def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
+        mask = inputs.get("attention_mask")
+        if mask is not None:
+            # Made once, here: given a mask in two dimensions, Transformers checks and expands it at great length.
+            blocked = (1 - mask.to(torch.float32)) * torch.finfo(torch.float32).min
+            inputs = {**inputs, "attention_mask": blocked[:, None, None, :]}
         return self.task.logits(self.model(**inputs))
 
 

@@ -44,6 +44,7 @@ class TextClassification:
     metric: ClassVar[str] = "accuracy"
     score_range: ClassVar[float] = 1.0
     inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    reads_first_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")

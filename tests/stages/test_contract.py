@@ -171,7 +171,8 @@ def test_it_changes_a_model_and_not_its_teacher(
     assert all(torch.equal(value, untouched[name]) for name, value in result.teacher.state_dict().items())
     stored = sum(value.numel() * value.element_size() for value in result.model.state_dict().values())
     before = sum(value.numel() * value.element_size() for value in untouched.values())
-    assert stored < before or "sparse" in stage_of(method).leaves
+    # Zeros take as much space as other values, and fusing changes the operators, not the values.
+    assert stored < before or stage_of(method).leaves & {"sparse", "fused"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.checks import require_choice, require_integer
+from compress.core.checks import require_boolean, require_choice, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear
@@ -60,8 +60,7 @@ class QuantizeInt8:
 
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
-        if not isinstance(self.embeddings, bool):
-            raise InputError(f"stages.quantize.embeddings is {self.embeddings!r}; it must be true or false.")
+        require_boolean("stages.quantize.embeddings", self.embeddings)
         if isinstance(self.keep_float, str):
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list. Use [{self.keep_float}]."

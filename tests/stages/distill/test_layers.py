@@ -27,7 +27,7 @@ Seen = dict[str, Any]
 @pytest.fixture
 def stage(imitation: Imitation) -> Distill:
     """Two layers of the teacher's width."""
-    return Distill(layers=2, hidden_size=None, student_path=None, epochs=1, imitation=imitation)
+    return Distill(layers=2, hidden_size=None, student_path=None, activation=None, epochs=1, imitation=imitation)
 
 
 @pytest.fixture
@@ -217,3 +217,23 @@ def test_students_that_cannot_be_one(
             found.apply(make_model(), make_context(make_model()))
     with pytest.raises(InputError, match=r"which does not exist"):
         dataclasses.replace(stage, student_path=str(tmp_path / "nowhere")).check(make_model())
+
+
+def test_a_student_with_another_activation_is_still_a_plain_model(
+    stage: Distill, model_type: str, make_model: Callable, make_context: Callable, batch: dict, tmp_path: Path
+) -> None:
+    teacher = make_model(model_type)
+    student = dataclasses.replace(stage, activation="relu").apply(copy.deepcopy(teacher), make_context(teacher))
+    assert structure_of(student).is_plain
+    save_model(student, tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, student(**batch).logits)
+    inner = layers_of(again)[0].part("ffn_in").weight
+    assert layers_of(again)[0].part("activation")(-inner.abs()).max() == 0
+    assert layers_of(teacher)[0].part("activation")(-inner.abs()).max() < 0
+
+
+def test_an_activation_that_does_not_exist_is_refused(stage: Distill) -> None:
+    with pytest.raises(InputError, match=r"stages\.distill\.activation is 'rellu'.*Did you mean 'relu'"):
+        dataclasses.replace(stage, activation="rellu")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ import torch
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.core.words import Context, LayerImportance
+from compress.importance.magnitude import Magnitude
 from compress.models.family import Layer, dense_layers, layers_of
 from compress.models.structure import structure_of
-from compress.stages.prune.magnitude_structured import PruneStructured
+from compress.stages.prune.structured import PruneStructured
 from compress.training import gradual
+from compress.training.calibration import chosen_rows
 from compress.training.gradual import Gradual
 from compress.training.imitation import Imitation
 
@@ -27,12 +32,37 @@ def stage(imitation: Imitation) -> PruneStructured:
         heads=1.0,
         neurons=1.0,
         layers=1.0,
+        importance=Magnitude(),
         scope="layer",
         neuron_multiple=1,
+        refit=False,
+        refit_examples=24,
+        ridge=0.01,
         recovery_epochs=0,
         gradual=Gradual(cuts=1, between=0.5),
         imitation=imitation,
     )
+
+
+@dataclass(frozen=True)
+class Told:
+    """A criterion that says what it was told. compares_layers: as in words.Importance."""
+
+    found: list[LayerImportance]
+    compares_layers: bool
+
+    def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
+        return self.found
+
+
+def told(heads: list[list[float]], layers: list[float], compares_layers: bool = True) -> Told:
+    """Neurons matter as much as their number."""
+    neurons = torch.arange(64, dtype=torch.float64)
+    values = [
+        LayerImportance(torch.tensor(values, dtype=torch.float64), neurons, layer)
+        for values, layer in zip(heads, layers, strict=True)
+    ]
+    return Told(values, compares_layers)
 
 
 @torch.no_grad()
@@ -64,7 +94,7 @@ def test_the_strongest_heads_of_each_layer(
     found = dataclasses.replace(stage, heads=0.5).apply(model, make_context(model))
     assert kept_heads(found) == [[3, 4], [4, 3], [9, 8]]
     assert [layer.heads for layer in layers_of(found)] == [2, 2, 2]
-    assert notes == [f"{layer.path}: 2 heads, 64 neurons" for layer in layers_of(found)]
+    assert notes == [f"{layer.path}: 2 heads, 64 neurons, from layer {i}" for i, layer in enumerate(layers_of(found))]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +167,107 @@ def test_the_heaviest_layers_in_their_order(
     assert structure_of(found).is_plain
 
 
+def test_the_criterion_decides(stage: PruneStructured, make_model: Callable, make_context: Callable) -> None:
+    model = make_model(layers=3)
+    for layer in layers_of(model):
+        set_heads(layer, [1, 2, 3, 4])
+    importance = told([[0, 9, 1, 0], [9, 9, 9, 9], [5, 0, 0, 6]], [2, 1, 3])
+    given = dataclasses.replace(stage, importance=importance, heads=0.5, neurons=0.5, layers=0.67)
+    found = given.apply(copy.deepcopy(model), make_context(model))
+    # The middle layer matters least; the others keep their own importance.
+    assert kept_heads(found) == [[2, 3], [1, 4]]
+    kept = layers_of(model)[2].weight("ffn_in")[32:]
+    assert torch.equal(layers_of(found)[1].weight("ffn_in"), kept)
+
+
+@pytest.mark.parametrize(("compares_layers", "expected"), [(True, [[1], [1, 2, 3, 4]]), (False, [[1, 2], [2, 3, 4]])])
+def test_what_compares_layers_is_ranked_as_it_is(
+    compares_layers: bool, expected: Any, stage: PruneStructured, make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model(layers=2)
+    for layer in layers_of(model):
+        set_heads(layer, [1, 2, 3, 4])
+    # Relative to the means, 2.5 and 25: 2.4 1.2 .2 .2 | .8 1.0 1.04 1.16.
+    importance = told([[6, 3, 0.5, 0.5], [20, 25, 26, 29]], [1, 1], compares_layers)
+    given = dataclasses.replace(stage, importance=importance, heads=5 / 8, scope="model")
+    assert kept_heads(given.apply(copy.deepcopy(model), make_context(model))) == expected
+
+
+def test_layers_by_number(stage: PruneStructured, make_model: Callable, make_context: Callable, notes: list) -> None:
+    model = make_model()
+    modules = [layer.module for layer in layers_of(model)]
+    found = dataclasses.replace(stage, layers=[0, 3]).apply(model, make_context(copy.deepcopy(model)))
+    assert [layer.module for layer in layers_of(found)] == [modules[0], modules[3]]
+    assert [note[-12:] for note in notes] == ["from layer 0", "from layer 3"]
+    with pytest.raises(InputError, match=r"stages.prune.layers is \[0, 4\]; the model's layers are 0 to 3"):
+        dataclasses.replace(stage, layers=[0, 4]).check(make_model())
+
+
+def test_a_refit_comes_nearer_without_a_step(
+    stage: PruneStructured, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch, notes: list
+) -> None:
+    monkeypatch.setattr(gradual, "imitate", None)
+    teacher = make_model()
+    with torch.no_grad():
+        for _, module in dense_layers(teacher):
+            module.weight.mul_(8)
+    context = make_context(teacher, count=60)
+    stage = dataclasses.replace(stage, heads=0.5, neurons=0.5, layers=[0, 2], refit_examples=48)
+    batch = context.collate(list(context.train))
+    counts = batch["attention_mask"].bool()
+
+    def distance(refit: bool) -> float:
+        pruned = dataclasses.replace(stage, refit=refit).apply(copy.deepcopy(teacher), context)
+        inputs = {name: batch[name] for name in context.task.inputs}
+        with torch.no_grad():
+            states = [model(**inputs, output_hidden_states=True).hidden_states[-1] for model in (pruned, teacher)]
+        return float((states[0] - states[1])[counts].pow(2).mean())
+
+    assert distance(True) < 0.6 * distance(False)
+    assert notes.count("refitted on 48 examples") == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "heads", "neurons", "positions", "enough"),
+    [
+        ("layer", 0.5, 0.5, 34, True),  # 32 neurons and the bias
+        ("layer", 0.5, 0.5, 33, False),
+        ("layer", 1.0, 0.25, 34, True),  # 4 heads of 8
+        ("layer", 1.0, 0.25, 33, False),
+        ("model", 0.5, 0.5, 66, True),  # one layer may keep all 64 neurons
+        ("model", 0.5, 0.5, 65, False),
+    ],
+)
+def test_a_refit_needs_more_positions_than_unknowns(
+    scope: str, heads: float, neurons: float, positions: int, enough: bool, stage: PruneStructured, make_model: Callable
+) -> None:
+    stage = dataclasses.replace(stage, scope=scope, heads=heads, neurons=neurons, refit=True, refit_examples=3)
+    lengths = [positions // 3, positions // 3, positions - 2 * (positions // 3)]
+    with torch.device("meta"):
+        model = make_model()
+    if enough:
+        stage.check_examples(model, lengths, seed=0)
+        return
+    with pytest.raises(InputError) as refused:
+        stage.check_examples(model, lengths, seed=0)
+    assert str(refused.value) == (
+        f"stages.prune.refit_examples is 3; the 3 training examples chosen have {positions} tokens, and each output of "
+        f"the widest projection that is fitted has {positions} unknowns. Use 12 or more of such examples, or set "
+        "refit=false."
+    )
+    dataclasses.replace(stage, refit=False).check_examples(model, lengths, seed=0)
+
+
+def test_only_the_examples_that_are_shown_count(stage: PruneStructured, make_model: Callable) -> None:
+    stage = dataclasses.replace(stage, refit=True, refit_examples=2)
+    lengths = [1, 1, 100, 1]
+    enough = [bool({2} & set(chosen_rows(seed, 4, 2))) for seed in range(8)]
+    assert len(set(enough)) == 2
+    for seed, passes in enumerate(enough):
+        with contextlib.nullcontext() if passes else pytest.raises(InputError, match="have 2 tokens"):
+            stage.check_examples(make_model(), lengths, seed)
+
+
 def test_a_share_of_one_keeps_everything(stage: PruneStructured, make_model: Callable, make_context: Callable) -> None:
     model = make_model()
     before = copy.deepcopy(model.state_dict())
@@ -207,6 +338,14 @@ def test_recovery_comes_nearer_to_the_teacher(
         ({"scope": "global"}, r"stages.prune.scope is 'global'; it must be one of layer, model"),
         ({"neuron_multiple": 0}, r"stages.prune.neuron_multiple is 0"),
         ({"recovery_epochs": -1}, r"stages.prune.recovery_epochs is -1"),
+        ({"layers": [2, 1]}, r"stages.prune.layers is \[2, 1\]; it must be a share in \(0, 1\], or a list"),
+        ({"layers": []}, r"stages.prune.layers is \[\]"),
+        ({"layers": [-1, 2]}, r"stages.prune.layers is \[-1, 2\]"),
+        ({"layers": "half"}, r"stages.prune.layers is half"),
+        ({"importance": None}, r"stages.prune.importance is None; it must be a criterion"),
+        ({"refit": "yes"}, r"stages.prune.refit is 'yes'; it must be true or false"),
+        ({"refit_examples": 0}, r"stages.prune.refit_examples is 0"),
+        ({"ridge": 0}, r"stages.prune.ridge is 0; it must be greater than 0. Use 0.01"),
     ],
 )
 def test_settings_are_checked_when_built(change: dict[str, Any], message: str, stage: PruneStructured) -> None:
