@@ -8,11 +8,11 @@ and test split together.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ import compress
 from compress.core.words import Recipe
 from compress.measure.statistics import paired_interval
 from compress.models.checkpoint import load_model
+from compress.store import Entry
 from compress.workshop import Workshop
 
 RELATIONS = "stages.{stage}.imitation.relation_weight={weight}"
@@ -53,7 +54,7 @@ def main() -> int:
             stage = "distill" if title == "distillation" else "prune"
             parent = laboratory.teacher if stage == "distill" else laboratory.student
             began = time.monotonic()
-            folder, notes = laboratory.produce(stage, parent, settings)
+            folder = laboratory.produce(stage, parent, settings)
             if name == "all":
                 laboratory.student = folder
             found = laboratory.scores(folder)
@@ -62,7 +63,7 @@ def main() -> int:
             seconds = time.monotonic() - began
             print(
                 f"{title}, {name}: {found.mean():.2%}; against the teacher: {points(found - teacher)}{against}; "
-                f"{seconds:.0f} s. {'; '.join(note for note in notes if 'steps' in note)}",
+                f"{seconds:.0f} s",
                 flush=True,
             )
     return 0
@@ -112,8 +113,8 @@ class Laboratory:
         recipe = self._recipe("model=fine_tuned", f"model.path={path}", f"data.train={self._file('train')}")
         return self._open(recipe).teacher().folder
 
-    def produce(self, stage: str, parent: Path, settings: Sequence[str]) -> tuple[Path, Sequence[str]]:
-        """The folder of what `stage` makes of the model in the folder `parent`, and its notes."""
+    def produce(self, stage: str, parent: Path, settings: Sequence[str]) -> Path:
+        """The folder of what `stage` makes of the model in the folder `parent`."""
         small = f"data.train={self._work / 'train.jsonl'}"
         epochs = "stages.prune.recovery_epochs=1000"
         length = f"stages.{stage}.imitation.shortest_epoch=1"
@@ -122,12 +123,11 @@ class Laboratory:
         given = [length, maximum, batch, epochs, small, f"model.path={self.teacher}", *settings]
         workshop = self._open(self._recipe(*given))
         teacher = workshop.teacher()
-        made = workshop.produce(stage, self._entry(parent, teacher), teacher)
-        return made.folder, made.facts["notes"]
+        return workshop.produce(stage, self._entry(parent, teacher), teacher).folder
 
     @staticmethod
-    def _entry(folder: Path, teacher: Any) -> Any:
-        return type(teacher)(**{**vars(teacher), "folder": folder, "key": folder.name})
+    def _entry(folder: Path, teacher: Entry) -> Entry:
+        return dataclasses.replace(teacher, folder=folder, key=folder.name)
 
     def _recipe(self, *settings: str) -> Recipe:
         splits = [f"data.{split}={self._file(split)}" for split in ("validation", "test")]

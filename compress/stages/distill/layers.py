@@ -28,7 +28,7 @@ class Distill:
 
     hidden_size: the student's hidden width, or None to keep it. student_path: a folder to load the student from
     instead. activation: the FFN's activation in the student (`relu` costs a runtime a quarter of `gelu`), or None to
-    keep the teacher's. epochs: passes over the training split.
+    keep the teacher's. epochs: passes over the examples to imitate, labelled or not: see Imitation.
     """
 
     layers: int | str | Sequence[int]
