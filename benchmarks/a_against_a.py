@@ -18,6 +18,7 @@ from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
+from compress.runtimes.onnxruntime import OnnxRuntime
 
 CONFIDENCE = 0.95
 
@@ -31,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = compose_settings("quickstart").measurement
     measurement = Measurement(**{name: settings[name] for name in ("examples", "launches", "rounds", "warmup")})
-    candidate = Candidate(runtime="onnxruntime", threads=arguments.threads, folder=arguments.folder)
+    candidate = Candidate(runtime=OnnxRuntime(threads=arguments.threads), folder=arguments.folder)
     vocabulary = json.loads((arguments.folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     contained = 0
     with tempfile.TemporaryDirectory() as temporary:

@@ -30,6 +30,7 @@ from compress.measure.evaluate import (
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.models.checkpoint import load_model, save_model, settle
+from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
 
 Check = Callable[[Any], None]
@@ -116,7 +117,7 @@ class Workshop:
         export, proof = self.export(artifact)
         candidate = candidate_of(recipe.runtime, artifact.folder, export)
         if teacher is None:
-            baseline = Candidate(runtime="torch", threads=recipe.runtime.threads, folder=artifact.folder)
+            baseline = Candidate(runtime=TorchRuntime(threads=recipe.runtime.threads), folder=artifact.folder)
             # Each start of torch takes seconds, and no gate reads this ratio.
             measurement = dataclasses.replace(recipe.measurement, launches=min(2, recipe.measurement.launches))
         else:
@@ -189,7 +190,6 @@ class Workshop:
             self._batches(split),
             self.recipe.task,
             split=split,
-            threads=self.recipe.runtime.threads,
         )
 
     def _batches(self, split: str) -> Path:
