@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,16 @@ def score(candidate: Candidate, key: str, examples: Dataset, batches: Path, task
 
 
 def time_candidate(
-    candidate: Candidate, baseline: Candidate | None, lengths: list[int], batches: Path, measurement: Measurement
+    candidate: Candidate,
+    baseline: Candidate | None,
+    lengths: list[int],
+    batches: Sequence[Path],
+    measurement: Measurement,
 ) -> Latency:
-    """Latency at the data's real lengths, in turns with the baseline where there is one."""
+    """Latency at the data's real lengths, in turns with the baseline where there is one.
+
+    batches: the same examples as each of them reads them, the baseline's first.
+    """
     chosen = representative(lengths, measurement.examples)
     if baseline is None:
         return Latency(measure_in_turns([candidate], batches, chosen, measurement)[0])

@@ -52,6 +52,11 @@ class Worker:
             }
         )
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send one command and wait for its answer. Raises InputError or StageError where the worker gave up."""
         assert self._process.stdin is not None and self._process.stdout is not None

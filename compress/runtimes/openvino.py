@@ -69,9 +69,12 @@ class OpenVinoRuntime:
 
     def open(self, folder: Path) -> OpenVinoSession:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""
+        return self.compile(onnx_file(folder))
+
+    def compile(self, path: Path) -> OpenVinoSession:
+        """Open a file that OpenVINO reads. Raises InputError where it is refused."""
         import openvino
 
-        path = onnx_file(folder)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
