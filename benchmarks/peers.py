@@ -44,11 +44,13 @@ def main() -> int:
         parser.error(f"{', '.join(missing)} missing: pip install -c constraints.txt -r benchmarks/requirements.txt")
     # Workers find the peers' runtimes by name.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    import transformers
     from peer_contest import Contest
     from peer_report import plot, table
 
     from compress.core.words import Measurement
 
+    transformers.utils.logging.disable_progress_bar()
     measurement = Measurement(
         examples=arguments.examples, launches=arguments.launches, rounds=arguments.rounds, warmup=2
     )

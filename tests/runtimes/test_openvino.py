@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+import compress
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.core.words import Recipe
@@ -182,3 +183,23 @@ def test_a_processor_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -
     runtime = OpenVinoRuntime(threads=1, precision="auto")
     assert runtime.label == "OpenVINO in f32 (its own choice)"
     assert not runtime.rounds
+
+
+@installed
+def test_a_whole_run_names_it_with_its_precision(checkpoint: Path, examples: Path, tmp_path: Path) -> None:
+    settings = [
+        *(f"model.path={checkpoint}", f"data.train={examples}", "data.max_length=32", f"store={tmp_path / 'store'}"),
+        *("runtime=openvino", "runtime.threads=1", "stage/quantize@stages.quantize=static", "order=[quantize]"),
+        *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4", "device=cpu"),
+        *("gates.quantize.max_accuracy_drop=1", "gates.quantize.on_inconclusive=keep"),
+    ]
+    result = compress.run(compress.recipe("text_classification", *settings), tmp_path / "run")
+    assert [row.decision for row in result.rows] == ["keep", "keep"]
+    summary = result.summary
+    assert (summary["runtime"], summary["runtime_label"]) == ("openvino", "OpenVINO in f32")
+    assert summary["environment"]["versions"]["openvino"]
+    assert summary["student"]["proof"]["torch_exact"] is True
+    card = (result.export / "README.md").read_text(encoding="utf-8")
+    assert "library_name: openvino" in card
+    assert "runs in OpenVINO in f32 without PyTorch" in card
+    assert "teacher in OpenVINO in f32" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
