@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def as_onnx(model: PreTrainedModel, task: Task, example: dict[str, Any], folder:
 def as_torch_dynamic(model: PreTrainedModel, folder: Path) -> int:
     """What PyTorch's dynamic INT8 takes on the disk. Only the size is wanted; the worker quantizes for itself."""
     path = _new(folder) / "state.pt"
-    torch.save(dynamic_int8(model).state_dict(), path)
+    with _quiet():
+        torch.save(dynamic_int8(model).state_dict(), path)
     return path.stat().st_size
 
 
@@ -117,7 +119,8 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)

@@ -15,6 +15,8 @@ from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 from compress.runtimes.onnx_file import onnx_file
 
+FORMATS = {"f32": "FP32", "bf16": "bfloat16", "f16": "FP16"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVinoRuntime:
@@ -49,7 +51,7 @@ class OpenVinoRuntime:
     @property
     def label(self) -> str:
         """OpenVINO with its precision, and whether it chose that by itself."""
-        return f"OpenVINO in {self.chosen}{' (its own choice)' if self.precision == 'auto' else ''}"
+        return f"OpenVINO in {FORMATS.get(self.chosen, self.chosen)}{' (its own choice)' if self.precision == 'auto' else ''}"
 
     @property
     def chosen(self) -> str:
