@@ -51,7 +51,8 @@ class OpenVinoRuntime:
     @property
     def label(self) -> str:
         """OpenVINO with its precision, and whether it chose that by itself."""
-        return f"OpenVINO in {FORMATS.get(self.chosen, self.chosen)}{' (its own choice)' if self.precision == 'auto' else ''}"
+        own = " (its own choice)" if self.precision == "auto" else ""
+        return f"OpenVINO in {FORMATS.get(self.chosen, self.chosen)}{own}"
 
     @property
     def chosen(self) -> str:

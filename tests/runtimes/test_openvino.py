@@ -109,9 +109,8 @@ def test_the_settings_reach_openvino(
     computed = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     assert computed == runtime.chosen
     assert runtime.rounds is (computed != "f32")
-    assert runtime.label == {"auto": f"OpenVINO in {computed} (its own choice)"}.get(
-        precision, f"OpenVINO in {computed}"
-    )
+    named = f"OpenVINO in {module.FORMATS[computed]}"
+    assert runtime.label == (f"{named} (its own choice)" if precision == "auto" else named)
     found = [session.run(inputs) for inputs in batches]
     proof = compare_logits(torch_logits(model, batches), found, rounded=runtime.rounds, batches=batches)
     assert proof.tolerance == FLOAT_TOLERANCE or runtime.rounds
@@ -181,7 +180,7 @@ def test_a_processor_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -
         OpenVinoRuntime(threads=1, precision="bf16")
     monkeypatch.setattr(module, "default_precision", lambda: "f32")
     runtime = OpenVinoRuntime(threads=1, precision="auto")
-    assert runtime.label == "OpenVINO in f32 (its own choice)"
+    assert runtime.label == "OpenVINO in FP32 (its own choice)"
     assert not runtime.rounds
 
 
@@ -196,10 +195,10 @@ def test_a_whole_run_names_it_with_its_precision(checkpoint: Path, examples: Pat
     result = compress.run(compress.recipe("text_classification", *settings), tmp_path / "run")
     assert [row.decision for row in result.rows] == ["keep", "keep"]
     summary = result.summary
-    assert (summary["runtime"], summary["runtime_label"]) == ("openvino", "OpenVINO in f32")
+    assert (summary["runtime"], summary["runtime_label"]) == ("openvino", "OpenVINO in FP32")
     assert summary["environment"]["versions"]["openvino"]
     assert summary["student"]["proof"]["torch_exact"] is True
     card = (result.export / "README.md").read_text(encoding="utf-8")
     assert "library_name: openvino" in card
-    assert "runs in OpenVINO in f32 without PyTorch" in card
-    assert "teacher in OpenVINO in f32" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "runs in OpenVINO in FP32 without PyTorch" in card
+    assert "teacher in OpenVINO in FP32" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
