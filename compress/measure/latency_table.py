@@ -62,8 +62,9 @@ def measure_table(
             folder.mkdir()
             _export(module, inputs[-1], folder)
             folders.append(folder)
-        candidates = [Candidate(runtime=runtime.name, threads=runtime.threads, folder=folder) for folder in folders]
-        rounds = measure_in_turns(candidates, root / "batches.npz", range(len(inputs)), TURNS)
+        candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
+        files = [root / "batches.npz"] * len(candidates)
+        rounds = measure_in_turns(candidates, files, range(len(inputs)), TURNS)
     costs = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
     return _table(costs[0], dict(zip(parts, costs[1:], strict=True)))
 
