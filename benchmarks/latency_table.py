@@ -111,7 +111,7 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
     if precision == "float":
         return model
     calibration = Calibration(method="minmax", percentile=100, examples=1)
-    stage = QuantizeInt8(scheme=precision, embeddings=True, keep_float=[], calibration=calibration)
+    stage = QuantizeInt8(scheme=precision, embeddings=True, weight_bits=8, keep_float=[], calibration=calibration)
     return stage.apply(model, context)
 
 

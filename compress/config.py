@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.core.checks import nearest, require_choice, require_integer
 from compress.core.errors import CompressError, InputError
-from compress.measure.environment import allowed_cpus
+from compress.measure.environment import allowed_cpus, int8_weight_bits
 
 if TYPE_CHECKING:
     from compress.core.words import Recipe
@@ -52,6 +52,7 @@ def register() -> None:
     """Tell Hydra about our settings, once per process."""
     Plugins.instance().register(CompressSearchPath)
     OmegaConf.register_new_resolver("allowed_cpus", lambda: len(allowed_cpus()), replace=True)
+    OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
 
 
 def compose_settings(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:

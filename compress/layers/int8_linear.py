@@ -66,10 +66,10 @@ class Int8DynamicLinear(nn.Module):
         self.bias: Tensor
 
     @classmethod
-    def of(cls, linear: nn.Linear) -> Self:
-        """Quantize a dense layer's weights."""
+    def of(cls, linear: nn.Linear, bits: int = 8) -> Self:
+        """Quantize a dense layer's weights. bits: see `quantize_rows`."""
         layer = cls(linear.in_features, linear.out_features)
-        values, scale = quantize_rows(linear.weight.detach())
+        values, scale = quantize_rows(linear.weight.detach(), bits)
         layer.weight_int8.copy_(values.T)
         layer.weight_scale.copy_(scale)
         if linear.bias is not None:

@@ -11,15 +11,19 @@ import torch
 from torch import Tensor
 
 
-def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """INT8 values in [-127, 127] and a scale for each row.
+def quantize_rows(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+    """INT8 values in [-127, 127], or [-63, 63] with 7 bits, and a scale for each row.
 
     weight: (rows, columns). Returns (int8 (rows, columns), float32 scale (rows,)). A row of zeros gets scale 1.
     A zero stays exactly zero, so a pruned weight stays pruned.
+
+    7 bits: x86 processors without VNNI add two products of an unsigned and a signed byte in 16 bits, which
+    255 x 127 + 255 x 127 exceeds and 255 x 63 + 255 x 63 does not.
     """
+    limit = 2 ** (bits - 1) - 1
     largest = weight.float().abs().amax(dim=1)
-    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
-    values = torch.round(weight.float() / scale[:, None]).clamp(-127, 127)
+    scale = torch.where(largest > 0, largest / limit, torch.ones_like(largest))
+    values = torch.round(weight.float() / scale[:, None]).clamp(-limit, limit)
     return values.to(torch.int8), scale
 
 

@@ -58,6 +58,14 @@ def test_rows_are_symmetric_with_a_scale_each() -> None:
     torch.testing.assert_close(scale, tensor([1.0, 1.0, 2.0, 0.5 / 127]))
 
 
+def test_seven_bits_leave_room_for_the_sum_of_two_products() -> None:
+    values, scale = quantize_rows(tensor([[0.8, -2.0, 0.5]]), bits=7)
+    # 2 / 63 a step: 25.2, 63 and 15.75 of them.
+    assert values.tolist() == [[25, -63, 16]]
+    assert scale.item() == pytest.approx(2 / 63)
+    assert 2 * 255 * 63 < 2**15 <= 2 * 255 * 127
+
+
 def test_product_by_hand() -> None:
     # Scale 1, zero point 2: inputs stand for -2..253.
     weight = tensor([[1, -128], [127, 3]], dtype=torch.int8)

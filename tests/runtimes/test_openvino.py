@@ -38,6 +38,7 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
     stage = QuantizeInt8(
         scheme=scheme,
         embeddings=True,
+        weight_bits=8,
         keep_float=[],
         calibration=Calibration(method="minmax", percentile=99.9, examples=16),
     )

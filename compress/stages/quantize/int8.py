@@ -44,7 +44,8 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeInt8:
-    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too.
+    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too. weight_bits:
+    8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. calibration: read where
     the scheme is `static`.
@@ -52,6 +53,7 @@ class QuantizeInt8:
 
     scheme: str
     embeddings: bool
+    weight_bits: int
     keep_float: Sequence[str]
     calibration: Calibration
 
@@ -60,6 +62,10 @@ class QuantizeInt8:
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         require_boolean("stages.quantize.embeddings", self.embeddings)
+        if self.weight_bits not in (7, 8):
+            raise InputError(
+                f"stages.quantize.weight_bits is {self.weight_bits}; it must be 8, or 7 for processors without VNNI."
+            )
         if isinstance(self.keep_float, str):
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list. Use [{self.keep_float}]."
@@ -91,9 +97,13 @@ class QuantizeInt8:
         ranges = self._ranges(model, context, dense) if self.scheme == "static" else {}
         for path, module in dense.items():
             if self.scheme == "static":
-                replace_module(model, path, Int8StaticLinear.of(module).fix_inputs(*scale_of_range(*ranges[path])))
+                replace_module(
+                    model,
+                    path,
+                    Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path])),
+                )
             else:
-                replace_module(model, path, Int8DynamicLinear.of(module))
+                replace_module(model, path, Int8DynamicLinear.of(module, self.weight_bits))
         tables = self._tables(model) if self.embeddings else {}
         for path, table in tables.items():
             replace_module(model, path, Int8Embedding.of(table))

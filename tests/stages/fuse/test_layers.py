@@ -96,9 +96,9 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
     context = make_context(model)
     model = FuseLayers(first_token=True).apply(model, context)
     calibration = Calibration(method="minmax", percentile=100, examples=4)
-    model = QuantizeInt8(scheme="dynamic", embeddings=True, keep_float=[], calibration=calibration).apply(
-        model, context
-    )
+    model = QuantizeInt8(
+        scheme="dynamic", embeddings=True, weight_bits=8, keep_float=[], calibration=calibration
+    ).apply(model, context)
     graph = onnx.load(export_onnx(model, context.task, batch, tmp_path)).graph
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]
     # Layer 1: qkv, output, two of the FFN. Layer 2: one more, because its query reads one token. Pooler, classifier.

@@ -23,6 +23,7 @@ from compress.stages.quantize.int8 import Calibration, QuantizeInt8, _quantiles
 STAGE = QuantizeInt8(
     scheme="dynamic",
     embeddings=True,
+    weight_bits=8,
     keep_float=(),
     calibration=Calibration(method="minmax", percentile=99.99, examples=8),
 )
@@ -220,3 +221,15 @@ def test_a_scale_and_a_zero_point_are_stored(make_model: Callable, make_context:
     assert stored["classifier.input_zero_point"].dtype == torch.uint8
     assert stored["classifier.weight_int8"].shape == (32, 2)
     assert int(stored["classifier.weight_int8"].abs().max()) == 127
+
+
+def test_weights_of_seven_bits(make_model: Callable, make_context: Callable) -> None:
+    model = make_model()
+    found = dataclasses.replace(STAGE, weight_bits=7).apply(model, make_context(model))
+    largest = [m.weight_int8.abs().max().item() for m in found.modules() if isinstance(m, Int8DynamicLinear)]
+    assert set(largest) == {63}
+
+
+def test_other_widths_are_refused() -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.weight_bits is 4; it must be 8, or 7"):
+        dataclasses.replace(STAGE, weight_bits=4)
