@@ -100,6 +100,7 @@ def _run(settings: DictConfig, command: str) -> None:
 
     from compress.core.ledger import Row
     from compress.pipeline import run
+    from compress.report.decision import decide
     from compress.report.table import StageTable
 
     # A log file has no width of its own; the whole table fits in 120 columns.
@@ -116,6 +117,8 @@ def _run(settings: DictConfig, command: str) -> None:
         _record_settings(settings, folder / ".hydra")
 
     result = run(recipe, folder, command=command, on_row=show, on_start=record)
+    decision = decide(result.rows, result.summary)
+    console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
 
 
