@@ -23,7 +23,7 @@ from compress.store import content_key
 from compress.teachers.content import hashes_of, sha256_of
 
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
-EXPORTING = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
@@ -71,8 +71,7 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
     """The key of a latency table: machine, runtime, teacher, the data's lengths, the shape of a layer."""
     return content_key(
         what="latency-table",
-        runtime=recipe.runtime.name,
-        machine=describe_machine(recipe.runtime.threads),
+        machine=describe_machine(recipe.runtime),
         teacher=teacher,
         lengths=sorted(lengths),
         sizes=dict(sizes),
@@ -94,27 +93,31 @@ def export_key(recipe: Recipe, artifact: str) -> str:
     return content_key(
         what="export",
         artifact=artifact,
-        runtime=recipe.runtime.name,
+        runtime=recipe.runtime.label,
         threads=recipe.runtime.threads,
-        sources=[_source_of(f"compress.{name}") for name in ("export.onnx", "measure.prove")],
-        versions=versions(EXPORTING),
+        sources=[
+            _source_of(type(recipe.runtime).__module__),
+            *(_source_of(f"compress.{name}") for name in ("export.onnx", "measure.prove")),
+        ],
+        versions=versions((*EXPORTING, *recipe.runtime.libraries)),
     )
 
 
 def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerprint: str, *, timed: bool) -> str:
     """The key of an evaluation. Latency belongs to a machine and to how it was sampled; scores only to the runtime."""
-    machine = describe_machine(recipe.runtime.threads)
+    machine = describe_machine(recipe.runtime)
     return content_key(
         what="evaluation",
         artifact=artifact,
         baseline=baseline,
         split=split_fingerprint,
-        runtime=recipe.runtime.name,
+        runtime=recipe.runtime.label,
         task=_plain(recipe.settings["task"]),
         machine=machine if timed else machine["versions"],
         measurement=_plain(recipe.settings["measurement"]) if timed else None,
         sources=[
             _source_of(type(recipe.task).__module__),
+            _source_of(type(recipe.runtime).__module__),
             *(_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")),
         ],
     )

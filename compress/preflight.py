@@ -17,13 +17,13 @@ from compress.models.structure import structure_of
 
 # What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
 MEANING = {
-    "low_rank": "low_rank",
-    "masked_linear": "sparse",
-    "fused_layer": "fused",
-    "fused_embeddings": "fused",
-    "int8_dynamic_linear": "int8",
-    "int8_static_linear": "int8",
-    "int8_embedding": "int8",
+    "low_rank": frozenset({"low_rank"}),
+    "masked_linear": frozenset({"sparse"}),
+    "fused_layer": frozenset({"fused"}),
+    "fused_embeddings": frozenset({"fused"}),
+    "int8_dynamic_linear": frozenset({"int8", "int8_dynamic"}),
+    "int8_static_linear": frozenset({"int8", "int8_static"}),
+    "int8_embedding": frozenset({"int8"}),
 }
 
 
@@ -47,6 +47,7 @@ def check_order(recipe: Recipe) -> None:
         _require_accepted(recipe, name, left)
         left |= dict.fromkeys(recipe.stages[name].leaves, name)
     _require_table(recipe)
+    _require_runnable(recipe, left)
     twice = [name for name in recipe.order if recipe.order.count(name) > 1]
     if twice:
         raise InputError(
@@ -93,9 +94,11 @@ def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel) -> None:
 
 def check_teacher(recipe: Recipe, structure: Structure) -> None:
     """Raise InputError where a stage cannot be applied to a teacher of this structure."""
-    left = {MEANING[kind]: "the teacher" for kind in structure.kinds() if kind in MEANING}
+    words = frozenset().union(*(MEANING[kind] for kind in structure.kinds() if kind in MEANING))
+    left = dict.fromkeys(words, "the teacher")
     for name in recipe.order:
         _require_accepted(recipe, name, left)
+    _require_runnable(recipe, left)
 
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
@@ -139,6 +142,12 @@ def _require_accepted(recipe: Recipe, name: str, left: dict[str, str]) -> None:
     for word, reason in recipe.stages[name].refuses.items():
         if word in left:
             raise InputError(f"{_order(recipe)} puts {name} after {left[word]}: {reason}.")
+
+
+def _require_runnable(recipe: Recipe, left: dict[str, str]) -> None:
+    for word, reason in recipe.runtime.refuses.items():
+        if word in left:
+            raise InputError(f"runtime is {recipe.runtime.name}, which is to run what {left[word]} makes: {reason}.")
 
 
 def _order(recipe: Recipe) -> str:

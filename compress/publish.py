@@ -52,6 +52,7 @@ def publish(
         "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
         "metric": recipe.task.metric,
         "runtime": recipe.runtime.name,
+        "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(best, _row_of(rows, best.stage)),
@@ -59,7 +60,7 @@ def publish(
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
         "objective": _objective(recipe, None if best is None else _row_of(rows, best.stage)),
         "gates": {name: _gate(recipe, name) for name in recipe.order},
-        "environment": describe_machine(recipe.runtime.threads),
+        "environment": describe_machine(recipe.runtime),
         "seed": recipe.seed,
         "device": recipe.device,
         "settings": recipe.settings,
@@ -169,7 +170,7 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
         for path in source.iterdir():
             if path.name not in NOT_EXPORTED:
                 shutil.copyfile(path, temporary / path.name)
-    write_model_card(temporary, rows, summary, recipe.task.usage())
+    write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
     facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
     write_manifest(temporary, facts, key=best.entry.key)
     temporary.rename(folder / "export")

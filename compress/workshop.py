@@ -44,6 +44,7 @@ from compress.measure.prove import prove, write_probe
 from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, save_model, settle
 from compress.preflight import check_examples
+from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
 
 Check = Callable[[Any], None]
@@ -139,7 +140,7 @@ class Workshop:
         export, proof = self.export(artifact)
         candidate = candidate_of(recipe.runtime, artifact.folder, export)
         if teacher is None:
-            baseline = Candidate(runtime="torch", threads=recipe.runtime.threads, folder=artifact.folder)
+            baseline = Candidate(runtime=TorchRuntime(threads=recipe.runtime.threads), folder=artifact.folder)
             # Each start of torch takes seconds, and no gate reads this ratio.
             measurement = dataclasses.replace(recipe.measurement, launches=min(2, recipe.measurement.launches))
         else:
@@ -149,7 +150,8 @@ class Workshop:
         def make(target: Path) -> dict[str, Any]:
             lengths = self.examples["validation"]["length"]
             evaluation = self._score(candidate, artifact.key, "validation")
-            latency = time_candidate(candidate, baseline, lengths, self._batches("validation"), measurement)
+            batches = [self._batches("validation")] * 2
+            latency = time_candidate(candidate, baseline, lengths, batches, measurement)
             measured = dataclasses.replace(
                 evaluation,
                 latency=latency,
@@ -247,7 +249,6 @@ class Workshop:
             self._batches(split),
             self.recipe.task,
             split=split,
-            threads=self.recipe.runtime.threads,
         )
 
     def _batches(self, split: str) -> Path:

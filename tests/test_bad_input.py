@@ -23,7 +23,7 @@ from compress.cli import main
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.hydra_errors import quoted
-from compress.runtimes.onnxruntime import require_data_inside
+from compress.runtimes.onnx_file import require_data_inside
 from compress.teachers.content import sha256_of
 from compress.workshop import Workshop
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from compress.core.words import Recipe
 from compress.data.formats import read_file
 from compress.data.splits import fingerprint
 from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+from compress.measure import environment
 
 Make = Callable[..., Recipe]
 
@@ -220,6 +222,32 @@ def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPa
     assert export_key(recipe, "a") != key
 
 
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'")
+def test_a_runtimes_precision_and_version_count_for_what_it_runs(
+    recipe_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(*overrides: str) -> tuple[str, str]:
+        recipe = recipe_of("stages.quantize.scheme=static", "runtime.threads=1", *overrides)
+        return export_key(recipe, "a"), evaluation_key(recipe, "a", "b", "s", timed=False)
+
+    def install(library: str) -> None:
+        monkeypatch.setattr(environment, "version", lambda name: "0" if name == library else real(name))
+
+    real = environment.version
+    onnxruntime, openvino, coarser = (
+        both(),
+        both("runtime=openvino"),
+        both("runtime=openvino", "runtime.precision=auto"),
+    )
+    assert all(len({a, b, c}) == 3 for a, b, c in zip(onnxruntime, openvino, coarser, strict=True))
+    install("openvino")
+    assert both() == onnxruntime
+    assert not set(both("runtime=openvino")) & set(openvino)
+    install("onnxruntime")
+    assert both("runtime=openvino") == openvino
+    assert not set(both()) & set(onnxruntime)
+
+
 def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def key(recipe: Recipe, artifact: str = "a", baseline: str = "b", split: str = "s", timed: bool = True) -> str:
         return evaluation_key(recipe, artifact, baseline, split, timed=timed)
@@ -232,7 +260,7 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "stages.prune.heads=1"):
         assert key(recipe_of("runtime.threads=1", override)) == before
     machine = keys.describe_machine
-    monkeypatch.setattr(keys, "describe_machine", lambda threads: machine(threads) | {"cpu": "another"})
+    monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
     assert key(recipe) != before and key(recipe, timed=False) == untimed
 
 

@@ -67,9 +67,8 @@ class Factorize:
 def recipe_of(*order: str, rank: int = 1, threads: int = 1, store: Path = Path("store"), **stages: Any) -> Recipe:
     """A recipe with only what a check reads."""
     known = {"cut": Cut(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
-    read: Any = SimpleNamespace(
-        order=order, stages=known, gates=dict.fromkeys(known), runtime=SimpleNamespace(threads=threads), store=store
-    )
+    runtime = SimpleNamespace(name="slow", threads=threads, refuses={"sparse": "it is slow at zeros; use another"})
+    read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
     return read
 
 
@@ -120,6 +119,21 @@ def test_a_sparse_teacher_cannot_be_factorized_by_a_later_stage() -> None:
     structure = Structure({"classifier": Edit("masked_linear", {})})
     with pytest.raises(InputError, match="puts factorize after the teacher: it destroys zeros"):
         check_teacher(recipe_of("cut", "factorize"), structure)
+
+
+def test_a_runtime_refuses_what_it_is_slow_at() -> None:
+    @dataclasses.dataclass
+    class Zero:
+        leaves: ClassVar[frozenset[str]] = frozenset({"sparse"})
+        refuses: ClassVar[Mapping[str, str]] = {}
+
+    message = "runtime is slow, which is to run what zero makes: it is slow at zeros; use another."
+    with pytest.raises(InputError) as refused:
+        check_order(recipe_of("zero", "cut", zero=Zero()))
+    assert str(refused.value) == message
+    with pytest.raises(InputError) as refused:
+        check_teacher(recipe_of("cut"), Structure({"classifier": Edit("masked_linear", {})}))
+    assert str(refused.value) == message.replace("zero makes", "the teacher makes")
 
 
 def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTrainedModel]) -> None:

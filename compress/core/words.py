@@ -116,8 +116,8 @@ class Task(Protocol):
         """For each input, the axes whose size may change, by name."""
         ...
 
-    def usage(self) -> str:
-        """Six lines of Python that run an exported folder without torch."""
+    def usage(self, runtime: Runtime) -> str:
+        """Six lines of Python that run an exported folder on `runtime`."""
         ...
 
 
@@ -184,7 +184,11 @@ class Stage(Protocol):
     `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine.
     """
 
-    leaves: ClassVar[frozenset[str]]
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Words for what it leaves, with its settings as they are."""
+        ...
+
     refuses: ClassVar[Mapping[str, str]]
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
@@ -201,14 +205,37 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """What runs the model for the user."""
+    """What runs the model for the user.
+
+    libraries: the packages whose versions its results depend on. refuses: what a stage may not leave behind for it,
+    in the words of `Stage.leaves`, with the reason.
+    """
 
     name: ClassVar[str]
     needs_export: ClassVar[bool]
+    libraries: ClassVar[tuple[str, ...]]
+    refuses: ClassVar[Mapping[str, str]]
 
     @property
     def threads(self) -> int:
         """How many threads one inference uses."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Its name as its makers write it, with the precision of float arithmetic where that is not always FP32. Two
+        runtimes of one label, and of the same versions, compute the same."""
+        ...
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it computes float arithmetic in less than FP32."""
+        ...
+
+    @property
+    def snippet(self) -> tuple[str, str, str]:
+        """Python for `Task.usage`: the package to import, a line that opens an export as it was measured, and an
+        expression for the logits of INPUTS, a dictionary of lists."""
         ...
 
     def open(self, folder: Path) -> Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,10 @@ from compress.models.family import part_of_path
 
 def candidate_of(runtime: Runtime, artifact: Path, export: Path | None) -> Candidate:
     """What a worker opens for this artifact."""
-    return Candidate(runtime=runtime.name, threads=runtime.threads, folder=export or artifact)
+    return Candidate(runtime=runtime, folder=export or artifact)
 
 
-def score(
-    candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str, threads: int
-) -> Evaluation:
+def score(candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str) -> Evaluation:
     """Scores only: no latency."""
     logits = logits_of(candidate, batches)
     scores = tuple(task.score(values[0], row) for values, row in zip(logits, examples, strict=True))
@@ -44,14 +42,21 @@ def score(
         size=None,
         proof=None,
         torch_ratio=None,
-        environment=describe_machine(threads),
+        environment=describe_machine(candidate.runtime),
     )
 
 
 def time_candidate(
-    candidate: Candidate, baseline: Candidate | None, lengths: list[int], batches: Path, measurement: Measurement
+    candidate: Candidate,
+    baseline: Candidate | None,
+    lengths: list[int],
+    batches: Sequence[Path],
+    measurement: Measurement,
 ) -> Latency:
-    """Latency at the data's real lengths, in turns with the baseline where there is one."""
+    """Latency at the data's real lengths, in turns with the baseline where there is one.
+
+    batches: the same examples as each of them reads them, the baseline's first.
+    """
     chosen = representative(lengths, measurement.examples)
     if baseline is None:
         return Latency(measure_in_turns([candidate], batches, chosen, measurement)[0])

@@ -32,7 +32,7 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         return _nothing_exported(rows, summary)
     exported, student = summary["exported"], summary["student"]
     claims = [
-        _speed(student["speedup"], wording.runtime_name(summary["runtime"])),
+        _speed(student["speedup"], summary["runtime_label"]),
         _accuracy(student, rows),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+    from compress.core.words import Runtime
+
 # Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
 NO_LABEL = -100
-
+INPUTS = '{"input_ids": [text.ids], "attention_mask": [text.attention_mask]}'
 USAGE = """\
-import json, numpy, onnxruntime, tokenizers
+import json, numpy, PACKAGE, tokenizers
 tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
-session = onnxruntime.InferenceSession("model.onnx")
+OPEN
 text = tokenizer.encode("Put the text to classify here.")
-logits = session.run(None, {"input_ids": [text.ids], "attention_mask": [text.attention_mask]})[0]
+logits = RUN
 print(json.load(open("config.json"))["id2label"][str(numpy.argmax(logits))])
 """
 
@@ -267,11 +269,13 @@ class TextClassification:
         """Both inputs have any number of rows and any length."""
         return {name: {0: "batch", 1: "sequence"} for name in self.inputs}
 
-    def usage(self) -> str:
-        """Six lines of Python that run an exported folder without torch."""
+    def usage(self, runtime: Runtime) -> str:
+        """Six lines of Python that run an exported folder on `runtime`."""
+        package, opening, run = runtime.snippet
+        told = USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))
         if len(self.text_columns) == 2:
-            return USAGE.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
-        return USAGE
+            return told.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
+        return told
 
     def _column(self, examples: Dataset, column: str, setting: str) -> list[Any]:
         if column not in examples.column_names:

