@@ -39,7 +39,7 @@ def main() -> int:
         save_batches([example(length, vocabulary) for length in np.linspace(20, 60, measurement.examples)], batches)
         for run in range(arguments.runs):
             chosen = range(measurement.examples)
-            first, second = measure_in_turns([candidate, candidate], batches, list(chosen), measurement)
+            first, second = measure_in_turns([candidate, candidate], [batches, batches], list(chosen), measurement)
             ratio, (low, high) = speedup(Latency(rounds=second, baseline_rounds=first), CONFIDENCE)
             contained += low <= 1 <= high
             print(f"run {run + 1}: {ratio:.3f} [{low:.3f}, {high:.3f}]", flush=True)

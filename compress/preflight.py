@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -61,10 +62,11 @@ def check_threads(recipe: Recipe) -> None:
         )
 
 
-def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel) -> None:
+def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processor: Any) -> None:
     """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
     check_teacher(recipe, structure_of(teacher))
     check_settings(recipe, teacher)
+    check_processor(recipe, processor)
     tensors = teacher.state_dict().values()
     check_space(recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
@@ -82,6 +84,14 @@ def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
         check = getattr(recipe.stages[name], "check", None)
         if check is not None:
             check(teacher)
+
+
+def check_processor(recipe: Recipe, processor: Any) -> None:
+    """Let every stage that changes the processor say whether it can."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_processor", None)
+        if check is not None:
+            check(recipe.task, processor)
 
 
 def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:

@@ -158,7 +158,10 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "cache_folder": tmp_path / "cache",
             "note": notes.append,
             "collate": lambda rows: task.collate(rows, processor),
+            "aligned": None,
+            "use_processor": lambda processor: None,
         }
+        settings |= {"teacher_train": train, "teacher_collate": settings["collate"]}
         return Context(**(settings | changes))
 
     return make

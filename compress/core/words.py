@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -39,6 +39,27 @@ class Data(Protocol):
         ...
 
 
+class Vocabulary(Protocol):
+    """The tokens that a processor knows, by their numbers from 0."""
+
+    @property
+    def size(self) -> int:
+        """One more than the largest number."""
+        ...
+
+    def required(self, *, characters: bool) -> frozenset[int]:
+        """Tokens that must stay. With `characters` also those that spell every text that can be spelled now."""
+        ...
+
+    def with_parts(self, kept: Collection[int]) -> frozenset[int]:
+        """`kept`, and every token that is gone through on the way to one of them."""
+        ...
+
+    def keep(self, kept: Sequence[int]) -> Any:
+        """A processor that knows these tokens only (numbers, ascending), numbered by their place in `kept`."""
+        ...
+
+
 class Task(Protocol):
     """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
 
@@ -70,6 +91,18 @@ class Task(Protocol):
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Model inputs and labels, a row each, with columns `length` and `group`."""
+        ...
+
+    def vocabulary(self, processor: Any) -> Vocabulary:
+        """The processor's tokens. Raises InputError where it has none that could be taken apart."""
+        ...
+
+    def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
+        """The numbers of each encoded row's tokens."""
+        ...
+
+    def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
+        """For each example, encoded by two processors, whether they read the same tokens, whatever their numbers."""
         ...
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
@@ -116,6 +149,11 @@ class Context:
     train: encoded examples. collate: rows to batch. device: where training happens. work_folder: a folder of the
     stage's own, kept until it has finished, so that a killed stage resumes. cache_folder: what several stages share.
     note: adds a sentence to the stage's line in the ledger.
+
+    processor, train and collate are the model's, which need not be the teacher's: teacher_train and teacher_collate
+    are the same examples as the teacher reads them, row by row, and train_fingerprint is theirs. aligned: for each
+    row whether both read the same tokens, position by position; None where they have one processor.
+    use_processor: gives the stage's result a processor of its own.
     """
 
     teacher: PreTrainedModel
@@ -131,6 +169,10 @@ class Context:
     cache_folder: Path
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    teacher_train: Dataset
+    teacher_collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    aligned: Sequence[bool] | None
+    use_processor: Callable[[Any], None]
 
 
 class Stage(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,16 @@ def score(
 
 
 def time_candidate(
-    candidate: Candidate, baseline: Candidate | None, lengths: list[int], batches: Path, measurement: Measurement
+    candidate: Candidate,
+    baseline: Candidate | None,
+    lengths: list[int],
+    batches: Sequence[Path],
+    measurement: Measurement,
 ) -> Latency:
-    """Latency at the data's real lengths, in turns with the baseline where there is one."""
+    """Latency at the data's real lengths, in turns with the baseline where there is one.
+
+    batches: the same examples as each of them reads them, the baseline's first.
+    """
     chosen = representative(lengths, measurement.examples)
     if baseline is None:
         return Latency(measure_in_turns([candidate], batches, chosen, measurement)[0])

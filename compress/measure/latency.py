@@ -25,10 +25,11 @@ def representative(lengths: Sequence[int], count: int) -> list[int]:
 
 
 def measure_in_turns(
-    candidates: Sequence[Candidate], batches: Path, chosen: Sequence[int], measurement: Measurement
+    candidates: Sequence[Candidate], batches: Sequence[Path], chosen: Sequence[int], measurement: Measurement
 ) -> list[Rounds]:
     """Milliseconds per example for each candidate, as rounds of one value per chosen example.
 
+    batches: for each candidate the same examples, as it reads them.
     In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
     `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
     little for as long as they live. The machine-wide lock is held throughout.
@@ -41,7 +42,7 @@ def measure_in_turns(
             with contextlib.ExitStack() as stack:
                 # Memory is handed out in the order of starting: that, too, takes turns.
                 numbered = list(enumerate(candidates))[:: 1 if launch % 2 == 0 else -1]
-                workers = {i: stack.enter_context(Worker(candidate, batches)) for i, candidate in numbered}
+                workers = {i: stack.enter_context(Worker(candidate, batches[i])) for i, candidate in numbered}
                 for worker in workers.values():
                     worker.ask(command)
                 for turn in range(measurement.rounds):

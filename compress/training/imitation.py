@@ -75,6 +75,11 @@ def imitate(
     teacher_layers = len(layers_of(context.teacher))
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
     outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [])
+    changed = 0 if context.aligned is None else len(context.aligned) - sum(context.aligned)
+    if changed and settings.hidden_weight:
+        context.note(
+            f"{changed} training examples have other tokens than the teacher's; only their logits are imitated"
+        )
     learner = Learner(student, hidden_size(context.teacher) if settings.hidden_weight else None)
     steps = steps_of(len(context.train), settings.optimization.batch_size, epochs)
     folder = context.work_folder / title.replace(" ", "-")
@@ -146,9 +151,9 @@ class ImitationTrainer(ResumableTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _hidden_loss(self, model: nn.Module, states: Sequence[Tensor], rows: list[int], inputs: Any) -> Tensor:
-        mask = self._context.task.hidden_mask(inputs)
         width = states[0].shape[1]
-        live = None if self._outputs.stores_hidden else self._run_teacher(inputs)
+        mask = self._aligned_positions(self._context.task.hidden_mask(inputs), rows, width)
+        live = None if self._outputs.stores_hidden else self._run_teacher(rows, width)
         projection = self.accelerator.unwrap_model(model).projection
         losses = []
         for number, layer in enumerate(self._map, 1):
@@ -156,6 +161,18 @@ class ImitationTrainer(ResumableTrainer):
             losses.append(hidden_states_loss(projection(states[number]), target.to(states[number].device), mask))
         return torch.stack(losses).mean()
 
-    def _run_teacher(self, inputs: dict[str, Any]) -> Sequence[Tensor]:
-        device = next(iter(inputs.values())).device
-        return forward(self._context.teacher.to(device), self._context, inputs).hidden_states
+    def _aligned_positions(self, mask: Tensor | None, rows: list[int], width: int) -> Tensor | None:
+        """The positions that count, without rows in which the teacher read other tokens."""
+        if self._context.aligned is None:
+            return mask
+        device = self.args.device
+        aligned = torch.tensor([self._context.aligned[row] for row in rows], device=device)[:, None].expand(-1, width)
+        return aligned if mask is None else mask & aligned
+
+    def _run_teacher(self, rows: list[int], width: int) -> Sequence[Tensor]:
+        """Hidden states of the teacher on its own reading of the rows, cut or filled with zeros to `width`."""
+        context = self._context
+        batch = context.teacher_collate([context.teacher_train[row] for row in rows])
+        teacher = context.teacher.to(self.args.device)  # type: ignore[arg-type]
+        states = forward(teacher, context, batch).hidden_states
+        return [nn.functional.pad(state, (0, 0, 0, width - state.shape[1])) for state in states]

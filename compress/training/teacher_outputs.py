@@ -31,7 +31,7 @@ class TeacherOutputs:
 
     def __init__(self, context: Context, layers: Sequence[int]) -> None:
         self._context, self._layers = context, tuple(layers)
-        self._lengths = np.asarray(context.train["length"], dtype=np.int64)
+        self._lengths = np.asarray(context.teacher_train["length"], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         key = hashlib.sha256(json.dumps([context.teacher_key, context.train_fingerprint]).encode()).hexdigest()[:32]
         self._folder = context.cache_folder / key
@@ -53,11 +53,12 @@ class TeacherOutputs:
         return torch.from_numpy(np.stack([self._logits[row] for row in rows]))
 
     def hidden(self, layer: int, rows: Sequence[int], width: int) -> Tensor:
-        """(len(rows), width, hidden), zeros after each example's end. Only where `stores_hidden`."""
+        """(len(rows), width, hidden), zeros after each example's end, cut at `width`. Only where `stores_hidden`."""
         stored = self._hidden[layer]
         result = np.zeros((len(rows), width, stored.shape[1]), dtype=np.float16)
         for i, row in enumerate(rows):
-            result[i, : self._lengths[row]] = stored[self._starts[row] : self._starts[row + 1]]
+            states = stored[self._starts[row] : self._starts[row + 1]][:width]
+            result[i, : len(states)] = states
         return torch.from_numpy(result)
 
     def _stored_layers(self) -> tuple[int, ...]:
@@ -87,7 +88,7 @@ class TeacherOutputs:
         order = np.argsort(self._lengths, kind="stable")
         for start in tqdm(range(0, len(order), BATCH), desc="teacher's outputs", unit="batch", leave=False):
             rows = [int(row) for row in order[start : start + BATCH]]
-            batch = context.collate([context.train[row] for row in rows])
+            batch = context.teacher_collate([context.teacher_train[row] for row in rows])
             outputs = forward(teacher, context, batch)
             values = context.task.logits(outputs).float().cpu().numpy()
             for i, row in enumerate(rows):

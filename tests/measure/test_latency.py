@@ -47,7 +47,7 @@ def test_logits_come_from_a_process_of_their_own(doubling: Candidate, batches: P
 
 def test_turns_give_every_candidate_the_same_examples(doubling: Candidate, batches: Path) -> None:
     measurement = Measurement(examples=2, launches=2, rounds=3, warmup=1)
-    first, second = measure_in_turns([doubling, doubling], batches, [0, 2], measurement)
+    first, second = measure_in_turns([doubling, doubling], [batches, batches], [0, 2], measurement)
     assert len(first) == len(second) == 6
     assert all(len(times) == 2 and min(times) > 0 for times in (*first, *second))
 
