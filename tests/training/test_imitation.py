@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, set_seed
 from compress.core.errors import InputError, StageError
 from compress.core.words import Context
 from compress.models.surgery import keep_layers, narrow
+from compress.models.vocabulary import keep_tokens
 from compress.ops.losses import softened_logits_loss
 from compress.training import loop
 from compress.training.imitation import Imitation, ImitationTrainer, imitate, inherited, spread
@@ -320,3 +321,51 @@ def test_optimization_is_checked_when_built(change: dict[str, Any], message: str
     optimization: Optimization = imitation.optimization
     with pytest.raises(InputError, match=message):
         dataclasses.replace(optimization, **change)
+
+
+def renumbered(context: Context, kept: list[int], aligned: bool) -> Context:
+    """The context of a student that knows only the tokens `kept`, all of which the examples have."""
+    place = {old: new for new, old in enumerate(kept)}
+    train = context.train.map(lambda row: {"input_ids": [place[number] for number in row["input_ids"]]})
+    return dataclasses.replace(context, train=train, aligned=[aligned] * len(train))
+
+
+@pytest.mark.parametrize("stores_hidden", [True, False])
+def test_a_student_with_other_numbers_learns_the_same(
+    stores_hidden: bool,
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not stores_hidden:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    teacher = sharp_teacher(make_model)
+    context = make_context(teacher, count=8)
+    kept = sorted({0, 1, 2, 3, *(number for row in context.train["input_ids"] for number in row)})
+    assert len(kept) < 34
+    student, trimmed = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
+    keep_tokens(trimmed, kept)
+    other = dataclasses.replace(
+        renumbered(context, kept, True), work_folder=tmp_path / "w", cache_folder=tmp_path / "c"
+    )
+    imitate(student, context, faster(imitation), epochs=2, title="a test")
+    imitate(trimmed, other, faster(imitation), epochs=2, title="a test")
+    with torch.no_grad():
+        expected = student(**{name: context.collate(list(context.train))[name] for name in context.task.inputs})
+        found = trimmed(**{name: other.collate(list(other.train))[name] for name in context.task.inputs})
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_hidden_states_of_other_tokens_are_not_imitated(
+    make_model: Callable, make_context: Callable, imitation: Imitation, tmp_path: Any, notes: list[str]
+) -> None:
+    context = make_context(sharp_teacher(make_model), count=16)
+    everything = list(range(34))
+    one, two = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
+    other = dataclasses.replace(renumbered(context, everything, False), work_folder=tmp_path / "w")
+    imitate(one, other, imitation, epochs=1, title="a test")
+    imitate(two, context, dataclasses.replace(imitation, hidden_weight=0), epochs=1, title="a test")
+    assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+    assert notes == ["16 training examples have other tokens than the teacher's; only their logits are imitated"]

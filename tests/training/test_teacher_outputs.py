@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -94,3 +95,16 @@ def test_no_room_for_hidden_states(
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_hidden
+
+
+def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model())
+    expected = TeacherOutputs(context, [4]).hidden(4, [3], 6)
+    # A student's numbers, which would mean other words to the teacher, and one token more.
+    strange = context.train.map(lambda row: {"input_ids": [4, *row["input_ids"]], "length": row["length"] + 1})
+    other = dataclasses.replace(context, train=strange, cache_folder=context.cache_folder / "other")
+    outputs = TeacherOutputs(other, [4])
+    torch.testing.assert_close(outputs.hidden(4, [3], 6), expected)
+    # Cut where the student's batch is narrower.
+    assert outputs.hidden(4, [3], 2).shape == (1, 2, 32)
+    torch.testing.assert_close(outputs.hidden(4, [3], 2), expected[:, :2])
