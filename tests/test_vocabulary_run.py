@@ -27,6 +27,7 @@ SETTINGS = (
     "+gate@gates.vocabulary=non_inferiority",
     "stages.vocabulary.min_count=26",
     "order=[vocabulary,distill,quantize]",
+    "data.max_length=32",
     "stages.distill.layers=2",
     "stages.distill.epochs=1",
     "measurement.launches=1",
@@ -63,7 +64,7 @@ def test_the_whole_run(result: RunResult, place: Path, make_examples: Callable) 
     changed = [note for note in rows["distill"].notes if "other tokens than the teacher's" in note]
     assert len(changed) == 1
 
-    task = TextClassification(text="text", label="label", max_length=128)
+    task = TextClassification(text="text", label="label", max_length=32)
     tokenizer = task.load_processor(result.export)
     assert len(tokenizer) == kept
     assert compress.load(result.export).config.vocab_size == kept
