@@ -18,6 +18,7 @@ from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
+from compress.runtimes.onnxruntime import OnnxRuntime
 
 CONFIDENCE = 0.95
 
@@ -31,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = compose_settings("quickstart").measurement
     measurement = Measurement(**{name: settings[name] for name in ("examples", "launches", "rounds", "warmup")})
-    candidate = Candidate(runtime="onnxruntime", threads=arguments.threads, folder=arguments.folder)
+    candidate = Candidate(runtime=OnnxRuntime(threads=arguments.threads), folder=arguments.folder)
     vocabulary = json.loads((arguments.folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     contained = 0
     with tempfile.TemporaryDirectory() as temporary:
@@ -39,7 +40,7 @@ def main() -> int:
         save_batches([example(length, vocabulary) for length in np.linspace(20, 60, measurement.examples)], batches)
         for run in range(arguments.runs):
             chosen = range(measurement.examples)
-            first, second = measure_in_turns([candidate, candidate], [batches, batches], list(chosen), measurement)
+            first, second = measure_in_turns([candidate] * 2, [batches] * 2, list(chosen), measurement)
             ratio, (low, high) = speedup(Latency(rounds=second, baseline_rounds=first), CONFIDENCE)
             contained += low <= 1 <= high
             print(f"run {run + 1}: {ratio:.3f} [{low:.3f}, {high:.3f}]", flush=True)

@@ -26,7 +26,7 @@ from compress.measure.environment import allowed_cpus
 if TYPE_CHECKING:
     from compress.core.words import Recipe
 
-GROUPS = ("model", "data", "task", "runtime", "stages", "gates", "measurement")
+GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement")
 PARTS = (*GROUPS, "order", "device", "seed", "store")
 # These every data group has, for whatever task reads them; not every task does.
 READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
@@ -95,6 +95,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         device=_device(plain["device"]),
         seed=_seed(plain["seed"]),
         store=_store(plain["store"]),
+        objective=_objective(plain),
         settings=plain,
     )
 
@@ -252,6 +253,27 @@ def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:
     if last in values:
         return f"{where}.{last} {rest}"
     return message if where in message else f"{where}: {message}"
+
+
+def _objective(plain: Mapping[str, Any]) -> Any:
+    """The objective. Raises InputError where a setting of a stage or gate in `order` contradicts it."""
+    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
+    if objective.speedup is None:
+        return objective
+    for name in plain["order"]:
+        target = plain["stages"].get(name, {}).get("target_speedup")
+        if target is not None and target != objective.speedup:
+            raise InputError(
+                f"objective.speedup is {objective.speedup} and stages.{name}.target_speedup is {target}; they "
+                "contradict each other. Set the objective alone."
+            )
+        least = plain["gates"].get(name, {}).get("min_speedup")
+        if least is not None and least > objective.speedup:
+            raise InputError(
+                f"objective.speedup is {objective.speedup} and gates.{name}.min_speedup is {least}, which asks for "
+                "more. Raise the objective, or lower the gate's."
+            )
+    return objective
 
 
 def _order(order: Any) -> list[str]:

@@ -1,17 +1,18 @@
 """Content keys: what a finished piece of work depends on, and nothing else.
 
 An artifact's key changes with the stage's resolved settings, the parent artifact, the teacher, the content of the
-training split, the seed, the device, the task's settings, the source of the stage's module and of the packages it is
-built on, and the versions of the libraries that compute. It does not change with paths, names of stages, the order of
-other stages, the gate, the validation or test split, or the machine.
+training split and of the unlabelled examples, the seed, the device, the task's settings, the source of the stage's
+module and of the packages it is built on, and the versions of the libraries that compute. It does not change with
+paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from compress.store import content_key
 from compress.teachers.content import hashes_of, sha256_of
 
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
-EXPORTING = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
-SHARED_SOURCES = ("ops", "layers", "models", "training", "tasks")
+EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
+SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
 def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
@@ -39,20 +40,52 @@ def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
     )
 
 
-def artifact_key(recipe: Recipe, stage: str, parent: str, teacher: str, train_fingerprint: str) -> str:
-    """The key of what `stage` makes of the artifact `parent`."""
+def artifact_key(
+    recipe: Recipe,
+    stage: str,
+    parent: str,
+    teacher: str,
+    train_fingerprint: str,
+    unlabelled_fingerprint: str,
+    latency: str = "",
+) -> str:
+    """The key of what `stage` makes of the artifact `parent`. unlabelled_fingerprint: "" where there is none. latency:
+    what the latency table depends on, for a stage that reads it."""
     return content_key(
         what="stage",
         settings=_plain(recipe.settings["stages"][stage]),
         parent=parent,
         teacher=teacher,
         train=train_fingerprint,
+        unlabelled=unlabelled_fingerprint,
+        latency=latency,
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,
-        sources=_sources(type(recipe.stages[stage]), type(recipe.task)),
+        sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task)),
         versions=versions(COMPUTING),
     )
+
+
+def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], sizes: Mapping[str, int]) -> str:
+    """The key of a latency table: machine, runtime, teacher, the data's lengths, the shape of a layer."""
+    return content_key(
+        what="latency-table",
+        machine=describe_machine(recipe.runtime),
+        teacher=teacher,
+        lengths=sorted(lengths),
+        sizes=dict(sizes),
+        precision=precision_of(recipe),
+        sources=[
+            _source_of(f"compress.{name}") for name in ("measure.latency_table", "measure.latency", "export.onnx")
+        ],
+    )
+
+
+def precision_of(recipe: Recipe) -> str:
+    """What the recipe ends with: `float`, or the scheme of its int8 stage."""
+    schemes = [recipe.stages[name].scheme for name in recipe.order if "int8" in recipe.stages[name].leaves]  # type: ignore[attr-defined]
+    return str(schemes[-1]) if schemes else "float"
 
 
 def export_key(recipe: Recipe, artifact: str) -> str:
@@ -60,27 +93,31 @@ def export_key(recipe: Recipe, artifact: str) -> str:
     return content_key(
         what="export",
         artifact=artifact,
-        runtime=recipe.runtime.name,
+        runtime=recipe.runtime.label,
         threads=recipe.runtime.threads,
-        sources=[_source_of(f"compress.{name}") for name in ("export.onnx", "measure.prove")],
-        versions=versions(EXPORTING),
+        sources=[
+            _source_of(type(recipe.runtime).__module__),
+            *(_source_of(f"compress.{name}") for name in ("export.onnx", "measure.prove")),
+        ],
+        versions=versions((*EXPORTING, *recipe.runtime.libraries)),
     )
 
 
 def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerprint: str, *, timed: bool) -> str:
     """The key of an evaluation. Latency belongs to a machine and to how it was sampled; scores only to the runtime."""
-    machine = describe_machine(recipe.runtime.threads)
+    machine = describe_machine(recipe.runtime)
     return content_key(
         what="evaluation",
         artifact=artifact,
         baseline=baseline,
         split=split_fingerprint,
-        runtime=recipe.runtime.name,
+        runtime=recipe.runtime.label,
         task=_plain(recipe.settings["task"]),
         machine=machine if timed else machine["versions"],
         measurement=_plain(recipe.settings["measurement"]) if timed else None,
         sources=[
             _source_of(type(recipe.task).__module__),
+            _source_of(type(recipe.runtime).__module__),
             *(_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")),
         ],
     )
@@ -100,6 +137,14 @@ def _plain(settings: Any) -> Any:
 
 def _content(path: Path) -> Any:
     return hashes_of(path) if path.is_dir() else sha256_of(path)
+
+
+def _kinds_in(built: Any) -> list[type]:
+    """The class of a stage and of every part it was built of, such as a criterion of the user's own."""
+    parts = (
+        [getattr(built, field.name) for field in dataclasses.fields(built)] if dataclasses.is_dataclass(built) else []
+    )
+    return [type(built), *(kind for part in parts if dataclasses.is_dataclass(part) for kind in _kinds_in(part))]
 
 
 def _sources(*kinds: type) -> dict[str, Any]:

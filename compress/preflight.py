@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from compress.models.structure import structure_of
 
 # What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
 MEANING = {
-    "low_rank": "low_rank",
-    "masked_linear": "sparse",
-    "int8_dynamic_linear": "int8",
-    "int8_static_linear": "int8",
-    "int8_embedding": "int8",
+    "low_rank": frozenset({"low_rank"}),
+    "masked_linear": frozenset({"sparse"}),
+    "fused_layer": frozenset({"fused"}),
+    "fused_embeddings": frozenset({"fused"}),
+    "int8_dynamic_linear": frozenset({"int8", "int8_dynamic"}),
+    "int8_static_linear": frozenset({"int8", "int8_static"}),
+    "int8_embedding": frozenset({"int8"}),
 }
 
 
@@ -44,12 +47,32 @@ def check_order(recipe: Recipe) -> None:
     for name in recipe.order:
         _require_accepted(recipe, name, left)
         left |= dict.fromkeys(recipe.stages[name].leaves, name)
+    _require_table(recipe)
+    _require_runnable(recipe, left)
     twice = [name for name in recipe.order if recipe.order.count(name) > 1]
     if twice:
         raise InputError(
             f"{_order(recipe)} names {twice[0]} twice; each may stand there once. Give the second one a name and a "
             f"gate of its own in your recipe, such as stages.{twice[0]}_again and gates.{twice[0]}_again."
         )
+
+
+def _require_table(recipe: Recipe) -> None:
+    """Raise InputError where a stage reads the latency table and what it predicts would not be what is measured."""
+    for position, name in enumerate(recipe.order):
+        if not getattr(recipe.stages[name], "uses_latency", False):
+            continue
+        if not recipe.runtime.needs_export:
+            raise InputError(
+                f"stages.{name} chooses sizes by the latency they would have, and runtime={recipe.runtime.name} has no "
+                "latency table. Use runtime=onnxruntime, or give sizes: stage/prune@stages.prune=structured and "
+                "stages.distill.layers=3."
+            )
+        if not any("fused" in recipe.stages[later].leaves for later in recipe.order[position:]):
+            raise InputError(
+                f"{_order(recipe)} has no fuse after {name}, which chooses sizes by the latency of fused layers. Add "
+                "fuse before quantize, or give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+            )
 
 
 def check_threads(recipe: Recipe) -> None:
@@ -73,17 +96,34 @@ def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processo
 
 def check_teacher(recipe: Recipe, structure: Structure) -> None:
     """Raise InputError where a stage cannot be applied to a teacher of this structure."""
-    left = {MEANING[kind]: "the teacher" for kind in structure.kinds() if kind in MEANING}
+    words = frozenset().union(*(MEANING[kind] for kind in structure.kinds() if kind in MEANING))
+    left = dict.fromkeys(words, "the teacher")
     for name in recipe.order:
         _require_accepted(recipe, name, left)
+    _require_runnable(recipe, left)
 
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
-    """Let every stage that can look at the model's shapes say whether its settings fit."""
+    """Let every stage, and its imitation, that can look at the model's shapes say whether the settings fit."""
     for name in recipe.order:
-        check = getattr(recipe.stages[name], "check", None)
+        stage = recipe.stages[name]
+        check = getattr(stage, "check", None)
         if check is not None:
             check(teacher)
+        check = getattr(getattr(stage, "imitation", None), "check", None)
+        if check is not None:
+            try:
+                check(teacher)
+            except InputError as error:
+                raise InputError(f"stages.{name}.imitation.{error}") from None
+
+
+def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:
+    """Let every stage that needs many training examples say whether they are enough. lengths: each one's tokens."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_examples", None)
+        if check is not None:
+            check(teacher, lengths, recipe.seed)
 
 
 def check_processor(recipe: Recipe, processor: Any) -> None:
@@ -112,6 +152,12 @@ def _require_accepted(recipe: Recipe, name: str, left: dict[str, str]) -> None:
     for word, reason in recipe.stages[name].refuses.items():
         if word in left:
             raise InputError(f"{_order(recipe)} puts {name} after {left[word]}: {reason}.")
+
+
+def _require_runnable(recipe: Recipe, left: dict[str, str]) -> None:
+    for word, reason in recipe.runtime.refuses.items():
+        if word in left:
+            raise InputError(f"runtime is {recipe.runtime.name}, which is to run what {left[word]} makes: {reason}.")
 
 
 def _order(recipe: Recipe) -> str:

@@ -52,13 +52,15 @@ def publish(
         "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
         "metric": recipe.task.metric,
         "runtime": recipe.runtime.name,
+        "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(best, _row_of(rows, best.stage)),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
+        "objective": _objective(recipe, None if best is None else _row_of(rows, best.stage)),
         "gates": {name: _gate(recipe, name) for name in recipe.order},
-        "environment": describe_machine(recipe.runtime.threads),
+        "environment": describe_machine(recipe.runtime),
         "seed": recipe.seed,
         "device": recipe.device,
         "settings": recipe.settings,
@@ -142,6 +144,18 @@ def _exported(best: Finding, row: Row) -> dict[str, Any]:
     }
 
 
+def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
+    """What was asked and what was reached; None where no stage in the order took the objective up."""
+    read = any(getattr(recipe.stages[name], "uses_latency", False) for name in recipe.order)
+    if recipe.objective.speedup is None or not read:
+        return None
+    return {
+        "speedup": recipe.objective.speedup,
+        "reached": None if row is None else row.speedup,
+        "max_accuracy_drop": recipe.objective.max_accuracy_drop,
+    }
+
+
 def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
     gate = recipe.gates[name]
     fields = ("max_accuracy_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
@@ -156,7 +170,7 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
         for path in source.iterdir():
             if path.name not in NOT_EXPORTED:
                 shutil.copyfile(path, temporary / path.name)
-    write_model_card(temporary, rows, summary, recipe.task.usage())
+    write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
     facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
     write_manifest(temporary, facts, key=best.entry.key)
     temporary.rename(folder / "export")

@@ -13,8 +13,17 @@ from transformers import set_seed
 
 from compress.core.errors import CompressError
 from compress.core.evaluation import Evaluation, Proof
+from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
-from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+from compress.keys import (
+    artifact_key,
+    evaluation_key,
+    export_key,
+    latency_table_key,
+    precision_of,
+    teacher_key,
+)
+from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
@@ -24,10 +33,14 @@ from compress.measure.evaluate import (
     time_candidate,
     torch_ratio_of,
 )
+from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
+from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, read_config, save_model, settle
-from compress.reading import Reading
+from compress.preflight import check_examples
+from compress.reading import UNLABELLED, Reading
+from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
 
 Check = Callable[[Any, Any], None]
@@ -37,8 +50,8 @@ class Workshop:
     """A recipe with its data read and encoded, and the store that its work goes through.
 
     Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used.
-    `check(model, processor)` sees a model of the teacher's shape, and its processor. An artifact is shown examples as
-    its own processor reads them.
+    `check(model, processor)` sees a model of the teacher's shape, and its processor, before the examples are encoded.
+    An artifact is shown examples as its own processor reads them.
     """
 
     def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
@@ -47,12 +60,18 @@ class Workshop:
         splits = recipe.data.load()
         self.notes = splits.notes
         self.config, processor = recipe.teacher.read(recipe.task, splits.train)
-        check(recipe.teacher.look(recipe.task, self.config), processor)
+        shape = recipe.teacher.look(recipe.task, self.config)
+        check(shape, processor)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        self._splits = {name: split for name, split in given.items() if split is not None}
+        known = {name: split for name, split in given.items() if split is not None}
+        reading = Reading(recipe.task, known, processor, self.config)
+        self.examples = {name: reading.split(name) for name in known}
+        check_examples(recipe, shape, list(self.examples["train"]["length"]))
+        if splits.unlabelled is not None:
+            reading, note = reading.with_unlabelled(splits.unlabelled)
+            self.notes = (*self.notes, note)
         # By the artifact that brought its processor; None is the teacher.
-        self._readings: dict[str | None, Reading] = {None: Reading(recipe.task, self._splits, processor, self.config)}
-        self.examples = {name: self._readings[None].split(name) for name in self._splits}
+        self._readings: dict[str | None, Reading] = {None: reading}
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
@@ -81,7 +100,9 @@ class Workshop:
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
-        key = artifact_key(recipe, stage, parent.key, teacher.key, _joined("train", ours, theirs))
+        prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
+        measured = self._latency_key(teacher, {}) if getattr(recipe.stages[stage], "uses_latency", False) else ""
+        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints, measured)
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
@@ -94,7 +115,10 @@ class Workshop:
                 task=recipe.task,
                 processor=ours.processor,
                 train=ours.split("train"),
-                train_fingerprint=theirs.fingerprint("train"),
+                train_fingerprint=ours.fingerprint("train"),
+                unlabelled=ours.unlabelled,
+                unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
+                teacher_reading=theirs.for_student(ours),
                 device=recipe.device,
                 seed=recipe.seed,
                 threads=recipe.runtime.threads,
@@ -102,14 +126,12 @@ class Workshop:
                 cache_folder=self.store.cache_folder("teacher-outputs"),
                 note=notes.append,
                 collate=ours.collate,
-                teacher_train=theirs.split("train"),
-                teacher_collate=theirs.collate,
-                aligned=self._aligned(ours, theirs),
                 use_processor=processors.append,
+                latency=lambda sizes: self.latency_table(teacher, sizes),
             )
             model = recipe.stages[stage].apply(load_model(parent.folder), context)
             if processors:
-                self._readings[key] = Reading(recipe.task, self._splits, processors[-1], model.config)
+                self._readings[key] = ours.read_by(processors[-1], model.config)
             source = key if processors else parent.facts["processor"]
             self._save(model, target, self._readings[source])
             seconds = time.monotonic() - began
@@ -127,7 +149,7 @@ class Workshop:
         reading = self._reading(artifact)
         shown = reading if teacher is None else self._reading(teacher)
         if teacher is None:
-            baseline = Candidate(runtime="torch", threads=recipe.runtime.threads, folder=artifact.folder)
+            baseline = Candidate(runtime=TorchRuntime(threads=recipe.runtime.threads), folder=artifact.folder)
             # Each start of torch takes seconds, and no gate reads this ratio.
             measurement = dataclasses.replace(recipe.measurement, launches=min(2, recipe.measurement.launches))
         else:
@@ -166,6 +188,33 @@ class Workshop:
 
         return _read_evaluation(self.store.entry("evaluations", key, make))
 
+    def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
+        """What layers of these sizes cost on this machine, measured once."""
+        recipe, config, reading = self.recipe, self.config, self._reading(teacher)
+
+        def make(target: Path) -> dict[str, Any]:
+            export = self.export(teacher)[0]
+            assert export is not None
+            table = measure_table(
+                recipe.runtime,
+                teacher=export,
+                batches=load_batches(self._batches("validation", reading)),
+                lengths=reading.split("validation")["length"],
+                layer=sizes,
+                words=config.vocab_size,
+                positions=config.max_position_embeddings,
+                labels=config.num_labels,
+                precision=precision_of(recipe),
+            )
+            return table.to_json()
+
+        key = self._latency_key(teacher, dataclasses.asdict(sizes))
+        return LatencyTable.from_json(self.store.entry("latency-tables", key, make).facts)
+
+    def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
+        lengths = self._reading(teacher).split("validation")["length"]
+        return latency_table_key(self.recipe, teacher.key, lengths, sizes)
+
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof
         that the reloaded artifact is the same. Raises StageError, and sets the artifact aside, where it is not."""
@@ -187,14 +236,8 @@ class Workshop:
         source = artifact.facts["processor"]
         if source not in self._readings:
             processor = self.recipe.task.load_processor(artifact.folder)
-            self._readings[source] = Reading(self.recipe.task, self._splits, processor, read_config(artifact.folder))
+            self._readings[source] = self._readings[None].read_by(processor, read_config(artifact.folder))
         return self._readings[source]
-
-    def _aligned(self, ours: Reading, theirs: Reading) -> list[bool] | None:
-        if ours is theirs:
-            return None
-        train, their_train = ours.split("train"), theirs.split("train")
-        return self.recipe.task.same_tokens(train, ours.processor, their_train, theirs.processor)
 
     def _save(self, model: Any, target: Path, reading: Reading) -> None:
         settle(model)
@@ -211,7 +254,6 @@ class Workshop:
             self._batches(split, reading),
             self.recipe.task,
             split=split,
-            threads=self.recipe.runtime.threads,
         )
 
     def _batches(self, split: str, reading: Reading) -> Path:

@@ -17,6 +17,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from compress.core.latency_table import LatencyTable
 from compress.core.words import Context
 from compress.models.family import known_families
 from compress.tasks.text_classification import TextClassification
@@ -29,6 +30,17 @@ torch.set_num_threads(1)
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 LABELS = ("cold", "warm")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+# Made up: a tiny model of four whole layers takes 13 ms, so that any objective from 1.5 to 50 changes something.
+TABLE = LatencyTable(
+    teacher=20.0,
+    fixed=0.1,
+    attention={1: 1.0, 4: 2.0},
+    ffn={16: 1.0, 64: 2.0},
+    last_attention={1: 0.1, 4: 0.2},
+    last_ffn={16: 0.1, 64: 0.2},
+)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -157,11 +169,10 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "work_folder": tmp_path / "work",
             "cache_folder": tmp_path / "cache",
             "note": notes.append,
+            "latency": lambda sizes: TABLE,
             "collate": lambda rows: task.collate(rows, processor),
-            "aligned": None,
             "use_processor": lambda processor: None,
         }
-        settings |= {"teacher_train": train, "teacher_collate": settings["collate"]}
         return Context(**(settings | changes))
 
     return make
@@ -173,7 +184,19 @@ def imitation() -> Imitation:
     optimization = Optimization(
         learning_rate=1e-3, reference_width=None, batch_size=8, warmup_share=0, weight_decay=0.01, mixed_precision="off"
     )
-    return Imitation(temperature=2, logits_weight=1, hidden_weight=1, labels_weight=0, optimization=optimization)
+    return Imitation(
+        temperature=2,
+        logits_weight=1,
+        hidden_weight=1,
+        relation_weight=0,
+        relation_heads=4,
+        relation_layer=None,
+        labels_weight=0,
+        shortest_epoch=1,
+        max_steps=None,
+        dropout=None,
+        optimization=optimization,
+    )
 
 
 def load_dataset_rows(path: Path) -> Dataset:

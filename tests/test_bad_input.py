@@ -23,7 +23,7 @@ from compress.cli import main
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.hydra_errors import quoted
-from compress.runtimes.onnxruntime import require_data_inside
+from compress.runtimes.onnx_file import require_data_inside
 from compress.teachers.content import sha256_of
 from compress.workshop import Workshop
 
@@ -34,6 +34,7 @@ QUICK = (
     "measurement.examples=4",
     "stages.distill.layers=2",
     "stages.distill.epochs=1",
+    "stages.distill.imitation.shortest_epoch=1",
     "order=[quantize]",
     "device=cpu",
 )
@@ -190,8 +191,8 @@ WRONG_SETTINGS = [
     (["stages.prune.imitation.temperature=0"], "stages.prune.imitation.temperature is 0", "greater than 0"),
     (["stages.distill.imitation.temperature=warm"], "stages.distill.imitation.temperature is warm", "greater than 0"),
     (
-        [f"stages.distill.imitation.{part}_weight=0" for part in ("logits", "hidden", "labels")],
-        "stages.distill.imitation: logits_weight, hidden_weight and labels_weight are all 0",
+        [f"stages.distill.imitation.{part}_weight=0" for part in ("logits", "hidden")],
+        "stages.distill.imitation: logits_weight, hidden_weight, relation_weight and labels_weight are all 0",
         "one must be greater",
     ),
     (
@@ -204,6 +205,10 @@ WRONG_SETTINGS = [
         "stages.distill.imitation.optimization.warmup_share is 2",
         "(0, 1]",
     ),
+    (["stages.distill.imitation.shortest_epoch=0"], "stages.distill.imitation.shortest_epoch is 0", "at least 1"),
+    (["stages.distill.imitation.max_steps=0"], "stages.distill.imitation.max_steps is 0", "null"),
+    (["stages.prune.gradual.cuts=0"], "stages.prune.gradual.cuts is 0", "at least 1"),
+    (["stages.prune.gradual.between=1"], "stages.prune.gradual.between is 1", "[0, 1)"),
     (["stages.distill.epochs=0"], "stages.distill.epochs is 0", "greater than 0"),
     (["stages.distill.epochs=inf"], "stages.distill.epochs is inf", "finite"),
     (["stages.distill.epochs=nan"], "stages.distill.epochs is nan", "finite"),
@@ -248,6 +253,23 @@ WRONG_SETTINGS = [
     (["data.label=null"], "data.label is null; it must be text", "data.label=TEXT"),
     (["model.path=null"], "model.path is null; it must be text", "model.path=TEXT"),
     (["stages.prune.imitation=null"], "stages.prune.imitation is null", "group of settings"),
+    (
+        ["stages.prune.importance=null"],
+        "stages.prune.importance is None",
+        "importance@stages.prune.importance=magnitude",
+    ),
+    (
+        ["importance@stages.prune.importance=fisher", "stages.prune.importance.examples=0"],
+        "stages.prune.importance.examples is 0",
+        "at least 1",
+    ),
+    (["stages.prune.layers=[2,1]"], "stages.prune.layers is [2, 1]", "Use 0.5 or [0,2,4], for example."),
+    (["order=[prune]", "stages.prune.layers=[0,9]"], "stages.prune.layers is [0, 9]", "layers are 0 to 3"),
+    (
+        ["order=[prune]", "stages.prune.refit=true", "stages.prune.refit_examples=2"],
+        "stages.prune.refit_examples is 2; the 2 training examples chosen have",
+        "33 unknowns",
+    ),
     (["stages.prune.imitation=3"], "stages.prune.imitation is 3", "(Imitation)"),
     (["data=hub", "~data.train"], "data.name is not set", "Add data.name="),
     (["data=bbc"], "data.train is no setting of the recipe 'text_classification' with data=bbc", "data=bbc --cfg job"),
@@ -256,6 +278,16 @@ WRONG_SETTINGS = [
         ["order=[distill,quantize]", "stages.distill.layers=9"],
         "stages.distill.layers is 9; the model has 4",
         "4 or fewer",
+    ),
+    (
+        ["order=[distill]", "stages.distill.imitation.relation_layer=5"],
+        "stages.distill.imitation.relation_layer is 5; the teacher has 4 layers",
+        "null",
+    ),
+    (
+        ["data.unlabelled=nowhere/more.txt"],
+        "data.unlabelled is 'nowhere/more.txt'; there is no folder",
+        "Check the path",
     ),
     (["order=[distill]", "stages.distill.layers=[0,4]"], "the model's layers are 0 to 3", "[0, 4]"),
     (["order=[distill]", "stages.distill.hidden_size=20"], "stages.distill.hidden_size is 20", "multiple of the head"),

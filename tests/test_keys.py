@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from compress.core.words import Recipe
 from compress.data.formats import read_file
 from compress.data.splits import fingerprint
 from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+from compress.measure import environment
 
 Make = Callable[..., Recipe]
 
@@ -38,14 +40,23 @@ def recipe_of(checkpoint: Path) -> Make:
 def prune_key(recipe: Recipe, **changes: str) -> str:
     """The key of the stage `prune`."""
     return artifact_key(
-        recipe, **({"stage": "prune", "parent": "p", "teacher": "t", "train_fingerprint": "f"} | changes)
+        recipe,
+        **(
+            {"stage": "prune", "parent": "p", "teacher": "t", "train_fingerprint": "f", "unlabelled_fingerprint": "u"}
+            | changes
+        ),
     )
 
 
 CHANGES_AN_ARTIFACT = [
     "stages.prune.heads=0.25",
     "stages.prune.recovery_epochs=3",
+    "stages.prune.refit=true",
+    "importance@stages.prune.importance=random",
     "stages.prune.imitation.temperature=3",
+    "stages.prune.imitation.relation_weight=1",
+    "stages.prune.imitation.shortest_epoch=10",
+    "stages.prune.gradual.cuts=2",
     "stages.prune.imitation.optimization.learning_rate=1e-5",
     "stage/prune@stages.prune=magnitude",
     "seed=1",
@@ -64,6 +75,7 @@ CHANGES_NO_ARTIFACT = [
     "data.train=elsewhere/other.csv",
     "data.validation=v.jsonl",
     "data.test=t.jsonl",
+    "data.unlabelled=u.txt",
     "data.group=article",
     "data.validation_share=0.5",
     "measurement.rounds=2",
@@ -83,7 +95,7 @@ def test_what_does_not_change_an_artifacts_key(recipe_of: Make, override: str) -
     assert prune_key(recipe_of(override)) == prune_key(recipe_of())
 
 
-@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint"])
+@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint", "unlabelled_fingerprint"])
 def test_an_artifacts_key_changes_with_what_it_was_made_from(recipe_of: Make, argument: str) -> None:
     recipe = recipe_of()
     assert prune_key(recipe, **{argument: "another"}) != prune_key(recipe)
@@ -113,6 +125,20 @@ def test_a_stages_own_source_counts(recipe_of: Make, tmp_path: Path, monkeypatch
     Path(copy).write_text(Path(copy).read_text("utf-8") + "\n# changed\n", encoding="utf-8")
     assert prune_key(recipe) != before
     assert prune_key(recipe, stage="distill") == distill
+
+
+def test_the_source_of_a_stages_parts_counts(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A criterion of the user's own lies outside this package."""
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    def of(self, model, context): ...\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = recipe_of("stages.prune.importance._target_=mine.Mine")
+    before = prune_key(recipe)
+    assert before == prune_key(recipe_of("stages.prune.importance._target_=mine.Mine"))
+    mine.write_text(mine.read_text("utf-8") + "\n# changed\n", "utf-8")
+    assert prune_key(recipe) != before
 
 
 def test_the_source_of_what_stages_are_built_on_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +222,32 @@ def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPa
     assert export_key(recipe, "a") != key
 
 
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'")
+def test_a_runtimes_precision_and_version_count_for_what_it_runs(
+    recipe_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(*overrides: str) -> tuple[str, str]:
+        recipe = recipe_of("stages.quantize.scheme=static", "runtime.threads=1", *overrides)
+        return export_key(recipe, "a"), evaluation_key(recipe, "a", "b", "s", timed=False)
+
+    def install(library: str) -> None:
+        monkeypatch.setattr(environment, "version", lambda name: "0" if name == library else real(name))
+
+    real = environment.version
+    onnxruntime, openvino, coarser = (
+        both(),
+        both("runtime=openvino"),
+        both("runtime=openvino", "runtime.precision=auto"),
+    )
+    assert all(len({a, b, c}) == 3 for a, b, c in zip(onnxruntime, openvino, coarser, strict=True))
+    install("openvino")
+    assert both() == onnxruntime
+    assert not set(both("runtime=openvino")) & set(openvino)
+    install("onnxruntime")
+    assert both("runtime=openvino") == openvino
+    assert not set(both()) & set(onnxruntime)
+
+
 def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def key(recipe: Recipe, artifact: str = "a", baseline: str = "b", split: str = "s", timed: bool = True) -> str:
         return evaluation_key(recipe, artifact, baseline, split, timed=timed)
@@ -208,14 +260,15 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "stages.prune.heads=1"):
         assert key(recipe_of("runtime.threads=1", override)) == before
     machine = keys.describe_machine
-    monkeypatch.setattr(keys, "describe_machine", lambda threads: machine(threads) | {"cpu": "another"})
+    monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
     assert key(recipe) != before and key(recipe, timed=False) == untimed
 
 
 def test_the_split_that_judges_has_no_part_in_an_artifact() -> None:
     """The keys of artifacts are never told about validation, test, gate or run folder."""
     parameters = dict(artifact_key.__annotations__)
-    assert list(parameters) == ["recipe", "stage", "parent", "teacher", "train_fingerprint", "return"]
+    given = ["train_fingerprint", "unlabelled_fingerprint"]
+    assert list(parameters) == ["recipe", "stage", "parent", "teacher", *given, "return"]
 
 
 def recorded(value: Any) -> Any:

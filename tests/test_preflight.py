@@ -23,6 +23,7 @@ from compress.models.family import layers_of
 from compress.models.structure import replace_module
 from compress.preflight import (
     MEANING,
+    check_examples,
     check_model,
     check_order,
     check_settings,
@@ -30,6 +31,7 @@ from compress.preflight import (
     check_teacher,
     check_threads,
 )
+from compress.training.imitation import Imitation
 
 
 @dataclasses.dataclass
@@ -65,9 +67,8 @@ class Factorize:
 def recipe_of(*order: str, rank: int = 1, threads: int = 1, store: Path = Path("store"), **stages: Any) -> Recipe:
     """A recipe with only what a check reads."""
     known = {"cut": Cut(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
-    read: Any = SimpleNamespace(
-        order=order, stages=known, gates=dict.fromkeys(known), runtime=SimpleNamespace(threads=threads), store=store
-    )
+    runtime = SimpleNamespace(name="slow", threads=threads, refuses={"sparse": "it is slow at zeros; use another"})
+    read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
     return read
 
 
@@ -120,6 +121,21 @@ def test_a_sparse_teacher_cannot_be_factorized_by_a_later_stage() -> None:
         check_teacher(recipe_of("cut", "factorize"), structure)
 
 
+def test_a_runtime_refuses_what_it_is_slow_at() -> None:
+    @dataclasses.dataclass
+    class Zero:
+        leaves: ClassVar[frozenset[str]] = frozenset({"sparse"})
+        refuses: ClassVar[Mapping[str, str]] = {}
+
+    message = "runtime is slow, which is to run what zero makes: it is slow at zeros; use another."
+    with pytest.raises(InputError) as refused:
+        check_order(recipe_of("zero", "cut", zero=Zero()))
+    assert str(refused.value) == message
+    with pytest.raises(InputError) as refused:
+        check_teacher(recipe_of("cut"), Structure({"classifier": Edit("masked_linear", {})}))
+    assert str(refused.value) == message.replace("zero makes", "the teacher makes")
+
+
 def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTrainedModel]) -> None:
     with torch.device("meta"):
         model = make_model()
@@ -127,6 +143,25 @@ def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTra
     with pytest.raises(InputError, match=r"stages\.factorize\.rank is 32"):
         check_settings(recipe_of("cut", "factorize", rank=32), model)
     check_settings(recipe_of("cut", rank=32), model)
+
+
+def test_stages_look_at_the_examples(make_model: Callable[..., PreTrainedModel]) -> None:
+    seen: list[Any] = []
+    stage = SimpleNamespace(check_examples=lambda model, lengths, seed: seen.append((model, lengths, seed)))
+    recipe, model = recipe_of("cut", "fit", fit=stage), make_model()
+    recipe.seed = 7  # type: ignore[misc]
+    check_examples(recipe, model, [3, 5])
+    assert seen == [(model, [3, 5], 7)]
+
+
+def test_a_stages_imitation_looks_at_the_model_too(
+    make_model: Callable[..., PreTrainedModel], imitation: Imitation
+) -> None:
+    late: Any = type("Late", (), {"leaves": frozenset(), "refuses": {}, "imitation": imitation})()
+    check_settings(recipe_of("late", late=late), make_model())
+    late.imitation = dataclasses.replace(imitation, relation_layer=5)
+    with pytest.raises(InputError, match=r"^stages\.late\.imitation\.relation_layer is 5; the teacher has 4 layers"):
+        check_settings(recipe_of("late", late=late), make_model())
 
 
 def test_a_models_own_structure_is_read(make_model: Callable[..., PreTrainedModel], tmp_path: Path) -> None:

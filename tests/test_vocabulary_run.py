@@ -26,7 +26,7 @@ SETTINGS = (
     "+stage/prune@stages.vocabulary=vocabulary",
     "+gate@gates.vocabulary=non_inferiority",
     "stages.vocabulary.min_count=26",
-    "order=[vocabulary,distill,quantize]",
+    "order=[vocabulary,distill,fuse,quantize]",
     "data.max_length=32",
     "stages.distill.layers=2",
     "stages.distill.epochs=1",
@@ -35,19 +35,27 @@ SETTINGS = (
     "measurement.examples=4",
     "runtime.threads=1",
     "device=cpu",
-    *(f"gates.{name}.on_failure=warn" for name in ("vocabulary", "distill", "quantize")),
+    *(f"gates.{name}.on_failure=warn" for name in ("vocabulary", "distill", "fuse", "quantize")),
 )
 
 
 def recipe_of(folder: Path, *overrides: str) -> Any:
-    given = [f"model.path={folder}/teacher", f"data.train={folder}/examples.jsonl", f"store={folder}/store"]
-    return compress.recipe("text_classification", *given, *SETTINGS, *overrides)
+    return compress.recipe("text_classification", *given(folder), *SETTINGS, *overrides)
+
+
+def given(folder: Path) -> list[str]:
+    """What the user has, and where the work goes."""
+    names = {"model.path": "teacher", "data.train": "examples.jsonl", "data.unlabelled": "more.txt", "store": "store"}
+    return [f"{setting}={folder}/{name}" for setting, name in names.items()]
 
 
 @pytest.fixture
-def place(checkpoint: Path, examples: Path) -> Path:
-    """The folder with the teacher and the data."""
+def place(checkpoint: Path, examples: Path, make_examples: Callable) -> Path:
+    """The folder with the teacher and the data: 160 labelled sentences, 40 more without their labels."""
     assert checkpoint.parent == examples.parent
+    more = make_examples(checkpoint.parent / "more.jsonl", 40, seed=5).read_text(encoding="utf-8").splitlines()
+    texts = "\n".join(json.loads(line)["text"] for line in more)
+    (checkpoint.parent / "more.txt").write_text(texts, encoding="utf-8")
     return checkpoint.parent
 
 
@@ -63,6 +71,8 @@ def test_the_whole_run(result: RunResult, place: Path, make_examples: Callable) 
     assert rows["teacher"].parameters - rows["vocabulary"].parameters == (34 - kept) * 32
     changed = [note for note in rows["distill"].notes if "other tokens than the teacher's" in note]
     assert len(changed) == 1
+    # 128 labelled sentences and 40 others, most of which have a token that has left.
+    assert 128 < int(changed[0].split()[0]) < 168
 
     task = TextClassification(text="text", label="label", max_length=32)
     tokenizer = task.load_processor(result.export)
@@ -96,9 +106,8 @@ def _another_process_finds_everything_and_reads_the_same(result: RunResult, plac
         "run = compress.run(recipe, sys.argv[2])\n"
         "print(json.dumps([[row.stage, row.artifact, row.accuracy, row.reused] for row in run.rows]))"
     )
-    given = [f"model.path={place}/teacher", f"data.train={place}/examples.jsonl", f"store={place}/store", *SETTINGS]
     done = subprocess.run(
-        [sys.executable, "-c", command, json.dumps(given), str(place / "again")],
+        [sys.executable, "-c", command, json.dumps([*given(place), *SETTINGS]), str(place / "again")],
         capture_output=True,
         text=True,
         check=False,
@@ -142,4 +151,7 @@ def test_what_cannot_be_trimmed_is_refused_before_any_work(place: Path) -> None:
     assert not (place / "run").exists()
     after = dataclasses.replace(recipe, order=("quantize", "vocabulary"))
     with pytest.raises(InputError, match="trim before quantizing"):
+        compress.run(after, place / "run")
+    after = dataclasses.replace(recipe, order=("fuse", "vocabulary"))
+    with pytest.raises(InputError, match=r"puts vocabulary after fuse: .* trim before fusing"):
         compress.run(after, place / "run")

@@ -34,6 +34,12 @@ def require_integer(name: str, value: object, minimum: int, way_out: str) -> Non
         raise InputError(f"{name} is {value}; it must be a whole number of at least {minimum}. {way_out}")
 
 
+def require_boolean(name: str, value: object) -> None:
+    """Require true or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; it must be true or false.")
+
+
 def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Require one of `choices`; the message offers the nearest."""
     known = sorted(choices)

@@ -11,6 +11,8 @@ import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.gate import Gate
+from compress.core.latency_table import LatencyTable
+from compress.core.objective import Objective
 
 if TYPE_CHECKING:
     import torch
@@ -23,12 +25,14 @@ Batch = Mapping[str, Any]
 @dataclass(frozen=True)
 class Splits:
     """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
-    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself."""
+    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
+    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on."""
 
     train: Dataset
     validation: Dataset
     test: Dataset | None
     notes: tuple[str, ...] = ()
+    unlabelled: Dataset | None = None
 
 
 class Data(Protocol):
@@ -61,13 +65,17 @@ class Vocabulary(Protocol):
 
 
 class Task(Protocol):
-    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
+
+    reads_first_token: whether the model's head reads the last layer's output at the first token and nowhere else.
+    """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     metric: ClassVar[str]
     score_range: ClassVar[float]
     inputs: ClassVar[tuple[str, ...]]
+    reads_first_token: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -91,6 +99,10 @@ class Task(Protocol):
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Model inputs and labels, a row each, with columns `length` and `group`."""
+        ...
+
+    def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
+        """The same columns for examples without labels, in which `labels` marks that there is none."""
         ...
 
     def vocabulary(self, processor: Any) -> Vocabulary:
@@ -122,7 +134,7 @@ class Task(Protocol):
         ...
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The loss against the hard labels."""
+        """The loss against the hard labels. Rows without a label do not count; 0 where no row has one."""
         ...
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
@@ -137,23 +149,44 @@ class Task(Protocol):
         """For each input, the axes whose size may change, by name."""
         ...
 
-    def usage(self) -> str:
-        """Six lines of Python that run an exported folder without torch."""
+    def usage(self, runtime: Runtime) -> str:
+        """Six lines of Python that run an exported folder on `runtime`."""
         ...
+
+
+def _no_latency_table(sizes: Any) -> LatencyTable:
+    raise NotImplementedError("this context has no runtime to measure on")
+
+
+@dataclass(frozen=True)
+class TeacherReading:
+    """The examples of a context as the teacher reads them, row by row, where its processor is not the model's.
+
+    train, unlabelled, *_fingerprint, collate: as in Context. aligned: for each row of train, and then of unlabelled,
+    whether teacher and model read the same tokens, position by position.
+    """
+
+    train: Dataset
+    train_fingerprint: str
+    unlabelled: Dataset | None
+    unlabelled_fingerprint: str
+    aligned: Sequence[bool]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Context:
     """What a stage may read.
 
-    train: encoded examples. collate: rows to batch. device: where training happens. work_folder: a folder of the
-    stage's own, kept until it has finished, so that a killed stage resumes. cache_folder: what several stages share.
-    note: adds a sentence to the stage's line in the ledger.
+    train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
+    what each of the two depends on, by content ("" for none). collate: rows to batch. All as the model's own processor
+    reads them; teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor:
+    gives the stage's result a processor of its own.
 
-    processor, train and collate are the model's, which need not be the teacher's: teacher_train and teacher_collate
-    are the same examples as the teacher reads them, row by row, and train_fingerprint is theirs. aligned: for each
-    row whether both read the same tokens, position by position; None where they have one processor.
-    use_processor: gives the stage's result a processor of its own.
+    device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
+    killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
+    the one whose fused sizes are given; measured at the first call on a machine. note: adds a sentence to the stage's
+    line in the ledger.
     """
 
     teacher: PreTrainedModel
@@ -169,20 +202,47 @@ class Context:
     cache_folder: Path
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
-    teacher_train: Dataset
-    teacher_collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
-    aligned: Sequence[bool] | None
-    use_processor: Callable[[Any], None]
+    use_processor: Callable[[Any], None] = field(repr=False)
+    unlabelled: Dataset | None = None
+    unlabelled_fingerprint: str = ""
+    teacher_reading: TeacherReading | None = None
+    latency: Callable[[Any], LatencyTable] = field(default=_no_latency_table, repr=False)
+
+
+@dataclass(frozen=True)
+class LayerImportance:
+    """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
+    CPU. layer: the layer as a whole, for comparison with other layers."""
+
+    heads: torch.Tensor
+    neurons: torch.Tensor
+    layer: float
+
+
+class Importance(Protocol):
+    """A criterion of what matters. compares_layers: whether a head of one layer may be compared with a head of
+    another (and a neuron with a neuron) as they are; else each layer's values are taken relative to their mean."""
+
+    compares_layers: ClassVar[bool]
+
+    def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
+        """The importance of every head and neuron of each layer, in order. `model` is left as it is."""
+        ...
 
 
 class Stage(Protocol):
     """Frozen settings and one verb. It never saves, measures or judges.
 
     leaves: what it leaves in the model that later stages must respect. refuses: what it cannot be applied to, with
-    the reason. Both are words such as `int8`, `low_rank`, `sparse`.
+    the reason. Both are words such as `int8`, `low_rank`, `sparse`. A stage that reads `context.latency` says so by
+    `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine.
     """
 
-    leaves: ClassVar[frozenset[str]]
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Words for what it leaves, with its settings as they are."""
+        ...
+
     refuses: ClassVar[Mapping[str, str]]
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
@@ -199,14 +259,37 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """What runs the model for the user."""
+    """What runs the model for the user.
+
+    libraries: the packages whose versions its results depend on. refuses: what a stage may not leave behind for it,
+    in the words of `Stage.leaves`, with the reason.
+    """
 
     name: ClassVar[str]
     needs_export: ClassVar[bool]
+    libraries: ClassVar[tuple[str, ...]]
+    refuses: ClassVar[Mapping[str, str]]
 
     @property
     def threads(self) -> int:
         """How many threads one inference uses."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Its name as its makers write it, with the precision of float arithmetic where that is not always FP32. Two
+        runtimes of one label, and of the same versions, compute the same."""
+        ...
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it computes float arithmetic in less than FP32."""
+        ...
+
+    @property
+    def snippet(self) -> tuple[str, str, str]:
+        """Python for `Task.usage`: the package to import, a line that opens an export as it was measured, and an
+        expression for the logits of INPUTS, a dictionary of lists."""
         ...
 
     def open(self, folder: Path) -> Session:
@@ -289,4 +372,5 @@ class Recipe:
     device: str
     seed: int
     store: Path
+    objective: Objective
     settings: Mapping[str, Any]

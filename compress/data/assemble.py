@@ -19,12 +19,14 @@ def check_settings(
     train: str | None,
     validation: str | None,
     test: str | None,
+    unlabelled: str | None,
     group: str | None,
     validation_share: float,
     seed: int,
 ) -> None:
     """Check what `Files` and `Hub` have in common. Raises InputError."""
-    for name, value in {"train": train, "validation": validation, "test": test, "group": group}.items():
+    named = {"train": train, "validation": validation, "test": test, "unlabelled": unlabelled, "group": group}
+    for name, value in named.items():
         if value is not None and (not isinstance(value, str) or not value):
             raise InputError(f"data.{name} is {value!r}; it must be text that is not empty. Use null for none.")
     if train is None and validation is None:

@@ -16,15 +16,16 @@ from compress.core.checks import nearest
 from compress.core.errors import InputError
 
 
-def read_file(setting: str, name: str) -> Dataset:
+def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     """All columns of one file, in memory. Raises InputError, which names `setting`, where it cannot be read.
 
     `.jsonl` keeps the kinds of its values ("01" stays text); `.csv` is text throughout, nothing is taken for a
-    missing value; `.parquet` is taken as it is.
+    missing value; `.parquet` is taken as it is. plain_text: whether `.txt` is read too, a text per line, as a column
+    `text`.
     """
     path = Path(name).expanduser()
     try:
-        reader = _reader(path)
+        reader = _reader(path, {**READERS, ".txt": _read_lines} if plain_text else READERS)
         table = reader(path.read_bytes())
         if table.num_rows == 0:
             raise _UnreadableError("it holds no rows. Give a file with at least one example")
@@ -42,9 +43,9 @@ class _UnreadableError(Exception):
     """What was found in a file, and the way out."""
 
 
-def _reader(path: Path) -> Callable[[bytes], pa.Table]:
+def _reader(path: Path, readers: Mapping[str, Callable[[bytes], pa.Table]]) -> Callable[[bytes], pa.Table]:
     if path.is_dir():
-        raise _UnreadableError(f"that is a folder. Give one file in it ({', '.join(READERS)})")
+        raise _UnreadableError(f"that is a folder. Give one file in it ({', '.join(readers)})")
     if not path.exists():
         if not path.parent.is_dir():
             raise _UnreadableError(
@@ -52,11 +53,11 @@ def _reader(path: Path) -> Callable[[bytes], pa.Table]:
             )
         offer = nearest(path.name, (other.name for other in path.parent.iterdir() if other.is_file()))
         raise _UnreadableError(f"there is no such file in {str(path.parent.resolve())!r}. {offer or 'Check the name'}")
-    if path.suffix.lower() not in READERS:
+    if path.suffix.lower() not in readers:
         raise _UnreadableError(
-            f"its suffix is {path.suffix!r}; it must be one of {', '.join(READERS)}. Convert or rename the file"
+            f"its suffix is {path.suffix!r}; it must be one of {', '.join(readers)}. Convert or rename the file"
         )
-    return READERS[path.suffix.lower()]
+    return readers[path.suffix.lower()]
 
 
 def _text(data: bytes) -> str:
@@ -129,6 +130,10 @@ def _read_parquet(data: bytes) -> pa.Table:
         raise _UnreadableError(f"it is not a whole Parquet file ({_shortened(str(error))}). Write it again") from error
     # What pandas adds for an index that it could not describe otherwise is no column of the examples.
     return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
+
+
+def _read_lines(data: bytes) -> pa.Table:
+    return pa.table({"text": pa.array([line.strip() for line in _text(data).split("\n") if line.strip()], pa.string())})
 
 
 def _shortened(text: str) -> str:

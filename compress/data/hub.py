@@ -13,6 +13,7 @@ from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.words import Splits
 from compress.data.assemble import assemble, check_settings
+from compress.data.unlabelled import with_unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,9 @@ class Hub:
     """Splits of one data set, by name.
 
     name: a name on the hub, or a folder written by `save_to_disk`. config: one of the configurations that some data
-    sets have, or None. train, validation, test: the names of its splits, or None. group, validation_share and seed:
-    as for `Files`. Class numbers become class names. No code that comes with a data set is run.
+    sets have, or None. train, validation, test: the names of its splits, or None. unlabelled (a file), group,
+    validation_share and seed: as for `Files`. Class numbers become class names. No code that comes with a data set is
+    run.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Hub:
     train: str | None
     validation: str | None
     test: str | None
+    unlabelled: str | None
     group: str | None
     validation_share: float
     seed: int
@@ -43,6 +46,7 @@ class Hub:
             train=self.train,
             validation=self.validation,
             test=self.test,
+            unlabelled=self.unlabelled,
             group=self.group,
             validation_share=self.validation_share,
             seed=self.seed,
@@ -55,7 +59,8 @@ class Hub:
         parts = {
             split: _pick(found, split, source, self.name) for split, source in wanted.items() if source is not None
         }
-        return assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+        splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+        return with_unlabelled(splits, self.unlabelled)
 
     def _read(self) -> Mapping[str, Dataset]:
         folder = Path(self.name).expanduser()

@@ -13,8 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compress.core.ledger import Row
 
-_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
-
 
 def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
     """Write `README.md` into the export's folder.
@@ -30,7 +28,6 @@ def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, An
         teacher=summary["teacher"],
         gate=summary["gates"].get(summary["exported"]["stage"]),
         evidence=next((row for row in rows if row.stage == summary["student"]["stage"]), None),
-        runtime=_RUNTIMES.get(summary["runtime"], summary["runtime"]),
         fence=_fence(usage),
         usage=usage if usage.endswith("\n") else f"{usage}\n",
     )  # fmt: skip

@@ -6,21 +6,23 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from onnxscript import FLOAT
-from onnxscript import opset18 as op
+from onnxscript import opset20 as op
 from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.words import Task
+from compress.layers import int8_linear as _operators  # noqa: F401  (the operators exist once it is imported)
 
 FILE = "model.onnx"
-OPSET = 18
+# The first with an operator for GELU, which runtimes otherwise have to recognise in four others.
+OPSET = 20
 
 
 def export_onnx(model: PreTrainedModel, task: Task, batch: dict[str, Any], folder: Path) -> Path:
@@ -37,24 +39,22 @@ def export_onnx(model: PreTrainedModel, task: Task, batch: dict[str, Any], folde
     # costs a third of a small model's time in ONNX Runtime.
     model.set_attn_implementation("eager")
     try:
-        program = _export(_LogitsOnly(model, task), task, inputs)
+        return export_module(_LogitsOnly(model, task), inputs, task.dynamic_axes(), folder)
     finally:
         model.set_attn_implementation(attention)
-    proto = program.model_proto
-    # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
-    del proto.graph.value_info[:]
-    path = folder / FILE
-    onnx.save(proto, path)
-    return path
 
 
-def _export(module: nn.Module, task: Task, inputs: dict[str, Any]) -> Any:
-    shapes = {
-        name: {axis: torch.export.Dim(label) for axis, label in axes.items()}
-        for name, axes in task.dynamic_axes().items()
-    }
+def export_module(
+    module: nn.Module, inputs: dict[str, Any], axes: Mapping[str, Mapping[int, str]], folder: Path
+) -> Path:
+    """Write `model.onnx` of any module whose `forward(inputs)` takes these tensors by name and returns one.
+
+    axes: for each input, the axes whose size may change, by name. The one output is called `logits`.
+    """
+    dimensions = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
+    shapes = {name: {axis: dimensions[label] for axis, label in named.items()} for name, named in axes.items()}
     with _quiet(), torch.no_grad():
-        return torch.onnx.export(
+        program = torch.onnx.export(
             module,
             kwargs={"inputs": inputs},
             dynamo=True,
@@ -67,6 +67,13 @@ def _export(module: nn.Module, task: Task, inputs: dict[str, Any]) -> Any:
             optimize=True,
             verbose=False,
         )
+    assert program is not None
+    proto = program.model_proto
+    # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
+    del proto.graph.value_info[:]
+    path = folder / FILE
+    onnx.save(proto, path)
+    return path
 
 
 class _LogitsOnly(nn.Module):
@@ -75,6 +82,11 @@ class _LogitsOnly(nn.Module):
         self.model, self.task = model, task
 
     def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
+        mask = inputs.get("attention_mask")
+        if mask is not None:
+            # Made once, here: given a mask in two dimensions, Transformers checks and expands it at great length.
+            blocked = (1 - mask.to(torch.float32)) * torch.finfo(torch.float32).min
+            inputs = {**inputs, "attention_mask": blocked[:, None, None, :]}
         return self.task.logits(self.model(**inputs))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from compress.layers.fused_embeddings import FusedEmbeddings
+from compress.layers.fused_layer import FusedLayer
 from compress.layers.int8_embedding import Int8Embedding
 from compress.layers.int8_linear import Int8DynamicLinear, Int8StaticLinear
 from compress.layers.linear import PlainLinear
@@ -10,11 +12,22 @@ from compress.layers.masked_linear import MaskedLinear
 
 KINDS = {
     layer.kind: layer
-    for layer in (PlainLinear, MaskedLinear, LowRankLinear, Int8DynamicLinear, Int8StaticLinear, Int8Embedding)
+    for layer in (
+        PlainLinear,
+        MaskedLinear,
+        LowRankLinear,
+        FusedLayer,
+        FusedEmbeddings,
+        Int8DynamicLinear,
+        Int8StaticLinear,
+        Int8Embedding,
+    )
 }
 
 __all__ = [
     "KINDS",
+    "FusedEmbeddings",
+    "FusedLayer",
     "Int8DynamicLinear",
     "Int8Embedding",
     "Int8StaticLinear",

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-LIBRARIES = ("compress", "torch", "transformers", "onnx", "onnxruntime", "onnxscript", "datasets", "numpy")
+if TYPE_CHECKING:
+    from compress.core.words import Runtime
+
+LIBRARIES = ("compress", "torch", "transformers", "onnx", "onnxscript", "datasets", "numpy")
 NOTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 
 
@@ -21,14 +24,15 @@ def allowed_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    """CPU, the flags that matter here, threads, platform and versions: plain values for keys and reports."""
+def describe_machine(runtime: Runtime) -> dict[str, Any]:
+    """CPU, the flags that matter here, the runtime, its threads, platform and versions: for keys and reports."""
     return {
         "cpu": _cpu_name(),
         "cpu_flags": [flag for flag in NOTED_FLAGS if flag in _cpu_flags()],
-        "threads": threads,
+        "runtime": runtime.label,
+        "threads": runtime.threads,
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": versions(LIBRARIES),
+        "versions": versions((*LIBRARIES, *runtime.libraries)),
     }
 
 

@@ -23,12 +23,10 @@ from compress.models.family import part_of_path
 
 def candidate_of(runtime: Runtime, artifact: Path, export: Path | None) -> Candidate:
     """What a worker opens for this artifact."""
-    return Candidate(runtime=runtime.name, threads=runtime.threads, folder=export or artifact)
+    return Candidate(runtime=runtime, folder=export or artifact)
 
 
-def score(
-    candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str, threads: int
-) -> Evaluation:
+def score(candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str) -> Evaluation:
     """Scores only: no latency."""
     logits = logits_of(candidate, batches)
     scores = tuple(task.score(values[0], row) for values, row in zip(logits, examples, strict=True))
@@ -44,7 +42,7 @@ def score(
         size=None,
         proof=None,
         torch_ratio=None,
-        environment=describe_machine(threads),
+        environment=describe_machine(candidate.runtime),
     )
 
 

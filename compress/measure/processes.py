@@ -16,15 +16,16 @@ from typing import Any
 from filelock import FileLock
 
 from compress.core.errors import InputError, StageError
+from compress.core.words import Runtime
+from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What a worker opens: a runtime by name, its threads, a folder."""
+    """What a worker opens: a folder, with a runtime."""
 
-    runtime: str
-    threads: int
+    runtime: Runtime
     folder: Path
 
 
@@ -39,18 +40,22 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean_environment(candidate.threads),
+            env=clean_environment(candidate.runtime.threads),
         )
-        cpus = allowed_cpus()[: candidate.threads]
+        cpus = allowed_cpus()[: candidate.runtime.threads]
         self.ask(
             {
-                "runtime": candidate.runtime,
-                "threads": candidate.threads,
+                "runtime": describe(candidate.runtime),
                 "folder": str(candidate.folder),
                 "batches": str(batches),
                 "cpus": cpus,
             }
         )
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send one command and wait for its answer. Raises InputError or StageError where the worker gave up."""

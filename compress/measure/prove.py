@@ -7,7 +7,6 @@ the runtime needs an export, it writes one from the reloaded model, opens it and
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import subprocess
 import sys
@@ -20,15 +19,16 @@ import numpy as np
 from compress.core.errors import CompressError, InputError, StageError
 from compress.core.evaluation import Proof
 from compress.core.words import Runtime, Task
+from compress.measure.description import build, describe
 from compress.measure.processes import clean_environment
 from compress.measure.worker import load_batches, save_batches
 
 PROBE = "probe.npz"
 EXPECTED = "probe-logits.npz"
 FLOAT_TOLERANCE = 1e-3
-# Rounding to int8 turns a difference in the last bit into one step of 1/255 of a range; over a few layers such steps
-# add up. Relative to the spread of the logits.
-INT8_TOLERANCE = 0.2
+# Rounding to int8 turns a difference in the last bit into one step of 1/255 of a range, and bfloat16 keeps eight bits;
+# over a few layers such steps add up. Relative to the spread of the logits.
+ROUNDED_TOLERANCE = 0.2
 
 
 def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: Any, threads: int) -> None:
@@ -64,8 +64,8 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
     request = {
         "artifact": str(artifact),
         "export": None if export is None else str(export),
-        "task": _describe(task),
-        "runtime": _describe(runtime),
+        "task": describe(task),
+        "runtime": describe(runtime),
     }
     done = subprocess.run(
         [sys.executable, "-m", "compress.measure.prove"],
@@ -86,19 +86,9 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
     return Proof(**{**answer, "shapes": tuple(tuple(shape) for shape in answer["shapes"])})
 
 
-def _describe(thing: Any) -> dict[str, Any]:
-    kind = type(thing)
-    return {"target": f"{kind.__module__}.{kind.__qualname__}", "settings": dataclasses.asdict(thing)}
-
-
-def _build(description: dict[str, Any]) -> Any:
-    module, _, name = description["target"].rpartition(".")
-    return getattr(importlib.import_module(module), name)(**description["settings"])
-
-
 def _main() -> int:
     request = json.loads(sys.stdin.read())
-    task, runtime = _build(request["task"]), _build(request["runtime"])
+    task, runtime = build(request["task"]), build(request["runtime"])
     export = None if request["export"] is None else Path(request["export"])
     try:
         answer = dataclasses.asdict(_prove_here(Path(request["artifact"]), export, task, runtime))
@@ -135,7 +125,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
         export_onnx(model, task, {k: torch.from_numpy(v) for k, v in largest_batch.items()}, export)
     session = runtime.open(export or artifact)
-    rounded = any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
+    rounded = runtime.rounds or any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
     return compare_logits(after, [session.run(batch) for batch in batches], rounded=rounded, batches=batches)
 
 
@@ -146,14 +136,15 @@ def compare_logits(
     rounded: bool,
     batches: Sequence[dict[str, np.ndarray]],
 ) -> Proof:
-    """The largest difference and the agreement. rounded: int8 layers, whose tolerance is relative to the spread.
+    """The largest difference and the agreement. rounded: int8 layers, or float arithmetic in less than
+    FP32, whose tolerance is relative to the spread.
 
     Raises StageError where the difference exceeds the tolerance.
     """
     expected, found = np.concatenate(list(torch_logits)), np.concatenate(list(runtime_logits))
     if not np.isfinite(found).all():
         raise StageError("the runtime's logits are not finite")
-    tolerance = INT8_TOLERANCE * float(np.abs(expected).max()) if rounded else FLOAT_TOLERANCE
+    tolerance = ROUNDED_TOLERANCE * float(np.abs(expected).max()) if rounded else FLOAT_TOLERANCE
     difference = float(np.abs(expected - found).max())
     if difference > tolerance:
         raise StageError(f"the runtime's logits differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")

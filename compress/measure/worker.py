@@ -16,6 +16,7 @@ import numpy as np
 
 from compress.core.errors import CompressError
 from compress.core.words import Session
+from compress.measure.description import build
 
 
 def serve() -> int:
@@ -27,7 +28,7 @@ def serve() -> int:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request["cpus"])
     try:
-        session = _open(request["runtime"], request["threads"], Path(request["folder"]))
+        session: Session = build(request["runtime"]).open(Path(request["folder"]))
     except CompressError as error:
         _answer(answers, {"error": str(error)})
         return error.exit_status
@@ -58,16 +59,6 @@ def load_batches(path: Path) -> list[dict[str, np.ndarray]]:
             number, _, name = key.partition(".")
             batches.setdefault(int(number), {})[name] = arrays[key]
     return [batches[i] for i in range(len(batches))]
-
-
-def _open(runtime: str, threads: int, folder: Path) -> Session:
-    if runtime == "torch":
-        from compress.runtimes.torch import TorchRuntime
-
-        return TorchRuntime(threads=threads).open(folder)
-    from compress.runtimes.onnxruntime import OnnxRuntime
-
-    return OnnxRuntime(threads=threads).open(folder)
 
 
 def _time(session: Session, batches: list[dict[str, np.ndarray]], chosen: list[int], warmup: int) -> list[float]:

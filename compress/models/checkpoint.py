@@ -18,7 +18,7 @@ from compress.core.errors import InputError
 from compress.core.structure import Structure
 from compress.layers import KINDS
 from compress.models.family import family_of_type
-from compress.models.structure import apply_structure, structure_of
+from compress.models.structure import apply_structure, plain_form, structure_of
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -28,15 +28,14 @@ STRUCTURE = "structure.json"
 def save_model(model: PreTrainedModel, folder: Path) -> Structure:
     """Write the model's three files into an existing folder, and return its Structure.
 
-    Where layers were replaced by kinds that a plain loader does not know, an empty tensor is stored under each original
-    weight's name. A plain `from_pretrained` then stops at the shape mismatch; without it, it would warn that weights
-    are missing and go on with random ones.
+    Where modules were replaced by kinds that a plain loader does not know, an empty tensor is stored under each
+    original weight's name. A plain `from_pretrained` then stops at the shape mismatch; without it, it would warn that
+    weights are missing and go on with random ones.
     """
     structure = structure_of(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for path, edit in structure.edits.items():
-        if not KINDS[edit.kind].plain_keys:
-            tensors.setdefault(f"{path}.weight", torch.empty(0))
+    for name in _replaced_weights(plain_form(model), structure):
+        tensors.setdefault(name, torch.empty(0))
     model.config.architectures = [type(model).__name__]
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
@@ -66,13 +65,12 @@ def load_model(folder: Path) -> PreTrainedModel:
     config = read_config(folder)
     model = _empty_model(config, folder)
     structure = read_structure(folder)
+    replaced = _replaced_weights(model, structure)
     apply_structure(model, structure)
     tensors = read_tensors(folder)
     expected = model.state_dict()
-    for path, edit in structure.edits.items():
-        key = f"{path}.weight"
-        if not KINDS[edit.kind].plain_keys and key not in expected:
-            tensors.pop(key, None)
+    for name in replaced - expected.keys():
+        tensors.pop(name, None)
     problems = _differences(expected, tensors)
     if problems:
         raise InputError(f"{folder} does not fit its own structure.json: {problems}. Export the model again.")
@@ -80,6 +78,12 @@ def load_model(folder: Path) -> PreTrainedModel:
     model.load_state_dict(tensors, strict=True)
     require_finite(model, folder)
     return model.eval()
+
+
+def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
+    """Names of the plain model's weights that lie in modules of kinds which a plain loader does not know."""
+    paths = tuple(f"{path}." for path, edit in structure.edits.items() if not KINDS[edit.kind].plain_keys)
+    return {name for name in plain.state_dict() if name.endswith(".weight") and name.startswith(paths)}
 
 
 def read_config(folder: Path) -> PretrainedConfig:

@@ -22,10 +22,14 @@ class Family:
     """One row of facts about `model_type`.
 
     layers: path of the list of layers, from the model's base. The other paths start at a layer: `query`, `key`,
-    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention` is the module that holds the head
+    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention_norm` and `ffn_norm` normalise the sum
+    of what `attention_output` and `ffn_out` give and what went past them; `attention` is the module that holds the head
     counts named in `head_attributes` (number of heads) and `width_attributes` (heads times head size).
     *_field: what the configuration calls the number of layers, heads, the hidden width and the FFN's width.
-    embeddings: path of the embeddings' module, from the base.
+    embeddings: path of the embeddings' module, from the base; from there `word_embeddings`, `position_embeddings`,
+    `type_embeddings` (None where there are none) and `embeddings_norm`. positions_from_zero: whether the first token's
+    position is 0, whatever the tokens are. activation: path of the FFN's activation, activation_field: what the
+    configuration calls it.
     """
 
     model_type: str
@@ -35,8 +39,10 @@ class Family:
     key: str
     value: str
     attention_output: str
+    attention_norm: str
     ffn_in: str
     ffn_out: str
+    ffn_norm: str
     head_attributes: tuple[str, ...]
     width_attributes: tuple[str, ...]
     layers_field: str
@@ -44,6 +50,13 @@ class Family:
     hidden_field: str
     ffn_field: str
     embeddings: str
+    word_embeddings: str
+    position_embeddings: str
+    type_embeddings: str | None
+    embeddings_norm: str
+    positions_from_zero: bool
+    activation: str
+    activation_field: str
 
 
 @dataclass(frozen=True)
@@ -149,5 +162,6 @@ def part_of_path(model: PreTrainedModel, path: str) -> str:
     if not path.startswith(f"{model.base_model_prefix}.{family.layers}."):
         return "other"
     inside = path.removeprefix(f"{model.base_model_prefix}.{family.layers}.").partition(".")[2]
-    ffn = (family.ffn_in, family.ffn_out)
+    # The second two are what a fused layer calls them.
+    ffn = (family.ffn_in, family.ffn_out, "ffn_in", "ffn_out")
     return "ffn" if any(inside.startswith(f"{name}.") for name in ffn) else "attention"

@@ -21,10 +21,15 @@ def kind_of(module: nn.Module) -> str | None:
     return kind if kind in KINDS else None
 
 
+def plain_form(model: PreTrainedModel) -> PreTrainedModel:
+    """What the configuration of `model` alone would build: shapes and names, without memory for the weights."""
+    with torch.device("meta"):
+        return type(model)(model.config)
+
+
 def structure_of(model: PreTrainedModel) -> Structure:
     """What distinguishes `model` from the one that its configuration alone would build."""
-    with torch.device("meta"):
-        plain = type(model)(model.config)
+    plain = plain_form(model)
     plain_modules = dict(plain.named_modules())
     edits = {}
     for path, module in model.named_modules():
@@ -50,6 +55,8 @@ def _changed_attributes(model: PreTrainedModel, plain: PreTrainedModel) -> dict[
     family = family_of(model.config)
     changed = {}
     for layer, reference in zip(layers_of(model), layers_of(plain), strict=True):
+        if kind_of(layer.module) is not None:
+            continue
         names = (*family.head_attributes, *family.width_attributes)
         values = {name: int(getattr(layer.part("attention"), name)) for name in names}
         if any(getattr(reference.part("attention"), name) != value for name, value in values.items()):

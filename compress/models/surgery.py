@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
 
 from compress.core.errors import InputError
 from compress.layers.masked_linear import MaskedLinear
@@ -49,6 +50,14 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     setattr(model.config, family.layers_field, len(kept))
     if hasattr(parent, "n_layers"):
         parent.n_layers = len(kept)  # type: ignore[assignment]
+
+
+def change_activation(model: PreTrainedModel, name: str) -> None:
+    """Put another activation between the FFN's two products, in place. `name`: as Transformers calls it."""
+    family = family_of(model.config)
+    setattr(model.config, family.activation_field, name)
+    for layer in layers_of(model):
+        replace_module(model, layer.path_of("activation"), ACT2FN[name])
 
 
 def tell_config(model: PreTrainedModel) -> None:

@@ -1,4 +1,4 @@
-"""How much each head, neuron or layer matters, judged by its weights alone."""
+"""How much each head, neuron or layer matters: arithmetic on weights, activations and gradients."""
 
 from __future__ import annotations
 
@@ -29,3 +29,25 @@ def neuron_magnitude(inner: Tensor, outer: Tensor) -> Tensor:
 def total_magnitude(weights: Sequence[Tensor]) -> float:
     """Euclidean norm of several weights taken together: the importance of a whole layer."""
     return float(sum(weight.double().pow(2).sum().item() for weight in weights)) ** 0.5
+
+
+def column_contribution(weight: Tensor, mean_squares: Tensor) -> Tensor:
+    """Root mean square, over inputs, of the length of what each input column adds to the output.
+
+    weight: (out, in). mean_squares: (in,), the mean of each input's square. Returns (in,).
+    """
+    return weight.double().norm(dim=0) * mean_squares.double().sqrt()
+
+
+def mask_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
+    """Derivative of each example's loss by a mask of ones that multiplies each column of `inputs`.
+
+    inputs: (examples, positions, width). gradient: of the loss by the inputs, the same shape. Returns (examples,
+    width) in float64: by the chain rule the sum over positions of input times gradient.
+    """
+    return (inputs.double() * gradient.double()).sum(dim=1).cpu()
+
+
+def per_head(columns: Tensor, head_size: int) -> Tensor:
+    """Sums over the columns of each head: (..., heads * head_size) becomes (..., heads)."""
+    return columns.unflatten(-1, (-1, head_size)).sum(dim=-1)

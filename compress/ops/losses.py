@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +33,39 @@ def hidden_states_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = N
     difference = (student.float() - teacher.float()).pow(2).mean(dim=-1)
     size = teacher.float().pow(2).mean(dim=-1)
     return masked_mean(difference, mask) / masked_mean(size, mask).clamp(min=1e-12)
+
+
+def relations_loss(student: Tensor, teacher: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """KL(teacher || student) of the relations between positions, mean over heads and the positions that count.
+
+    student, teacher: (rows, positions, width), the queries (or keys, or values) of all heads side by side; the two
+    widths may differ, and so may the models' own numbers of heads. Both are cut into `heads` equal parts, and a
+    position's relation is the softmax over all positions that count of the scaled products with their vectors.
+    mask: (rows, positions) boolean, or None for all. Raises ValueError where `heads` does not divide a width.
+    Source: Wang et al. 2021, MiniLMv2, section 3.1.
+    """
+    expected, found = _log_relations(teacher, heads, mask), _log_relations(student, heads, mask)
+    divergence = functional.kl_div(found, expected, reduction="none", log_target=True).sum(dim=-1).mean(dim=1)
+    return masked_mean(divergence, mask)
+
+
+def common_heads(wanted: int, first_width: int, second_width: int) -> int:
+    """The largest number up to `wanted` that divides both widths into equal parts."""
+    common = math.gcd(first_width, second_width)
+    return max(heads for heads in range(1, min(wanted, common) + 1) if common % heads == 0)
+
+
+def _log_relations(vectors: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+    """(rows, heads, positions, positions), logarithms of distributions over the last axis."""
+    rows, positions, width = vectors.shape
+    if width % heads:
+        raise ValueError(f"{heads} heads do not divide a width of {width}")
+    parts = vectors.float().reshape(rows, positions, heads, width // heads).transpose(1, 2)
+    scores = parts @ parts.transpose(-1, -2) / math.sqrt(width // heads)
+    if mask is not None:
+        # Finite: a difference of two infinities is no number, even where its weight is 0.
+        scores = scores.masked_fill(~mask[:, None, None, :], -1e9)
+    return functional.log_softmax(scores, dim=-1)
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from compress.report import wording
 from compress.report.wording import finite, finite_interval, points, three_digits
 
 DECIMALS = 2
+LEAST_SHARE_OF_OBJECTIVE = 0.95
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         return _nothing_exported(rows, summary)
     exported, student = summary["exported"], summary["student"]
     claims = [
-        _speed(student["speedup"], wording.runtime_name(summary["runtime"])),
+        _speed(student["speedup"], summary["runtime_label"]),
         _accuracy(student, rows),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
@@ -40,6 +41,9 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     details = [_proof(rows, summary)]
     if finding:
         details.append(finding)
+    objective = _objective(summary)
+    if objective:
+        details.insert(0, objective)
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     failed = any(row.stage == exported["stage"] and row.verdict == "failed" for row in rows)
@@ -47,6 +51,20 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         headline += " Unproven: it failed its gate." if failed else " Unproven."
     tone = "bad" if contradicted or failed else "good" if exported["proven"] else "unsure"
     return Decision(headline, tone, tuple(details))
+
+
+def _objective(summary: Mapping[str, Any]) -> str:
+    """What was asked for and what was reached, where a speed was asked for."""
+    objective = summary.get("objective")
+    if not objective or not finite(objective["reached"]):
+        return ""
+    asked, reached = objective["speedup"], objective["reached"]
+    if reached >= asked * LEAST_SHARE_OF_OBJECTIVE:
+        return f"Asked for: {three_digits(asked)} times the teacher's speed; reached: {three_digits(reached)}."
+    return (
+        f"{three_digits(asked)} times the teacher's speed was not reached within the limits; the best that was is "
+        f"{three_digits(reached)} times."
+    )
 
 
 def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:

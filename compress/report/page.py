@@ -61,7 +61,6 @@ def _environment() -> Environment:
         megabytes=_shown(wording.megabytes),
         count=_shown(lambda number: wording.MISSING if number is None else f"{number:,}"),
         duration=_shown(wording.duration),
-        runtime_name=wording.runtime_name,
         verdict_words=wording.verdict_words,
         verdict_tone=wording.verdict_tone,
         share_of_zeros=_share_of_zeros,

@@ -9,7 +9,6 @@ from compress.core.ledger import Row
 
 MISSING = "-"
 
-_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
 _SHARES = {
     2: "half",
     3: "one third",
@@ -105,11 +104,6 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def runtime_name(runtime: str) -> str:
-    """A runtime as its makers write it; an unknown one as given."""
-    return _RUNTIMES.get(runtime, runtime)
 
 
 def verdict_words(row: Row) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.errors import InputError
+from compress.runtimes.onnx_file import onnx_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,15 @@ class OnnxRuntime:
 
     name: ClassVar[str] = "onnxruntime"
     needs_export: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    refuses: ClassVar[Mapping[str, str]] = {}
+    label: ClassVar[str] = "ONNX Runtime"
+    rounds: ClassVar[bool] = False
+    snippet: ClassVar[tuple[str, str, str]] = (
+        "onnxruntime",
+        'session = onnxruntime.InferenceSession("model.onnx")',
+        "session.run(None, INPUTS)[0]",
+    )
 
     def __post_init__(self) -> None:
         require_integer("runtime.threads", self.threads, 1, "Leave it out to use every core this process may use.")
@@ -29,10 +39,7 @@ class OnnxRuntime:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""
         import onnxruntime
 
-        path = folder / "model.onnx"
-        if not path.is_file():
-            raise InputError(f"{folder} has no model.onnx. Give a folder that a run exported.")
-        require_data_inside(path)
+        path = onnx_file(folder)
         options = onnxruntime.SessionOptions()
         # ONNX Runtime counts all cores of the machine, not those it may use.
         options.intra_op_num_threads = self.threads
@@ -55,20 +62,3 @@ class OnnxSession:
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The logits of one batch."""
         return self._session.run(["logits"], {name: inputs[name] for name in self._names})[0]  # type: ignore[attr-defined]
-
-
-def require_data_inside(path: Path) -> None:
-    """Raise InputError where an ONNX file keeps weights outside its own folder, or cannot be read at all."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import _get_all_tensors
-
-    try:
-        graph = onnx.load(path, load_external_data=False)
-    except (DecodeError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no ONNX file ({error}). Export the model again.") from error
-    for tensor in _get_all_tensors(graph):
-        for entry in tensor.external_data:
-            outside = Path(entry.value).is_absolute() or ".." in Path(entry.value).parts
-            if entry.key == "location" and outside:
-                raise InputError(f"{path} keeps weights in {entry.value!r}, which leaves its folder. Do not use it.")

@@ -23,6 +23,15 @@ class TorchRuntime:
 
     name: ClassVar[str] = "torch"
     needs_export: ClassVar[bool] = False
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
+    refuses: ClassVar[Mapping[str, str]] = {}
+    label: ClassVar[str] = "PyTorch"
+    rounds: ClassVar[bool] = False
+    snippet: ClassVar[tuple[str, str, str]] = (
+        "compress, torch",
+        'model = compress.load(".")',
+        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()}).logits.detach()",
+    )
 
     def __post_init__(self) -> None:
         require_integer("runtime.threads", self.threads, 1, "Leave it out to use every core this process may use.")

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+    from compress.core.words import Runtime
+
+# Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
+NO_LABEL = -100
+INPUTS = '{"input_ids": [text.ids], "attention_mask": [text.attention_mask]}'
 USAGE = """\
-import json, numpy, onnxruntime, tokenizers
+import json, numpy, PACKAGE, tokenizers
 tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
-session = onnxruntime.InferenceSession("model.onnx")
+OPEN
 text = tokenizer.encode("Put the text to classify here.")
-logits = session.run(None, {"input_ids": [text.ids], "attention_mask": [text.attention_mask]})[0]
+logits = RUN
 print(json.load(open("config.json"))["id2label"][str(numpy.argmax(logits))])
 """
 
@@ -42,6 +47,7 @@ class TextClassification:
     metric: ClassVar[str] = "accuracy"
     score_range: ClassVar[float] = 1.0
     inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    reads_first_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
@@ -158,11 +164,26 @@ class TextClassification:
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
         unknown labels and single-class data. Padding is left to `collate`."""
-        from datasets import Dataset as DatasetType
-
         setting = f"data.{split}"
         texts = [self._texts(examples, column, setting) for column in self.text_columns]
         labels = self._labels(examples, config, setting)
+        groups = examples["group"] if "group" in examples.column_names else range(len(labels))
+        return self._encoded(texts, labels, list(groups), processor, config)
+
+    def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
+        """The same columns, with `NO_LABEL` for labels. Where there is a single column, that is the text, whatever its
+        name. Raises InputError as `encode` does."""
+        columns = self.text_columns
+        if len(columns) == 1 and len(examples.column_names) == 1:
+            columns = tuple(examples.column_names)
+        texts = [self._texts(examples, column, "data.unlabelled") for column in columns]
+        return self._encoded(texts, [NO_LABEL] * len(examples), list(range(len(examples))), processor, config)
+
+    def _encoded(
+        self, texts: Sequence[list[str]], labels: list[int], groups: list[int], processor: Any, config: Any
+    ) -> Dataset:
+        from datasets import Dataset as DatasetType
+
         limit = min(self.max_length, _longest_input(config, processor))
         if limit < self.max_length:
             raise InputError(
@@ -183,14 +204,13 @@ class TextClassification:
                 f"model.path has a tokenizer that yields token {largest}; the model knows {config.vocab_size} tokens, "
                 "so the tokenizer is another model's. Save the right one beside the model."
             )
-        groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return DatasetType.from_dict(
             {
                 "input_ids": encoded["input_ids"],
                 "attention_mask": encoded["attention_mask"],
                 "labels": labels,
                 "length": lengths,
-                "group": list(groups),
+                "group": groups,
             }
         )
 
@@ -239,10 +259,12 @@ class TextClassification:
         return batch["attention_mask"].bool()
 
     def label_loss(self, logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
-        """Cross-entropy."""
+        """Mean cross-entropy of the rows that have a label, 0 where none has."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits.float(), batch["labels"])
+        labels = batch["labels"]
+        total = cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+        return total / (labels != NO_LABEL).sum().clamp(min=1)
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
         """1.0 where the largest logit is the label's, else 0.0. logits: (labels,)."""
@@ -265,11 +287,13 @@ class TextClassification:
         """Both inputs have any number of rows and any length."""
         return {name: {0: "batch", 1: "sequence"} for name in self.inputs}
 
-    def usage(self) -> str:
-        """Six lines of Python that run an exported folder without torch."""
+    def usage(self, runtime: Runtime) -> str:
+        """Six lines of Python that run an exported folder on `runtime`."""
+        package, opening, run = runtime.snippet
+        told = USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))
         if len(self.text_columns) == 2:
-            return USAGE.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
-        return USAGE
+            return told.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
+        return told
 
     def _column(self, examples: Dataset, column: str, setting: str) -> list[Any]:
         if column not in examples.column_names:

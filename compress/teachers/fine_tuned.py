@@ -68,7 +68,6 @@ class FineTunedTeacher:
         arguments = training_arguments(
             self.optimization,
             width=hidden_size(model),
-            epochs=self.epochs,
             steps=steps_of(len(context.train), self.optimization.batch_size, self.epochs),
             device=context.device,
             seed=context.seed,

@@ -23,13 +23,18 @@ def show_examples(
     `look(path, inputs)` is called for each layer with its inputs as (positions, width), on the CPU. Returns the number
     of examples shown.
     """
-    chosen = np.random.default_rng(context.seed).permutation(len(context.train))[:count]
+    chosen = chosen_rows(context.seed, len(context.train), count)
     model.eval()
     with torch.no_grad(), _looking(layers, look):
         for row in chosen:
-            batch = context.collate([context.train[int(row)]])
+            batch = context.collate([context.train[row]])
             model(**{name: batch[name].to(model.device) for name in context.task.inputs})
     return len(chosen)
+
+
+def chosen_rows(seed: int, total: int, count: int) -> list[int]:
+    """The numbers of `count` of `total` training examples (of all, where there are fewer), drawn by the seed."""
+    return [int(row) for row in np.random.default_rng(seed).permutation(total)[:count]]
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,32 +11,76 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.checks import require_at_least, require_positive
+from compress.core.checks import require_at_least, require_integer, require_positive
 from compress.core.errors import InputError, StageError
 from compress.core.words import Context
 from compress.models.family import hidden_size, layers_of
-from compress.ops.losses import hidden_states_loss, is_finite, softened_logits_loss
+from compress.ops.losses import common_heads, hidden_states_loss, is_finite, relations_loss, softened_logits_loss
+from compress.training.attention import RELATED, attention_vectors
 from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.training.teacher_outputs import TeacherOutputs, forward
+from compress.training.transfer import transfer_set
+
+WEIGHTS = ("logits_weight", "hidden_weight", "relation_weight", "labels_weight")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imitation:
-    """The loss: logits softened by `temperature`, hidden states of mapped layers, hard labels, each with its weight."""
+    """The loss, in four parts, each with its weight, and how long to train.
+
+    logits: softened by `temperature`. hidden: the hidden states of mapped layers. relations: those between positions,
+    by queries, keys and values, of the student's last layer and the teacher's layer `relation_layer` (from 1; None
+    for its last), cut into `relation_heads` parts, or the most below it that both widths can be cut into. labels:
+    the hard ones, of examples that have any.
+
+    shortest_epoch: an epoch is at least this many optimizer steps; where one pass over the examples has fewer, it is
+    more than one pass. max_steps: no training is longer, whatever the epochs; None for no limit. dropout: the student's
+    while it learns, in [0, 1), or None for its own. A teacher's answers are no labels to be overfitted, and on a CPU
+    dropout takes a good part of the time.
+    """
 
     temperature: float
     logits_weight: float
     hidden_weight: float
+    relation_weight: float
+    relation_heads: int
+    relation_layer: int | None
     labels_weight: float
+    shortest_epoch: int
+    max_steps: int | None
+    dropout: float | None
     optimization: Optimization
 
     def __post_init__(self) -> None:
         require_positive("temperature", self.temperature, "Use 2, for example; 1 does not soften.")
-        weights = (self.logits_weight, self.hidden_weight, self.labels_weight)
-        for name, weight in zip(("logits_weight", "hidden_weight", "labels_weight"), weights, strict=True):
-            require_at_least(name, weight, 0, "Use 0 to leave this part of the loss out.")
-        if not any(weights):
-            raise InputError("logits_weight, hidden_weight and labels_weight are all 0; one must be greater.")
+        for name in WEIGHTS:
+            require_at_least(name, getattr(self, name), 0, "Use 0 to leave this part of the loss out.")
+        if not any(getattr(self, name) for name in WEIGHTS):
+            raise InputError(f"{', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]} are all 0; one must be greater.")
+        require_integer("relation_heads", self.relation_heads, 1, "Use 12, for example.")
+        if self.relation_layer is not None:
+            require_integer("relation_layer", self.relation_layer, 1, "Use null for the teacher's last.")
+        require_integer("shortest_epoch", self.shortest_epoch, 1, "Use 1 for epochs of one pass each.")
+        if self.max_steps is not None:
+            require_integer("max_steps", self.max_steps, 1, "Use null for no limit.")
+        if self.dropout is not None:
+            require_at_least("dropout", self.dropout, 0, "Use null for the student's own.")
+            if self.dropout >= 1:
+                raise InputError(f"dropout is {self.dropout}; it must be below 1. Use 0 for none.")
+
+    def steps(self, examples: int, epochs: float) -> int:
+        """How many optimizer steps `epochs` of so many examples are, within the two limits."""
+        batch = self.optimization.batch_size
+        steps = steps_of(max(examples, self.shortest_epoch * batch), batch, epochs)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def check(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where `relation_layer` is no layer of the teacher."""
+        layers = len(layers_of(teacher))
+        if self.relation_layer is not None and self.relation_layer > layers:
+            raise InputError(
+                f"relation_layer is {self.relation_layer}; the teacher has {layers} layers. Use null for its last."
+            )
 
 
 def spread(students: int, teachers: int) -> list[int]:
@@ -66,55 +111,91 @@ def imitate(
     epochs: float,
     title: str,
     layer_map: Sequence[int] | None = None,
+    share: float = 1.0,
 ) -> PreTrainedModel:
-    """Train `student` in place and return it on the CPU in evaluation mode.
+    """Train `student` in place on the transfer set and return it on the CPU in evaluation mode.
 
-    layer_map: for each student layer the number (from 1) of the teacher layer whose output it should match; evenly
-    spread where None. Raises StageError as soon as the loss is not finite.
+    epochs: passes over the transfer set or more, within the limits of `settings`. share: of the steps that come of it,
+    in (0, 1], that are taken. layer_map: for each student layer the number (from 1) of the teacher layer whose output
+    it should match; evenly spread where None. Raises StageError as soon as the loss is not finite.
     """
     teacher_layers = len(layers_of(context.teacher))
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
-    outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [])
-    changed = 0 if context.aligned is None else len(context.aligned) - sum(context.aligned)
-    if changed and settings.hidden_weight:
-        context.note(
-            f"{changed} training examples have other tokens than the teacher's; only their logits are imitated"
-        )
-    learner = Learner(student, hidden_size(context.teacher) if settings.hidden_weight else None)
-    steps = steps_of(len(context.train), settings.optimization.batch_size, epochs)
+    relation_layer = (settings.relation_layer or teacher_layers) if settings.relation_weight else None
+    outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [], relation_layer)
+    examples = transfer_set(context)
+    learner = Learner(
+        student, hidden_size(context.teacher) if settings.hidden_weight else None, related=relation_layer is not None
+    )
+    steps = max(1, round(settings.steps(len(examples), epochs) * share))
+    _tell_limits(context, settings, len(examples), epochs)
+    _tell_other_tokens(context, settings)
     folder = context.work_folder / title.replace(" ", "-")
     trainer = ImitationTrainer(
         model=learner,
         args=training_arguments(
             settings.optimization,
             width=hidden_size(student),
-            epochs=epochs,
             steps=steps,
             device=context.device,
             seed=context.seed,
             folder=folder,
         ),
-        train_dataset=context.train.add_column("row", list(range(len(context.train)))),
+        train_dataset=examples.add_column("row", list(range(len(examples)))),
         data_collator=lambda rows: {**context.collate(rows), "row": torch.tensor([row["row"] for row in rows])},
     )
-    trainer.teach(context, settings, outputs, mapped)
-    run_training(trainer, folder, title)
+    trainer.teach(context, settings, outputs, mapped, relation_layer)
+    with _dropout(student, settings.dropout):
+        run_training(trainer, folder, title)
     return student.cpu().eval()
+
+
+@contextmanager
+def _dropout(student: PreTrainedModel, probability: float | None) -> Iterator[None]:
+    """Inside, every dropout layer has this probability; its own where None."""
+    own = {module: module.p for module in student.modules() if isinstance(module, nn.Dropout)}
+    for module, before in own.items():
+        module.p = before if probability is None else probability
+    try:
+        yield
+    finally:
+        for module, before in own.items():
+            module.p = before
+
+
+def _tell_limits(context: Context, settings: Imitation, examples: int, epochs: float) -> None:
+    asked, taken = steps_of(examples, settings.optimization.batch_size, epochs), settings.steps(examples, epochs)
+    if asked != taken:
+        limit = "shortest_epoch" if taken > asked else "max_steps"
+        context.note(f"{taken} training steps instead of {asked} ({epochs:g} passes over {examples} examples): {limit}")
+
+
+def _tell_other_tokens(context: Context, settings: Imitation) -> None:
+    reading = context.teacher_reading
+    changed = 0 if reading is None else len(reading.aligned) - sum(reading.aligned)
+    if changed and (settings.hidden_weight or settings.relation_weight):
+        context.note(
+            f"{changed} of the examples to imitate have other tokens than the teacher's; what the teacher computes "
+            "inside is not imitated on them"
+        )
 
 
 class Learner(nn.Module):
     """The student, and one linear map from its hidden width to the teacher's where they differ (thrown away later)."""
 
-    def __init__(self, student: PreTrainedModel, teacher_width: int | None) -> None:
+    def __init__(self, student: PreTrainedModel, teacher_width: int | None, *, related: bool) -> None:
         super().__init__()
         self.student = student
+        self._related_layer = len(layers_of(student)) if related else None
         width = hidden_size(student)
         same = teacher_width is None or teacher_width == width
         self.projection = nn.Identity() if same else nn.Linear(width, teacher_width or width, bias=False)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Any:
-        """The student's outputs, with hidden states."""
-        return self.student(**inputs, output_hidden_states=True)
+    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """The student's outputs with hidden states, and its last layer's queries, keys and values where wanted."""
+        with attention_vectors(self.student, self._related_layer) as related:
+            outputs = self.student(**inputs, output_hidden_states=True)
+        return outputs, related
 
 
 class ImitationTrainer(ResumableTrainer):
@@ -122,18 +203,27 @@ class ImitationTrainer(ResumableTrainer):
 
     loss_is_scaled_for_ga = False
 
-    def teach(self, context: Context, settings: Imitation, outputs: TeacherOutputs, layer_map: Sequence[int]) -> None:
+    def teach(
+        self,
+        context: Context,
+        settings: Imitation,
+        outputs: TeacherOutputs,
+        layer_map: Sequence[int],
+        relation_layer: int | None,
+    ) -> None:
         """Say whom to imitate."""
         self._context, self._settings, self._outputs, self._map = context, settings, outputs, layer_map
+        self._relation_layer = relation_layer
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The weighted sum of the three parts."""
+        """The weighted sum of the four parts."""
         task, settings = self._context.task, self._settings
         rows = inputs["row"].tolist()
-        outputs = model({name: inputs[name] for name in task.inputs})
+        outputs, related = model({name: inputs[name] for name in task.inputs})
         logits = task.logits(outputs)
+        hidden, relations = self._teacher_vectors(rows, outputs.hidden_states[0].shape[1], logits.device)
         loss = logits.new_zeros((), dtype=torch.float32)
         if settings.logits_weight:
             target = self._outputs.logits(rows).to(logits.device)
@@ -141,8 +231,15 @@ class ImitationTrainer(ResumableTrainer):
             loss = loss + settings.logits_weight * part
         if settings.labels_weight:
             loss = loss + settings.labels_weight * task.label_loss(logits, inputs)
+        mask = self._aligned(task.hidden_mask(inputs), rows, outputs.hidden_states[0])
         if settings.hidden_weight:
-            loss = loss + settings.hidden_weight * self._hidden_loss(model, outputs.hidden_states, rows, inputs)
+            projection = self.accelerator.unwrap_model(model).projection
+            mapped = [projection(outputs.hidden_states[number]) for number in range(1, len(self._map) + 1)]
+            parts = [hidden_states_loss(*pair, mask) for pair in zip(mapped, hidden, strict=True)]
+            loss = loss + settings.hidden_weight * torch.stack(parts).mean()
+        if settings.relation_weight:
+            parts = [self._relation_loss(related[part], relations[part], mask) for part in RELATED]
+            loss = loss + settings.relation_weight * torch.stack(parts).mean()
         if not is_finite(loss.detach()):
             raise StageError(
                 f"the loss is {loss.item()} at step {self.state.global_step}: training cannot go on. Lower "
@@ -150,29 +247,37 @@ class ImitationTrainer(ResumableTrainer):
             )
         return (loss, outputs) if return_outputs else loss
 
-    def _hidden_loss(self, model: nn.Module, states: Sequence[Tensor], rows: list[int], inputs: Any) -> Tensor:
-        width = states[0].shape[1]
-        mask = self._aligned_positions(self._context.task.hidden_mask(inputs), rows, width)
-        live = None if self._outputs.stores_hidden else self._run_teacher(rows, width)
-        projection = self.accelerator.unwrap_model(model).projection
-        losses = []
-        for number, layer in enumerate(self._map, 1):
-            target = self._outputs.hidden(layer, rows, width) if live is None else live[layer]
-            losses.append(hidden_states_loss(projection(states[number]), target.to(states[number].device), mask))
-        return torch.stack(losses).mean()
+    def _relation_loss(self, found: Tensor, expected: Tensor, mask: Tensor | None) -> Tensor:
+        heads = common_heads(self._settings.relation_heads, found.shape[-1], expected.shape[-1])
+        return relations_loss(found, expected, heads, mask)
 
-    def _aligned_positions(self, mask: Tensor | None, rows: list[int], width: int) -> Tensor | None:
-        """The positions that count, without rows in which the teacher read other tokens."""
-        if self._context.aligned is None:
+    def _aligned(self, mask: Tensor | None, rows: list[int], states: Tensor) -> Tensor | None:
+        """The positions that count, (rows, positions), without rows in which the teacher reads other tokens."""
+        reading = self._context.teacher_reading
+        if reading is None:
             return mask
-        device = self.args.device
-        aligned = torch.tensor([self._context.aligned[row] for row in rows], device=device)[:, None].expand(-1, width)
-        return aligned if mask is None else mask & aligned
+        aligned = torch.tensor([reading.aligned[row] for row in rows], device=states.device)[:, None]
+        return aligned.expand(states.shape[:2]) if mask is None else mask & aligned
 
-    def _run_teacher(self, rows: list[int], width: int) -> Sequence[Tensor]:
-        """Hidden states of the teacher on its own reading of the rows, cut or filled with zeros to `width`."""
-        context = self._context
-        batch = context.teacher_collate([context.teacher_train[row] for row in rows])
-        teacher = context.teacher.to(self.args.device)  # type: ignore[arg-type]
-        states = forward(teacher, context, batch).hidden_states
-        return [nn.functional.pad(state, (0, 0, 0, width - state.shape[1])) for state in states]
+    def _teacher_vectors(
+        self, rows: list[int], width: int, device: torch.device
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The teacher's hidden states for each mapped layer, and its queries, keys and values: what the loss needs.
+
+        Each (len(rows), width, ...), cut or filled with zeros where the teacher's rows are longer or shorter.
+        """
+        layers = self._map if self._settings.hidden_weight else ()
+        if self._outputs.stores_vectors:
+            related = {} if self._relation_layer is None else self._outputs.relations(rows, width)
+            hidden = [self._outputs.hidden(layer, rows, width) for layer in layers]
+        else:
+            teacher = self._context.teacher.to(device)  # type: ignore[arg-type]
+            outputs, related = forward(teacher, self._context, self._outputs.batch(rows), self._relation_layer)
+            hidden = [_fitted(outputs.hidden_states[layer], width) for layer in layers]
+            related = {part: _fitted(value, width) for part, value in related.items()}
+        return [state.to(device) for state in hidden], {part: value.to(device) for part, value in related.items()}
+
+
+def _fitted(vectors: Tensor, width: int) -> Tensor:
+    """(rows, positions, ...) cut or filled with zeros to `width` positions."""
+    return nn.functional.pad(vectors, (0, 0, 0, width - vectors.shape[1]))

@@ -56,12 +56,12 @@ class Optimization:
 
 
 def training_arguments(
-    optimization: Optimization, *, width: int, epochs: float, steps: int, device: str, seed: int, folder: Path
+    optimization: Optimization, *, width: int, steps: int, device: str, seed: int, folder: Path
 ) -> TrainingArguments:
-    """Arguments for a training of `steps` steps in all of a model of this hidden width; checkpoints go to `folder`."""
+    """Arguments for a training of `steps` steps of a model of this hidden width; checkpoints go to `folder`."""
     return TrainingArguments(
         output_dir=str(folder),
-        num_train_epochs=epochs,
+        max_steps=steps,
         per_device_train_batch_size=optimization.batch_size,
         learning_rate=optimization.learning_rate_at(width),
         weight_decay=optimization.weight_decay,

@@ -1,4 +1,4 @@
-"""What the teacher says about every training example: computed once for each data set, then read from the disk."""
+"""What the teacher says about every example to imitate: computed once for each data set, then read from the disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +16,114 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from compress.core.words import Context
-from compress.models.family import hidden_size
+from compress.models.family import head_size, hidden_size, layers_of
+from compress.training.attention import RELATED, attention_vectors
+from compress.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 BATCH = 64
 
 
 class TeacherOutputs:
-    """Logits (float32) and, for each wanted layer, the hidden states (float16) of all examples, as memory maps.
+    """Logits (float32) and, per position, vectors (float16) of all examples of the transfer set, as memory maps. The
+    teacher reads them with its own processor, whatever the student's is.
 
-    Where the hidden states would take more than half of the free disk, `stores_hidden` is False and only the logits
-    are there: whoever wants hidden states runs the teacher.
+    The vectors are the hidden states of `layers` (numbers from 1; 0 is the embeddings), and the queries, keys and
+    values of the layer `relation_layer` (from 1) where it is given. Where they would take more than half of the free
+    disk, `stores_vectors` is False and only the logits are there: whoever wants vectors runs the teacher.
     """
 
-    def __init__(self, context: Context, layers: Sequence[int]) -> None:
-        self._context, self._layers = context, tuple(layers)
-        self._lengths = np.asarray(context.teacher_train["length"], dtype=np.int64)
+    def __init__(self, context: Context, layers: Sequence[int], relation_layer: int | None = None) -> None:
+        self._context, self._relation_layer = context, relation_layer
+        self._widths = {f"hidden-{layer}": hidden_size(context.teacher) for layer in layers}
+        if relation_layer is not None:
+            width = layers_of(context.teacher)[relation_layer - 1].heads * head_size(context.teacher)
+            self._widths |= {f"{part}-{relation_layer}": width for part in RELATED}
+        self._reading = as_teacher_reads(context)
+        self._examples = transfer_set(self._reading)
+        self._lengths = np.asarray(self._examples["length"], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
-        key = hashlib.sha256(json.dumps([context.teacher_key, context.train_fingerprint]).encode()).hexdigest()[:32]
-        self._folder = context.cache_folder / key
+        key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
+        self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
-        needed = self._missing_bytes()
+        needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
         free = shutil.disk_usage(self._folder).free
-        self.stores_hidden = needed <= free * LARGEST_SHARE_OF_FREE_DISK
-        if not self.stores_hidden:
+        self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
+        if not self.stores_vectors:
             context.note(
-                f"the teacher's hidden states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
+                f"the teacher's inner states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
                 "teacher runs again for every batch"
             )
         self._compute_missing()
         self._logits = np.load(self._path("logits"), mmap_mode="r")
-        self._hidden = {n: np.load(self._path(f"hidden-{n}"), mmap_mode="r") for n in self._stored_layers()}
+        names = self._widths if self.stores_vectors else ()
+        self._vectors = {name: np.load(self._path(name), mmap_mode="r") for name in names}
 
     def logits(self, rows: Sequence[int]) -> Tensor:
         """(len(rows), ...)."""
         return torch.from_numpy(np.stack([self._logits[row] for row in rows]))
 
     def hidden(self, layer: int, rows: Sequence[int], width: int) -> Tensor:
-        """(len(rows), width, hidden), zeros after each example's end, cut at `width`. Only where `stores_hidden`."""
-        stored = self._hidden[layer]
+        """(len(rows), width, hidden), zeros after each example's end, cut at `width`. Only where `stores_vectors`."""
+        return self._padded(f"hidden-{layer}", rows, width)
+
+    def relations(self, rows: Sequence[int], width: int) -> dict[str, Tensor]:
+        """The queries, keys and values of `relation_layer`, all heads side by side, each as `hidden` gives it."""
+        return {part: self._padded(f"{part}-{self._relation_layer}", rows, width) for part in RELATED}
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        """What the teacher is shown of these rows."""
+        return self._reading.collate([self._examples[row] for row in rows])
+
+    def _padded(self, name: str, rows: Sequence[int], width: int) -> Tensor:
+        stored = self._vectors[name]
         result = np.zeros((len(rows), width, stored.shape[1]), dtype=np.float16)
         for i, row in enumerate(rows):
-            states = stored[self._starts[row] : self._starts[row + 1]][:width]
-            result[i, : len(states)] = states
+            vectors = stored[self._starts[row] : self._starts[row + 1]][:width]
+            result[i, : len(vectors)] = vectors
         return torch.from_numpy(result)
-
-    def _stored_layers(self) -> tuple[int, ...]:
-        return self._layers if self.stores_hidden else ()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npy"
 
-    def _missing(self) -> list[int]:
-        return [layer for layer in self._layers if not self._path(f"hidden-{layer}").exists()]
-
-    def _missing_bytes(self) -> int:
-        return len(self._missing()) * int(self._starts[-1]) * hidden_size(self._context.teacher) * 2
+    def _missing(self) -> list[str]:
+        return [name for name in self._widths if not self._path(name).exists()]
 
     def _compute_missing(self) -> None:
-        missing = self._missing() if self.stores_hidden else []
+        missing = self._missing() if self.stores_vectors else []
         if not missing and self._path("logits").exists():
             return
-        context, width = self._context, hidden_size(self._context.teacher)
-        teacher = context.teacher.to(context.device).eval()  # type: ignore[arg-type]
-        temporary = {layer: self._folder / f"hidden-{layer}.{os.getpid()}.tmp" for layer in missing}
-        hidden = {
-            layer: np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(int(self._starts[-1]), width))
-            for layer, path in temporary.items()
+        teacher = self._context.teacher.to(self._context.device).eval()  # type: ignore[arg-type]
+        temporary = {name: self._folder / f"{name}.{os.getpid()}.tmp" for name in missing}
+        stored = {
+            name: np.lib.format.open_memmap(
+                path, mode="w+", dtype=np.float16, shape=(int(self._starts[-1]), self._widths[name])
+            )
+            for name, path in temporary.items()
         }
         logits: dict[int, np.ndarray] = {}
         order = np.argsort(self._lengths, kind="stable")
         for start in tqdm(range(0, len(order), BATCH), desc="teacher's outputs", unit="batch", leave=False):
             rows = [int(row) for row in order[start : start + BATCH]]
-            batch = context.teacher_collate([context.teacher_train[row] for row in rows])
-            outputs = forward(teacher, context, batch)
-            values = context.task.logits(outputs).float().cpu().numpy()
-            for i, row in enumerate(rows):
-                logits[row] = values[i]
-            for layer, stored in hidden.items():
-                states = outputs.hidden_states[layer].half().cpu().numpy()
+            found, vectors = self._answer(teacher, rows)
+            logits.update(zip(rows, found, strict=True))
+            for name, target in stored.items():
+                values = vectors[name].half().cpu().numpy()
                 for i, row in enumerate(rows):
-                    stored[self._starts[row] : self._starts[row + 1]] = states[i, : self._lengths[row]]
-        self._publish(hidden, temporary, logits)
+                    target[self._starts[row] : self._starts[row + 1]] = values[i, : self._lengths[row]]
+        self._publish(stored, temporary, logits)
         teacher.to("cpu")
 
-    def _publish(self, hidden: dict[int, Any], temporary: dict[int, Path], logits: dict[int, np.ndarray]) -> None:
-        for layer, stored in hidden.items():
-            stored.flush()
-            temporary[layer].rename(self._path(f"hidden-{layer}"))
+    def _answer(self, teacher: Any, rows: Sequence[int]) -> tuple[np.ndarray, dict[str, Tensor]]:
+        outputs, related = forward(teacher, self._context, self.batch(rows), self._relation_layer)
+        vectors = {f"{part}-{self._relation_layer}": value for part, value in related.items()}
+        vectors |= {f"hidden-{layer}": state for layer, state in enumerate(outputs.hidden_states)}
+        return self._context.task.logits(outputs).float().cpu().numpy(), vectors
+
+    def _publish(self, stored: dict[str, Any], temporary: dict[str, Path], logits: dict[int, np.ndarray]) -> None:
+        for name, values in stored.items():
+            values.flush()
+            temporary[name].rename(self._path(name))
         path = self._folder / f"logits.{os.getpid()}.tmp"
         with path.open("wb") as file:
             np.save(file, np.stack([logits[row] for row in range(len(logits))]))
@@ -111,7 +131,12 @@ class TeacherOutputs:
 
 
 @torch.no_grad()
-def forward(model: Any, context: Context, batch: dict[str, Any]) -> Any:
-    """The model's outputs for a batch, hidden states included, on the model's device."""
+def forward(
+    model: Any, context: Context, batch: Mapping[str, Any], relation_layer: int | None = None
+) -> tuple[Any, dict[str, Tensor]]:
+    """The model's outputs for a batch, hidden states included, and the queries, keys and values of `relation_layer`
+    (from 1; none where None), on the model's device."""
     inputs = {name: batch[name].to(model.device) for name in context.task.inputs}
-    return model(**inputs, output_hidden_states=True)
+    with attention_vectors(model, relation_layer) as related:
+        outputs = model(**inputs, output_hidden_states=True)
+    return outputs, related

@@ -18,6 +18,7 @@ def _files(**changes: Any) -> Files:
         "train": None,
         "validation": None,
         "test": None,
+        "unlabelled": None,
         "group": None,
         "validation_share": 0.2,
         "seed": 0,
@@ -47,6 +48,24 @@ def test_three_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert splits.validation["extra"][:] == [10, 11, 12]
     assert splits.test is not None and splits.test["extra"][:] == [20, 21, 22]
     assert splits.notes == ()
+
+
+def test_text_without_labels(tmp_path: Path) -> None:
+    train = _write(tmp_path / "a.jsonl", _rows(0, 4))
+    assert _files(train=train).load().unlabelled is None
+    (tmp_path / "more.txt").write_text("\ufefffirst\n\n  second \r\n", encoding="utf-8")
+    splits = _files(train=train, unlabelled=str(tmp_path / "more.txt")).load()
+    assert splits.unlabelled is not None and splits.unlabelled.to_dict() == {"text": ["first", "second"]}
+    assert len(splits.train) + len(splits.validation) == 4
+    for name in ("mroe.txt", "more.doc"):
+        with pytest.raises(InputError, match=r"^data\.unlabelled is '.*'; there is no such file .*'more\.txt'\?"):
+            _files(train=train, unlabelled=str(tmp_path / name)).load()
+    (tmp_path / "more.doc").write_text("x")
+    with pytest.raises(InputError, match=r"its suffix is '\.doc'; it must be one of .*\.parquet, \.txt"):
+        _files(train=train, unlabelled=str(tmp_path / "more.doc")).load()
+    (tmp_path / "more.txt").write_text(" \n\n")
+    with pytest.raises(InputError, match=r"^data\.unlabelled is .*it holds no rows"):
+        _files(train=train, unlabelled=str(tmp_path / "more.txt")).load()
 
 
 def test_formats_may_be_mixed(tmp_path: Path) -> None:
@@ -85,6 +104,7 @@ def test_both_missing_is_refused() -> None:
     [
         ({"train": ""}, r"data\.train is ''; it must be text"),
         ({"train": "a.csv", "test": 3}, r"data\.test is 3; it must be text"),
+        ({"train": "a.csv", "unlabelled": ""}, r"data\.unlabelled is ''; it must be text"),
         ({"train": "a.csv", "group": 3}, r"data\.group is 3; it must be text"),
         ({"train": "a.csv", "validation_share": 1.0}, r"data\.validation_share is 1\.0; it must lie in \(0, 1\)"),
         ({"train": "a.csv", "seed": -1}, r"seed is -1; it must be a whole number"),

@@ -47,6 +47,7 @@ def summary() -> dict[str, Any]:
         "task": {"name": "text_classification", "pipeline_tag": "text-classification"},
         "metric": "accuracy",
         "runtime": "onnxruntime",
+        "runtime_label": "ONNX Runtime",
         "teacher": {
             "artifact": "t", "validation": 0.92, "test": {"accuracy": 0.918, "examples": 1500},
             "size_bytes": 100_000_000, "parameters": 25_000_000, "latency_ms_p50": 20.0, "latency_ms_p90": 22.0,

@@ -83,7 +83,7 @@ def test_one_file_of_standard_operators(export: dict[str, Any]) -> None:
     assert not model.functions
     # Other tools refuse shapes that contradict their own.
     assert not model.graph.value_info
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
 
 
 def test_int8_stays_int8(export: dict[str, Any]) -> None:

@@ -8,12 +8,28 @@ from torch import nn, tensor
 
 from compress.layers import (
     KINDS,
+    FusedEmbeddings,
+    FusedLayer,
     Int8DynamicLinear,
     Int8Embedding,
     Int8StaticLinear,
     LowRankLinear,
     MaskedLinear,
 )
+from compress.layers.fused_embeddings import FusedEmbeddingsSizes
+from compress.layers.fused_layer import FusedLayerSizes
+
+TABLES = {"words": 9, "positions": 5, "hidden": 4, "epsilon_exponent": 12}
+FUSED = {
+    "hidden": 6,
+    "heads": 2,
+    "head_size": 3,
+    "neurons": 4,
+    "activation": 1,
+    "epsilon_exponent": 5,
+    "first_token": 0,
+    "separate": 0,
+}
 
 
 def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
@@ -35,6 +51,8 @@ def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
             Int8StaticLinear.of(dense).fix_inputs(tensor(0.02), tensor(128.0)),
             {"inputs": 6, "outputs": 4},
         ),
+        "fused_layer": (FusedLayer(FusedLayerSizes(**FUSED)), FUSED),
+        "fused_embeddings": (FusedEmbeddings(FusedEmbeddingsSizes(**TABLES)), TABLES),
         "int8_embedding": (Int8Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
     }
     return layers[kind]
@@ -48,7 +66,7 @@ def test_built_from_its_sizes_and_filled(kind: str, bias: bool) -> None:
     again = KINDS[kind].build(sizes)
     assert type(again) is type(layer)
     again.load_state_dict(layer.state_dict(), strict=True)
-    inputs = tensor([[0, 8, 3]]) if kind == "int8_embedding" else torch.randn(2, 3, 6)
+    inputs = tensor([[0, 8, 3]]) if kind in ("int8_embedding", "fused_embeddings") else torch.randn(2, 3, 6)
     found = again.eval()(inputs)
     assert found.shape[:2] == inputs.shape[:2]
     assert torch.equal(found, layer.eval()(inputs))

@@ -13,6 +13,7 @@ from compress.measure.accuracy import logits_of
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import load_batches, save_batches
+from compress.runtimes.onnxruntime import OnnxRuntime
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def doubling(tmp_path: Path) -> Candidate:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx"
     )
-    return Candidate(runtime="onnxruntime", threads=1, folder=tmp_path)
+    return Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path)
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_representative_lengths() -> None:
 
 def test_a_missing_model_is_bad_input(tmp_path: Path, batches: Path) -> None:
     with pytest.raises(InputError, match=r"no model\.onnx"):
-        Worker(Candidate(runtime="onnxruntime", threads=1, folder=tmp_path / "none"), batches)
+        Worker(Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path / "none"), batches)
 
 
 def test_a_worker_that_dies_is_reported(doubling: Candidate, batches: Path) -> None:

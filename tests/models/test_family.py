@@ -51,6 +51,21 @@ def test_parts_are_used_as_named(model_type: str, make_model: Callable, batch: d
     torch.testing.assert_close(seen["ffn_out"][0], nn.functional.gelu(seen["ffn_in"][1]))
 
 
+def test_norms_receive_what_a_block_adds_and_what_went_past_it(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
+) -> None:
+    model = make_model(model_type, layers=1)
+    layer, seen = layers_of(model)[0], {}
+    for part in ("attention_output", "attention_norm", "ffn_in", "ffn_out", "ffn_norm"):
+        layer.part(part).register_forward_hook(
+            lambda module, inputs, output, part=part: seen.update({part: (inputs[0], output)})
+        )
+    states = model(**batch, output_hidden_states=True).hidden_states
+    assert torch.equal(seen["attention_norm"][0], seen["attention_output"][1] + states[0])
+    assert torch.equal(seen["ffn_norm"][0], seen["ffn_out"][1] + seen["ffn_in"][0])
+    assert torch.equal(seen["ffn_norm"][1], states[1])
+
+
 def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
     model = make_model(model_type, layers=2)
     found = list(dense_layers(model))

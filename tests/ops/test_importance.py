@@ -1,11 +1,18 @@
-"""Norms small enough to work out by hand."""
+"""Norms and sums small enough to work out by hand."""
 
 from __future__ import annotations
 
 import torch
 from torch import tensor
 
-from compress.ops.importance import head_magnitude, neuron_magnitude, total_magnitude
+from compress.ops.importance import (
+    column_contribution,
+    head_magnitude,
+    mask_gradient,
+    neuron_magnitude,
+    per_head,
+    total_magnitude,
+)
 
 
 def test_heads_own_rows_of_query_key_value_and_columns_of_the_output() -> None:
@@ -29,3 +36,20 @@ def test_a_neuron_matters_as_much_as_what_it_reads_times_what_it_writes() -> Non
 
 def test_total() -> None:
     assert total_magnitude([tensor([[3.0]]), tensor([[0.0, -4.0]])]) == 5.0
+
+
+def test_what_a_column_adds_is_its_length_times_its_input() -> None:
+    weight = tensor([[3.0, 1.0], [4.0, 0.0]])
+    assert column_contribution(weight, tensor([4.0, 9.0])).tolist() == [10.0, 3.0]
+
+
+def test_a_masks_derivative_is_summed_over_positions() -> None:
+    inputs = tensor([[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    gradient = tensor([[[1.0, 0.5], [2.0, -1.0]], [[5.0, 7.0], [7.0, -2.0]]])
+    # 1 + 6, 1 - 4; 5, -2.
+    assert mask_gradient(inputs, gradient).tolist() == [[7.0, -3.0], [5.0, -2.0]]
+
+
+def test_heads_are_sums_of_their_columns() -> None:
+    assert per_head(tensor([[1.0, 2.0, 3.0, 4.0]]), 2).tolist() == [[3.0, 7.0]]
+    assert per_head(tensor([1.0, 2.0, 3.0, 4.0]), 1).tolist() == [1.0, 2.0, 3.0, 4.0]

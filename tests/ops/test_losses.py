@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import tensor
 
-from compress.ops.losses import hidden_states_loss, is_finite, masked_mean, softened_logits_loss
+from compress.ops.losses import (
+    common_heads,
+    hidden_states_loss,
+    is_finite,
+    masked_mean,
+    relations_loss,
+    softened_logits_loss,
+)
 
 # Teacher (3/4, 1/4) against student (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2).
 DIVERGENCE = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
@@ -59,6 +66,52 @@ def test_half_precision_is_compared_in_float32() -> None:
     # 300² does not fit float16.
     assert math.isfinite(float(hidden_states_loss(student, teacher)))
     assert hidden_states_loss(student, teacher).dtype == torch.float32
+
+
+def test_relations_between_positions() -> None:
+    # One head of two values. The teacher's positions are orthogonal, each of length sqrt(sqrt(2) ln 3): scaled products
+    # ln 3 with itself and 0 with the other, so a relation (3/4, 1/4). The student's are alike: (1/2, 1/2).
+    length = math.sqrt(math.sqrt(2) * math.log(3))
+    teacher = tensor([[[length, 0.0], [0.0, length]]])
+    student = tensor([[[1.0, 1.0], [1.0, 1.0]]])
+    assert float(relations_loss(student, teacher, 1)) == pytest.approx(DIVERGENCE, rel=1e-5)
+    # The same relation of a student with four values, of which two are 0: it is scaled by the root of its own width.
+    longer = length * 2**0.25
+    wide = tensor([[[longer, 0.0, 0.0, 0.0], [0.0, longer, 0.0, 0.0]]])
+    assert float(relations_loss(wide, teacher, 1)) == pytest.approx(0, abs=1e-6)
+
+
+def test_relations_are_a_mean_over_heads() -> None:
+    # The first head as above (one value wide: ln 3 = length², no scaling), the second without any difference.
+    length = math.sqrt(math.log(3))
+    teacher = tensor([[[length, 5.0], [0.0, 5.0]]])
+    student = tensor([[[0.0, 1.0], [0.0, 1.0]]])
+    # Position 1: (3/4, 1/4) against (1/2, 1/2); position 2: (1/2, 1/2) against the same. Two heads.
+    assert float(relations_loss(student, teacher, 2)) == pytest.approx(DIVERGENCE / 4, rel=1e-5)
+
+
+def test_masked_positions_have_no_relations() -> None:
+    length = math.sqrt(math.sqrt(2) * math.log(3))
+    teacher = tensor([[[length, 0.0], [0.0, length], [900.0, 900.0]]])
+    student = tensor([[[1.0, 1.0], [1.0, 1.0], [-7.0, 50.0]]])
+    mask = tensor([[True, True, False]])
+    assert float(relations_loss(student, teacher, 1, mask)) == pytest.approx(DIVERGENCE, rel=1e-5)
+    student.requires_grad_()
+    relations_loss(student, teacher, 1, mask).backward()
+    assert student.grad is not None and torch.isfinite(student.grad).all() and bool((student.grad[0, 2] == 0).all())
+
+
+def test_heads_that_do_not_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="3 heads do not divide a width of 8"):
+        relations_loss(torch.zeros(1, 2, 8), torch.zeros(1, 2, 9), 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first", "second", "heads"),
+    [(12, 384, 384, 12), (12, 192, 384, 12), (12, 160, 384, 8), (12, 32, 384, 8), (1, 7, 5, 1), (12, 7, 5, 1)],
+)
+def test_common_heads(wanted: int, first: int, second: int, heads: int) -> None:
+    assert common_heads(wanted, first, second) == heads
 
 
 def test_masked_mean() -> None:

@@ -91,6 +91,7 @@ def summary() -> dict[str, Any]:
         "task": {"name": "text_classification", "pipeline_tag": "text-classification"},
         "metric": "accuracy",
         "runtime": "onnxruntime",
+        "runtime_label": "ONNX Runtime",
         "teacher": {
             "artifact": "t0",
             "validation": 0.92,

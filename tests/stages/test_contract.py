@@ -44,6 +44,7 @@ TINY = {
     "rank_multiple": 1,
     "min_saving": 0.0,
     "min_count": 4,
+    "shortest_epoch": 1,
 }
 SHAPES = [(1, 2), (1, 9), (3, 5), (4, 16)]
 
@@ -173,14 +174,15 @@ def test_it_changes_a_model_and_not_its_teacher(
     assert all(torch.equal(value, untouched[name]) for name, value in result.teacher.state_dict().items())
     stored = sum(value.numel() * value.element_size() for value in result.model.state_dict().values())
     before = sum(value.numel() * value.element_size() for value in untouched.values())
-    assert stored < before or "sparse" in stage_of(method).leaves
+    # Zeros take as much space as other values, and fusing changes the operators, not the values.
+    assert stored < before or stage_of(method).leaves & {"sparse", "fused"}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_leaves_what_it_says(method: str, make: Callable[[str, str], Made]) -> None:
     structure = json.loads((make(method, "bert").folder / "structure.json").read_text(encoding="utf-8"))
     kinds = {edit["kind"] for edit in structure["edits"].values()}
-    assert {MEANING[kind] for kind in kinds if kind in MEANING} == stage_of(method).leaves
+    assert frozenset().union(*(MEANING[kind] for kind in kinds if kind in MEANING)) == stage_of(method).leaves
 
 
 def test_a_fresh_process_computes_the_same(make: Callable[[str, str], Made]) -> None:
@@ -237,7 +239,7 @@ def test_it_refuses_what_it_says(method: str) -> None:
             with pytest.raises(InputError) as caught:
                 check_order(in_order(other, method))
             assert reason in str(caught.value)
-        for kind in (kind for kind, meaning in MEANING.items() if meaning == word):
+        for kind in (kind for kind, meaning in MEANING.items() if word in meaning):
             with pytest.raises(InputError) as caught:
                 check_teacher(in_order(method), Structure({"classifier": Edit(kind, {})}))
             assert reason in str(caught.value)

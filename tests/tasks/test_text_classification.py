@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
+from compress.runtimes.onnxruntime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
 TASK = TextClassification(text="text", label="label", max_length=8)
@@ -44,6 +46,36 @@ def test_encode(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     assert rows["length"] == [4, 4]
     assert rows["group"] == [0, 1]
     assert set(rows.column_names) == {"input_ids", "attention_mask", "labels", "length", "group"}
+
+
+def test_encode_without_labels(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    examples = data(text=["kas kar", "los"], label=[None, "unknown to the model"])
+    rows = TASK.encode_unlabelled(examples, tokenizer, config)
+    assert rows["input_ids"] == [[2, 4, 8, 3], [2, 9, 3]]
+    assert rows["labels"] == [-100, -100]
+    assert rows["length"] == [4, 3]
+    assert rows.features == TASK.encode(data(**TWO), tokenizer, config, "train").features
+
+
+def test_a_single_column_without_labels_is_the_text(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    assert TASK.encode_unlabelled(data(line=["kas"]), tokenizer, config)["input_ids"] == [[2, 4, 3]]
+    with pytest.raises(
+        InputError, match=r"data.text is 'text', a column that data.unlabelled does not have \(found: a"
+    ):
+        TASK.encode_unlabelled(data(a=["kas"], b=["kas"]), tokenizer, config)
+    with pytest.raises(InputError, match=r"data.text is 'first', a column that data.unlabelled does not have"):
+        PAIRS.encode_unlabelled(data(line=["kas"]), tokenizer, config)
+    with pytest.raises(InputError, match=r"example 2 of data.unlabelled has no text \(' '\)"):
+        TASK.encode_unlabelled(data(line=["kas", " "]), tokenizer, config)
+
+
+def test_the_label_loss_of_those_that_have_one() -> None:
+    # Probabilities (3/4, 1/4) for both; label 1 costs ln 4, label 0 ln (4/3).
+    logits = torch.tensor([[3.0, 1.0]]).log().repeat(3, 1)
+    assert float(TASK.label_loss(logits, {"labels": torch.tensor([1, -100, -100])})) == pytest.approx(np.log(4))
+    both = float(TASK.label_loss(logits, {"labels": torch.tensor([1, 0, -100])}))
+    assert both == pytest.approx((np.log(4) + np.log(4 / 3)) / 2)
+    assert float(TASK.label_loss(logits, {"labels": torch.tensor([-100] * 3)})) == 0.0
 
 
 def test_long_texts_are_cut(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
@@ -286,11 +318,21 @@ def test_a_saved_tokenizer_loads_in_transformers(tokenizer: PreTrainedTokenizerF
 
 
 def test_usage_runs_without_torch() -> None:
-    assert "torch" not in TASK.usage()
-    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage()
-    assert 'tokenizer.encode("Put the first text here.", "Put the second text to classify here.")' in PAIRS.usage()
-    compile(TASK.usage(), "usage", "exec")
-    compile(PAIRS.usage(), "usage", "exec")
+    runtime = OnnxRuntime(threads=1)
+    assert "torch" not in TASK.usage(runtime)
+    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage(runtime)
+    pairs = PAIRS.usage(runtime)
+    assert 'tokenizer.encode("Put the first text here.", "Put the second text to classify here.")' in pairs
+    compile(TASK.usage(runtime), "usage", "exec")
+    compile(pairs, "usage", "exec")
+
+
+def test_usage_on_a_runtime_of_ones_own() -> None:
+    other = SimpleNamespace(snippet=("mine", 'model = mine.open(".")', "model.run(INPUTS)"))
+    lines = TASK.usage(other).splitlines()  # type: ignore[arg-type]
+    assert lines[0] == "import json, numpy, mine, tokenizers"
+    assert lines[2] == 'model = mine.open(".")'
+    assert lines[4] == 'logits = model.run({"input_ids": [text.ids], "attention_mask": [text.attention_mask]})'
 
 
 def test_axes_that_may_change() -> None:

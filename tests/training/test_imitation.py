@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, set_seed
 
 from compress.core.errors import InputError, StageError
-from compress.core.words import Context
-from compress.models.surgery import keep_layers, narrow
+from compress.core.words import Context, TeacherReading
+from compress.models.family import layers_of
+from compress.models.surgery import keep_heads, keep_layers, narrow, tell_config
 from compress.models.vocabulary import keep_tokens
-from compress.ops.losses import softened_logits_loss
+from compress.ops.losses import relations_loss, softened_logits_loss
+from compress.training import imitation as imitation_module
 from compress.training import loop
-from compress.training.imitation import Imitation, ImitationTrainer, imitate, inherited, spread
+from compress.training.attention import RELATED, attention_vectors
+from compress.training.imitation import WEIGHTS, Imitation, ImitationTrainer, imitate, inherited, spread
 from compress.training.loop import Optimization, SimilarLengths
 
 
@@ -126,14 +130,13 @@ def test_a_narrower_student(make_model: Callable, make_context: Callable, imitat
     assert set(found.state_dict()) == names
 
 
-@pytest.mark.parametrize("weight", ["logits_weight", "hidden_weight", "labels_weight"])
+@pytest.mark.parametrize("weight", WEIGHTS)
 def test_each_part_of_the_loss_alone(
     weight: str, make_model: Callable, make_context: Callable, imitation: Imitation
 ) -> None:
     teacher = sharp_teacher(make_model)
     context = make_context(teacher, count=48)
-    nothing = {"logits_weight": 0, "hidden_weight": 0, "labels_weight": 0}
-    settings = dataclasses.replace(faster(imitation), **(nothing | {weight: 1}))
+    settings = dataclasses.replace(faster(imitation), **(dict.fromkeys(WEIGHTS, 0) | {weight: 1}))
     student = make_model(layers=2, seed=1)
 
     @torch.no_grad()
@@ -142,13 +145,30 @@ def test_each_part_of_the_loss_alone(
         logits = student(**{name: batch[name] for name in context.task.inputs}).logits
         return float(context.task.label_loss(logits, batch))
 
-    measure = label_loss if weight == "labels_weight" else lambda: distance(student, context)
+    # Relations say nothing to the student's last feed-forward network and head, so only they tell their own gain.
+    measures = {"labels_weight": label_loss, "relation_weight": lambda: relations_distance(student, context)}
+    measure = measures.get(weight, lambda: distance(student, context))
     before = measure()
     imitate(student, context, settings, epochs=4, title="a test")
-    assert measure() < before
-    # Hidden states are computed only for whom they matter.
-    stored = [path.name for path in context.cache_folder.rglob("hidden-*")]
-    assert sorted(stored) == (["hidden-2.npy", "hidden-4.npy"] if weight == "hidden_weight" else [])
+    assert measure() < before * (0.7 if weight == "relation_weight" else 1)
+    # What is inside the teacher is computed only for whom it matters.
+    stored = {path.stem for path in context.cache_folder.rglob("*.npy")} - {"logits"}
+    needed = {"hidden_weight": {"hidden-2", "hidden-4"}, "relation_weight": {"query-4", "key-4", "value-4"}}
+    assert stored == needed.get(weight, set())
+
+
+@torch.no_grad()
+def relations_distance(student: PreTrainedModel, context: Context) -> float:
+    """How far the last layer's relations are from those of the teacher's last, in two parts."""
+    batch = context.collate(list(context.train))
+    inputs = {name: batch[name] for name in context.task.inputs}
+    seen = []
+    for model in (student, context.teacher):
+        with attention_vectors(model, len(layers_of(model))) as vectors:
+            model(**inputs)
+        seen.append(vectors)
+    mask = batch["attention_mask"].bool()
+    return sum(float(relations_loss(seen[0][part], seen[1][part], 2, mask)) for part in RELATED)
 
 
 def losses_of_first_step(
@@ -179,8 +199,40 @@ def test_the_teacher_itself_has_nothing_to_learn(
     make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = without_dropout(sharp_teacher(make_model))
-    loss = losses_of_first_step(monkeypatch, make_context(teacher), teacher, imitation)
+    settings = dataclasses.replace(imitation, relation_weight=1)
+    loss = losses_of_first_step(monkeypatch, make_context(teacher), teacher, settings)
     assert loss == pytest.approx(0, abs=1e-5)
+
+
+def test_relations_of_the_layer_that_is_named(
+    model_type: str,
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The teacher's first two layers: their last is the teacher's second, and nothing like its fourth."""
+    teacher = without_dropout(sharp_teacher(make_model, model_type))
+    context, student = make_context(teacher), student_of(teacher, (0, 1))
+    settings = dataclasses.replace(imitation, **(dict.fromkeys(WEIGHTS, 0) | {"relation_weight": 1}))
+    second = dataclasses.replace(settings, relation_layer=2)
+    assert losses_of_first_step(monkeypatch, context, student, second) == pytest.approx(0, abs=1e-5)
+    assert losses_of_first_step(monkeypatch, context, student, settings) > 0.01
+
+
+def test_relations_of_models_with_other_heads(
+    make_model: Callable, make_context: Callable, imitation: Imitation
+) -> None:
+    teacher = sharp_teacher(make_model)
+    context, student = make_context(teacher, count=48), student_of(teacher, (0, 1))
+    for layer in layers_of(student):
+        keep_heads(student, layer, torch.tensor([0, 2, 3]))
+    tell_config(student)
+    settings = dataclasses.replace(faster(imitation), **(dict.fromkeys(WEIGHTS, 0) | {"relation_weight": 1}))
+    before = relations_distance(student, context)
+    imitate(student, context, settings, epochs=4, title="a test")
+    assert relations_distance(student, context) < 0.7 * before
+    assert not any(layer.part(part)._forward_hooks for layer in layers_of(student) for part in RELATED)
 
 
 def test_running_the_teacher_live_gives_the_same_loss(
@@ -188,7 +240,7 @@ def test_running_the_teacher_live_gives_the_same_loss(
 ) -> None:
     teacher = sharp_teacher(make_model)
     context, student = make_context(teacher), student_of(teacher)
-    settings = dataclasses.replace(imitation, logits_weight=0)
+    settings = dataclasses.replace(imitation, logits_weight=0, relation_weight=1)
     stored = losses_of_first_step(monkeypatch, context, student, settings)
     shutil.rmtree(context.cache_folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
@@ -267,6 +319,126 @@ def test_a_killed_training_ends_as_one_that_was_not(
     assert len(seen) == 9 - step
 
 
+# The transfer set, and how long a training is.
+
+
+def with_unlabelled(context: Context, count: int) -> Context:
+    """The last `count` training examples lose their labels and become the unlabelled ones."""
+    rows = list(context.train)
+    unlabelled = Dataset.from_list([row | {"labels": -100} for row in rows[-count:]])
+    return dataclasses.replace(
+        context, train=Dataset.from_list(rows[:-count]), unlabelled=unlabelled, unlabelled_fingerprint="u"
+    )
+
+
+def test_a_student_learns_from_labelled_and_unlabelled_examples_alike(
+    make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_context(sharp_teacher(make_model), count=48)
+    seen = watch_batches(monkeypatch)
+
+    def trained(context: Context) -> dict[str, torch.Tensor]:
+        seen.clear()
+        return imitate(student_of(context.teacher), context, imitation, epochs=2, title="a test").state_dict()
+
+    # The same examples in the same order: without the labels' part, a label is of no importance.
+    expected = trained(whole)
+    assert sorted(row for rows in seen for row in rows) == sorted([*range(48)] * 2)
+    found = trained(with_unlabelled(whole, 40))
+    assert sorted(row for rows in seen for row in rows) == sorted([*range(48)] * 2)
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_labels_count_where_there_are_any(
+    make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_context(without_dropout(sharp_teacher(make_model)), count=48)
+    settings = dataclasses.replace(
+        imitation, **(dict.fromkeys(WEIGHTS, 0) | {"labels_weight": 1, "optimization": full_batch(imitation)})
+    )
+    student = student_of(whole.teacher)
+    context = with_unlabelled(whole, 40)
+    batch = context.collate(list(context.train))
+    with torch.no_grad():
+        logits = student(**{name: batch[name] for name in context.task.inputs}).logits
+        expected = float(torch.nn.functional.cross_entropy(logits, batch["labels"]))
+    loss = losses_of_first_step(monkeypatch, context, student, settings)
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert loss != pytest.approx(losses_of_first_step(monkeypatch, whole, student, settings), rel=1e-2)
+
+
+def full_batch(settings: Imitation) -> Optimization:
+    return dataclasses.replace(settings.optimization, batch_size=48)
+
+
+@pytest.mark.parametrize(
+    ("limits", "examples", "epochs", "steps"),
+    [
+        # Eight examples a step: 3 steps for 24 of them, 13 for 100.
+        ({"shortest_epoch": 1, "max_steps": None}, 24, 2, 6),
+        ({"shortest_epoch": 7, "max_steps": None}, 24, 2, 14),
+        ({"shortest_epoch": 7, "max_steps": None}, 24, 0.5, 4),
+        ({"shortest_epoch": 7, "max_steps": None}, 100, 2, 26),
+        ({"shortest_epoch": 7, "max_steps": 20}, 100, 2, 20),
+        ({"shortest_epoch": 7, "max_steps": 5}, 3, 1, 5),
+    ],
+)
+def test_the_number_of_steps(
+    limits: dict[str, Any], examples: int, epochs: float, steps: int, imitation: Imitation
+) -> None:
+    assert dataclasses.replace(imitation, **limits).steps(examples, epochs) == steps
+
+
+def test_few_examples_are_repeated_and_many_are_not_all_used(
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    notes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, seen = make_context(make_model()), watch_batches(monkeypatch)
+    least = dataclasses.replace(imitation, shortest_epoch=7)
+    imitate(student_of(context.teacher), context, least, epochs=1, title="a test")
+    assert len(seen) == 7
+    assert sorted(row for rows in seen[:6] for row in rows) == sorted([*range(24)] * 2)
+    assert notes.pop() == "7 training steps instead of 3 (1 passes over 24 examples): shortest_epoch"
+    seen.clear()
+    most = dataclasses.replace(imitation, max_steps=2)
+    imitate(student_of(context.teacher), context, most, epochs=1.5, title="a test")
+    assert len(seen) == 2
+    assert notes.pop() == "2 training steps instead of 4 (1.5 passes over 24 examples): max_steps"
+    seen.clear()
+    imitate(student_of(context.teacher), context, imitation, epochs=2, title="a test", share=0.5)
+    assert len(seen) == 3
+    assert notes == []
+
+
+@pytest.mark.parametrize(("setting", "seen"), [(None, {0.1}), (0.0, {0.0}), (0.3, {0.3})])
+def test_dropout_while_the_student_learns(
+    setting: float | None,
+    seen: set[float],
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student, found = make_model(), set()
+    layers = [module for module in student.modules() if isinstance(module, torch.nn.Dropout)]
+    monkeypatch.setattr(
+        imitation_module, "run_training", lambda trainer, *place: found.update(layer.p for layer in layers)
+    )
+    settings = dataclasses.replace(imitation, dropout=setting)
+    imitate(student, make_context(make_model()), settings, epochs=1, title="a test")
+    assert found == seen
+    assert {layer.p for layer in layers} == {0.1}
+
+
+def test_a_layer_that_the_teacher_does_not_have(make_model: Callable, imitation: Imitation) -> None:
+    dataclasses.replace(imitation, relation_layer=4).check(make_model())
+    with pytest.raises(InputError, match=r"relation_layer is 5; the teacher has 4 layers. Use null"):
+        dataclasses.replace(imitation, relation_layer=5).check(make_model())
+
+
 def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The rows of every batch from here on."""
     seen: list[list[int]] = []
@@ -299,7 +471,14 @@ def test_batches_of_similar_lengths_in_another_order_in_every_epoch(
     [
         ({"temperature": 0}, r"temperature is 0; it must be greater than 0"),
         ({"hidden_weight": -1}, r"hidden_weight is -1; it must be at least 0"),
-        ({"logits_weight": 0, "hidden_weight": 0}, r"are all 0; one must be greater"),
+        ({"logits_weight": 0, "hidden_weight": 0}, r"relation_weight and labels_weight are all 0; one must be greater"),
+        ({"relation_weight": -1}, r"relation_weight is -1; it must be at least 0"),
+        ({"relation_heads": 0}, r"relation_heads is 0; it must be a whole number of at least 1"),
+        ({"relation_layer": 0}, r"relation_layer is 0; it must be a whole number of at least 1. Use null"),
+        ({"shortest_epoch": 0}, r"shortest_epoch is 0; it must be a whole number of at least 1"),
+        ({"dropout": -0.1}, r"dropout is -0.1; it must be at least 0"),
+        ({"dropout": 1}, r"dropout is 1; it must be below 1. Use 0"),
+        ({"max_steps": 0}, r"max_steps is 0; it must be a whole number of at least 1. Use null"),
     ],
 )
 def test_settings_are_checked_when_built(change: dict[str, Any], message: str, imitation: Imitation) -> None:
@@ -323,49 +502,95 @@ def test_optimization_is_checked_when_built(change: dict[str, Any], message: str
         dataclasses.replace(optimization, **change)
 
 
+# A student with a processor of its own.
+
+
 def renumbered(context: Context, kept: list[int], aligned: bool) -> Context:
     """The context of a student that knows only the tokens `kept`, all of which the examples have."""
     place = {old: new for new, old in enumerate(kept)}
-    train = context.train.map(lambda row: {"input_ids": [place[number] for number in row["input_ids"]]})
-    return dataclasses.replace(context, train=train, aligned=[aligned] * len(train))
+
+    def renumber(row: dict[str, Any]) -> dict[str, Any]:
+        return {"input_ids": [place[number] for number in row["input_ids"]]}
+
+    unlabelled = context.unlabelled
+    reading = TeacherReading(
+        train=context.train,
+        train_fingerprint=context.train_fingerprint,
+        unlabelled=unlabelled,
+        unlabelled_fingerprint=context.unlabelled_fingerprint,
+        aligned=[aligned] * (len(context.train) + len(unlabelled or [])),
+        collate=context.collate,
+    )
+    return dataclasses.replace(
+        context,
+        train=context.train.map(renumber),
+        train_fingerprint="renumbered",
+        unlabelled=None if unlabelled is None else unlabelled.map(renumber),
+        teacher_reading=reading,
+    )
 
 
-@pytest.mark.parametrize("stores_hidden", [True, False])
+@pytest.mark.parametrize("stores_vectors", [True, False])
 def test_a_student_with_other_numbers_learns_the_same(
-    stores_hidden: bool,
+    stores_vectors: bool,
     make_model: Callable,
     make_context: Callable,
     imitation: Imitation,
     tmp_path: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if not stores_hidden:
+    if not stores_vectors:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    teacher = sharp_teacher(make_model)
-    context = make_context(teacher, count=8)
-    kept = sorted({0, 1, 2, 3, *(number for row in context.train["input_ids"] for number in row)})
+    context = with_unlabelled(make_context(sharp_teacher(make_model), count=8), 3)
+    used = (number for part in (context.train, context.unlabelled) for row in part["input_ids"] for number in row)
+    kept = sorted({0, 1, 2, 3, *used})
     assert len(kept) < 34
+    settings = dataclasses.replace(faster(imitation), relation_weight=1)
     student, trimmed = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
     keep_tokens(trimmed, kept)
     other = dataclasses.replace(
         renumbered(context, kept, True), work_folder=tmp_path / "w", cache_folder=tmp_path / "c"
     )
-    imitate(student, context, faster(imitation), epochs=2, title="a test")
-    imitate(trimmed, other, faster(imitation), epochs=2, title="a test")
+    imitate(student, context, settings, epochs=2, title="a test")
+    imitate(trimmed, other, settings, epochs=2, title="a test")
     with torch.no_grad():
         expected = student(**{name: context.collate(list(context.train))[name] for name in context.task.inputs})
         found = trimmed(**{name: other.collate(list(other.train))[name] for name in context.task.inputs})
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
 
 
-def test_hidden_states_of_other_tokens_are_not_imitated(
+def test_what_is_inside_the_teacher_is_not_imitated_on_other_tokens(
     make_model: Callable, make_context: Callable, imitation: Imitation, tmp_path: Any, notes: list[str]
 ) -> None:
-    context = make_context(sharp_teacher(make_model), count=16)
-    everything = list(range(34))
+    context = with_unlabelled(make_context(sharp_teacher(make_model), count=16), 4)
     one, two = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
-    other = dataclasses.replace(renumbered(context, everything, False), work_folder=tmp_path / "w")
-    imitate(one, other, imitation, epochs=1, title="a test")
+    other = dataclasses.replace(renumbered(context, list(range(34)), False), work_folder=tmp_path / "w")
+    imitate(one, other, dataclasses.replace(imitation, relation_weight=1), epochs=1, title="a test")
     imitate(two, context, dataclasses.replace(imitation, hidden_weight=0), epochs=1, title="a test")
     assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
-    assert notes == ["16 training examples have other tokens than the teacher's; only their logits are imitated"]
+    assert notes == [
+        "16 of the examples to imitate have other tokens than the teacher's; what the teacher computes inside is not "
+        "imitated on them"
+    ]
+
+
+@pytest.mark.parametrize("weight", ["hidden_weight", "relation_weight"])
+def test_only_rows_with_the_same_tokens_count(
+    weight: str, make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight labelled examples and eight others one is aligned: the loss of all is that of this one alone."""
+    whole = make_context(without_dropout(sharp_teacher(make_model)), count=16)
+    context, student = with_unlabelled(whole, 8), make_model(layers=2, seed=1)
+    settings = dataclasses.replace(
+        imitation, **(dict.fromkeys(WEIGHTS, 0) | {weight: 1, "optimization": full_batch(imitation)})
+    )
+    reading = renumbered(context, list(range(34)), True).teacher_reading
+    assert reading is not None
+    others = dataclasses.replace(reading, aligned=[False] * 15 + [True])
+    found = losses_of_first_step(
+        monkeypatch, dataclasses.replace(context, teacher_reading=others), without_dropout(student), settings
+    )
+    alone = dataclasses.replace(context, train=context.unlabelled.select([7]), unlabelled=None)
+    alone = dataclasses.replace(alone, train_fingerprint="alone", unlabelled_fingerprint="")
+    assert found == pytest.approx(losses_of_first_step(monkeypatch, alone, student, settings), rel=1e-4)
+    assert found != pytest.approx(losses_of_first_step(monkeypatch, context, student, settings), rel=1e-2)

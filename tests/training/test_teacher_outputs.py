@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
+from compress.core.words import TeacherReading
 from compress.training import teacher_outputs
 from compress.training.teacher_outputs import TeacherOutputs, forward
 
@@ -18,7 +20,7 @@ from compress.training.teacher_outputs import TeacherOutputs, forward
 def direct(context: Any, rows: list[int]) -> Any:
     """The teacher's answer to one padded batch of these rows."""
     batch = context.collate([context.train[row] for row in rows])
-    return batch, forward(context.teacher, context, batch)
+    return batch, forward(context.teacher, context, batch)[0]
 
 
 def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
@@ -26,7 +28,7 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
     outputs = TeacherOutputs(context, [2, 4])
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
-    assert outputs.stores_hidden
+    assert outputs.stores_vectors
     torch.testing.assert_close(outputs.logits(rows), expected.logits, rtol=1e-5, atol=1e-6)
     mask = batch["attention_mask"].bool()
     for layer in (2, 4):
@@ -36,6 +38,35 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
         # Half precision keeps 11 bits.
         torch.testing.assert_close(found.float()[mask], expected.hidden_states[layer][mask], rtol=1e-3, atol=1e-4)
         assert bool((found[~mask] == 0).all())
+
+
+def test_queries_keys_and_values_are_stored_too(model_type: str, make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model(model_type))
+    outputs, rows = TeacherOutputs(context, [], relation_layer=3), [7, 0, 15]
+    batch = context.collate([context.train[row] for row in rows])
+    mask = batch["attention_mask"].bool()
+    _, expected = forward(context.teacher, context, batch, 3)
+    found = outputs.relations(rows, batch["input_ids"].shape[1])
+    assert list(found) == ["query", "key", "value"]
+    for part, vectors in found.items():
+        torch.testing.assert_close(vectors.float()[mask], expected[part][mask], rtol=1e-3, atol=1e-4)
+        assert bool((vectors[~mask] == 0).all())
+
+
+def test_unlabelled_examples_follow_the_labelled_ones(make_model: Callable, make_context: Callable) -> None:
+    whole = make_context(make_model())
+    rows = list(whole.train)
+    context = dataclasses.replace(
+        whole,
+        train=Dataset.from_list(rows[:10]),
+        unlabelled=Dataset.from_list([row | {"labels": -100} for row in rows[10:]]),
+        unlabelled_fingerprint="u",
+    )
+    outputs = TeacherOutputs(context, [2])
+    torch.testing.assert_close(outputs.logits([3, 20]), direct(whole, [3, 20])[1].logits, rtol=1e-5, atol=1e-6)
+    other = dataclasses.replace(context, unlabelled=context.unlabelled.select([5]), unlabelled_fingerprint="other")
+    again = TeacherOutputs(other, [2]).logits([3, 10])
+    torch.testing.assert_close(again, direct(whole, [3, 15])[1].logits, rtol=1e-5, atol=1e-6)
 
 
 def test_hidden_states_are_counted_from_the_embeddings(make_model: Callable, make_context: Callable) -> None:
@@ -61,9 +92,9 @@ def test_the_teacher_runs_once_for_each_data_set(
     context = make_context(make_model())
     calls: list[int] = []
 
-    def counted(model: Any, context: Any, batch: Any) -> Any:
+    def counted(model: Any, context: Any, batch: Any, layer: Any) -> Any:
         calls.append(len(batch["input_ids"]))
-        return forward(model, context, batch)
+        return forward(model, context, batch, layer)
 
     monkeypatch.setattr(teacher_outputs, "forward", counted)
     first = TeacherOutputs(context, [1])
@@ -88,23 +119,46 @@ def test_no_room_for_hidden_states(
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed - 1, total=real(path).total))
     outputs = TeacherOutputs(context, [1, 4])
-    assert not outputs.stores_hidden
+    assert not outputs.stores_vectors
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
     assert sorted(path.suffix for path in context.cache_folder.rglob("*") if path.is_file()) == [".npy"]
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
-    assert TeacherOutputs(context, [1, 4]).stores_hidden
+    assert TeacherOutputs(context, [1, 4]).stores_vectors
 
 
 def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_context: Callable) -> None:
-    context = make_context(make_model())
-    expected = TeacherOutputs(context, [4]).hidden(4, [3], 6)
+    whole = make_context(make_model())
+    expected = TeacherOutputs(whole, [4], 4)
+    rows = list(whole.train)
+    reading = TeacherReading(
+        train=Dataset.from_list(rows[:20]),
+        train_fingerprint="t",
+        unlabelled=Dataset.from_list(rows[20:]),
+        unlabelled_fingerprint="u",
+        aligned=[False] * 24,
+        collate=whole.collate,
+    )
     # A student's numbers, which would mean other words to the teacher, and one token more.
-    strange = context.train.map(lambda row: {"input_ids": [4, *row["input_ids"]], "length": row["length"] + 1})
-    other = dataclasses.replace(context, train=strange, cache_folder=context.cache_folder / "other")
-    outputs = TeacherOutputs(other, [4])
-    torch.testing.assert_close(outputs.hidden(4, [3], 6), expected)
+    strange = whole.train.map(lambda row: {"input_ids": [4, *row["input_ids"]], "length": row["length"] + 1})
+    context = dataclasses.replace(
+        whole,
+        train=strange.select(range(20)),
+        unlabelled=strange.select(range(20, 24)),
+        teacher_reading=reading,
+        collate=lambda rows: pytest.fail("the student's reading"),
+    )
+    outputs = TeacherOutputs(context, [4], 4)
+    assert outputs.batch([3])["input_ids"][0].tolist() == rows[3]["input_ids"]
+    for row in (3, 22):
+        torch.testing.assert_close(outputs.logits([row]), expected.logits([row]))
+        torch.testing.assert_close(outputs.hidden(4, [row], 6), expected.hidden(4, [row], 6))
+        torch.testing.assert_close(outputs.relations([row], 6), expected.relations([row], 6))
     # Cut where the student's batch is narrower.
     assert outputs.hidden(4, [3], 2).shape == (1, 2, 32)
-    torch.testing.assert_close(outputs.hidden(4, [3], 2), expected[:, :2])
+    torch.testing.assert_close(outputs.hidden(4, [3], 2), expected.hidden(4, [3], 6)[:, :2])
+    # Students with whatever tokens share what was computed for the teacher's.
+    same = dataclasses.replace(context, train=reading.train, unlabelled=reading.unlabelled, train_fingerprint="t")
+    same = dataclasses.replace(same, unlabelled_fingerprint="u", teacher_reading=None)
+    assert TeacherOutputs(same, [4], 4)._folder == outputs._folder

@@ -12,8 +12,10 @@ BERT = Family(
     key="attention.self.key",
     value="attention.self.value",
     attention_output="attention.output.dense",
+    attention_norm="attention.output.LayerNorm",
     ffn_in="intermediate.dense",
     ffn_out="output.dense",
+    ffn_norm="output.LayerNorm",
     head_attributes=("num_attention_heads",),
     width_attributes=("all_head_size",),
     layers_field="num_hidden_layers",
@@ -21,6 +23,16 @@ BERT = Family(
     hidden_field="hidden_size",
     ffn_field="intermediate_size",
     embeddings="embeddings",
+    word_embeddings="word_embeddings",
+    position_embeddings="position_embeddings",
+    type_embeddings="token_type_embeddings",
+    embeddings_norm="LayerNorm",
+    positions_from_zero=True,
+    activation="intermediate.intermediate_act_fn",
+    activation_field="hidden_act",
 )
 
-FAMILIES = [BERT, replace(BERT, model_type="roberta"), replace(BERT, model_type="xlm-roberta")]
+# Their positions start after the padding token's number, and padding has a position of its own.
+ROBERTA = replace(BERT, model_type="roberta", positions_from_zero=False)
+
+FAMILIES = [BERT, ROBERTA, replace(ROBERTA, model_type="xlm-roberta")]

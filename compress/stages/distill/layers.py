@@ -9,44 +9,61 @@ from pathlib import Path
 from typing import ClassVar
 
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.activations import ACT2CLS
 
-from compress.core.checks import require_integer, require_positive
+from compress.core.checks import require_choice, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.models.checkpoint import check_checkpoint, read_config, read_structure
 from compress.models.family import family_of, head_size, hidden_size, layers_of
-from compress.models.surgery import keep_layers, narrow
+from compress.models.fusion import fused_sizes
+from compress.models.surgery import change_activation, keep_layers, narrow
 from compress.training.imitation import Imitation, imitate, inherited, spread
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distill:
-    """layers: how many layers the student has, taken evenly spread, or a list of their numbers (from 0).
+    """layers: how many layers the student has, taken evenly spread, a list of their numbers (from 0), or `auto`: as
+    many as target_speedup leaves time for, when each keeps at least the share `narrowest` of its heads and neurons.
 
     hidden_size: the student's hidden width, or None to keep it. student_path: a folder to load the student from
-    instead. epochs: passes over the training split.
+    instead. activation: the FFN's activation in the student (`relu` costs a runtime a quarter of `gelu`), or None to
+    keep the teacher's. epochs: passes over the examples to imitate, labelled or not: see Imitation.
     """
 
-    layers: int | Sequence[int]
+    layers: int | str | Sequence[int]
+    target_speedup: float | None
+    narrowest: float
     hidden_size: int | None
     student_path: str | None
+    activation: str | None
     epochs: float
     imitation: Imitation
 
     leaves: ClassVar[frozenset[str]] = frozenset()
     refuses: ClassVar[Mapping[str, str]] = {
-        "int8": "int8 weights have no gradient, so nothing could be learned; distill before quantizing"
+        "fused": "fused layers show no hidden states to imitate; distill before fusing",
+        "int8": "int8 weights have no gradient, so nothing could be learned; distill before quantizing",
     }
 
     def __post_init__(self) -> None:
         require_positive("stages.distill.epochs", self.epochs, "Use 3, for example.")
-        if not isinstance(self.layers, list | tuple):
+        require_fraction("stages.distill.narrowest", self.narrowest, "Use 0.4, for example.")
+        if isinstance(self.layers, str):
+            require_choice("stages.distill.layers", self.layers, ("auto",))
+            if self.target_speedup is None:
+                raise InputError(
+                    "stages.distill.layers is auto, which needs objective.speedup. Set it, or say how many layers."
+                )
+        elif not isinstance(self.layers, list | tuple):
             require_integer("stages.distill.layers", self.layers, 1, "Use half of the teacher's layers, for example.")
         elif not self.layers or not _ascending(self.layers):
             raise InputError(
                 f"stages.distill.layers is {list(self.layers)}; a list names different layers in ascending order, "
                 "from 0. Use [1,3,5], for example, or a number."
             )
+        if self.activation is not None:
+            require_choice("stages.distill.activation", self.activation, ACT2CLS)
         if self.hidden_size is not None:
             require_integer("stages.distill.hidden_size", self.hidden_size, 1, "Use null to keep the teacher's.")
 
@@ -58,6 +75,8 @@ class Distill:
             student, layer_map = context.task.load_pretrained(Path(self.student_path), config), None
         else:
             student, layer_map = self._cut_student(model, context)
+        if self.activation is not None:
+            change_activation(student, self.activation)
         return imitate(student, context, self.imitation, epochs=self.epochs, title="distillation", layer_map=layer_map)
 
     def check(self, model: PreTrainedModel) -> None:
@@ -66,13 +85,14 @@ class Distill:
             config = _student_config(Path(self.student_path), model)
             _check_vocabulary(Path(self.student_path), config, model)
         else:
-            self._chosen(len(layers_of(model)))
+            if self.layers != "auto":
+                self._chosen(len(layers_of(model)))
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
 
     def _cut_student(self, model: PreTrainedModel, context: Context) -> tuple[PreTrainedModel, list[int]]:
         available = len(layers_of(model))
-        chosen = self._chosen(available)
+        chosen = self._chosen(available) if self.layers != "auto" else self._affordable(model, context)
         student = copy.deepcopy(model)
         keep_layers(student, chosen)
         if self.hidden_size is not None:
@@ -80,7 +100,27 @@ class Distill:
             student = narrow(student, self.hidden_size)
         return student, inherited(chosen, available, len(layers_of(context.teacher)))
 
+    def _affordable(self, model: PreTrainedModel, context: Context) -> list[int]:
+        """Layers evenly spread, as many as the objective leaves time for."""
+        assert self.target_speedup is not None
+        sizes = fused_sizes(model, layers_of(model)[0], activation=self.activation)
+        table, available = context.latency(sizes), len(layers_of(model))
+        narrow = max(1, round(sizes.heads * self.narrowest)), max(1, round(sizes.neurons * self.narrowest))
+        budget = table.teacher / self.target_speedup
+        count = max((n for n in range(1, available + 1) if table.predict([narrow] * n) <= budget), default=1)
+        context.note(
+            f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "
+            f"{table.predict([narrow] * count):.3f} ms of {budget:.3f}"
+        )
+        return [number - 1 for number in spread(count, available)]
+
+    @property
+    def uses_latency(self) -> bool:
+        """Whether the latency table decides anything."""
+        return self.layers == "auto"
+
     def _chosen(self, available: int) -> list[int]:
+        assert not isinstance(self.layers, str)
         if isinstance(self.layers, int):
             if self.layers > available:
                 raise InputError(

@@ -42,6 +42,7 @@ class FactorizeSvd:
 
     leaves: ClassVar[frozenset[str]] = frozenset({"low_rank"})
     refuses: ClassVar[Mapping[str, str]] = {
+        "fused": "query, key and value have become one matrix in a fused layer; factorize before fusing",
         "int8": "int8 weights cannot be factorized; factorize before quantizing",
         "sparse": "factorizing a layer destroys the zeros that pruning left in it; use structured pruning, or "
         "factorize without pruning",

@@ -35,6 +35,7 @@ class PruneMagnitude:
 
     leaves: ClassVar[frozenset[str]] = frozenset({"sparse"})
     refuses: ClassVar[Mapping[str, str]] = {
+        "fused": "query, key and value have become one matrix in a fused layer; prune before fusing",
         "int8": "int8 weights cannot be trained; prune before quantizing",
         "low_rank": "zeros in two factors are not zeros in their product; prune before factorizing, or not at all",
     }

@@ -33,7 +33,10 @@ class PruneVocabulary:
     keep_characters: bool
 
     leaves: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[Mapping[str, str]] = {"int8": "rows of int8 embeddings are not cut; trim before quantizing"}
+    refuses: ClassVar[Mapping[str, str]] = {
+        "int8": "rows of int8 embeddings are not cut; trim before quantizing",
+        "fused": "rows of fused embeddings are not cut; trim before fusing",
+    }
 
     def __post_init__(self) -> None:
         require_integer("stages.vocabulary.min_count", self.min_count, 1, "Use 1 to keep every token that occurs.")

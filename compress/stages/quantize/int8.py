@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.checks import require_choice, require_integer
+from compress.core.checks import require_boolean, require_choice, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear
@@ -55,13 +55,11 @@ class QuantizeInt8:
     keep_float: Sequence[str]
     calibration: Calibration
 
-    leaves: ClassVar[frozenset[str]] = frozenset({"int8"})
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
 
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
-        if not isinstance(self.embeddings, bool):
-            raise InputError(f"stages.quantize.embeddings is {self.embeddings!r}; it must be true or false.")
+        require_boolean("stages.quantize.embeddings", self.embeddings)
         if isinstance(self.keep_float, str):
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list. Use [{self.keep_float}]."
@@ -71,6 +69,11 @@ class QuantizeInt8:
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list of patterns. "
                 "Use [classifier], for example, or [] for none."
             )
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """INT8, of which scheme: a runtime may be slow at one."""
+        return frozenset({"int8", f"int8_{self.scheme}"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer."""

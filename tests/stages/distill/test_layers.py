@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel, PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
 from compress.models.checkpoint import save_model
 from compress.models.family import hidden_size, layers_of
 from compress.models.structure import structure_of
@@ -27,7 +28,16 @@ Seen = dict[str, Any]
 @pytest.fixture
 def stage(imitation: Imitation) -> Distill:
     """Two layers of the teacher's width."""
-    return Distill(layers=2, hidden_size=None, student_path=None, epochs=1, imitation=imitation)
+    return Distill(
+        layers=2,
+        target_speedup=None,
+        narrowest=0.4,
+        hidden_size=None,
+        student_path=None,
+        activation=None,
+        epochs=1,
+        imitation=imitation,
+    )
 
 
 @pytest.fixture
@@ -217,3 +227,42 @@ def test_students_that_cannot_be_one(
             found.apply(make_model(), make_context(make_model()))
     with pytest.raises(InputError, match=r"which does not exist"):
         dataclasses.replace(stage, student_path=str(tmp_path / "nowhere")).check(make_model())
+
+
+def test_a_student_with_another_activation_is_still_a_plain_model(
+    stage: Distill, model_type: str, make_model: Callable, make_context: Callable, batch: dict, tmp_path: Path
+) -> None:
+    teacher = make_model(model_type)
+    student = dataclasses.replace(stage, activation="relu").apply(copy.deepcopy(teacher), make_context(teacher))
+    assert structure_of(student).is_plain
+    save_model(student, tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(**batch).logits, student(**batch).logits)
+    inner = layers_of(again)[0].part("ffn_in").weight
+    assert layers_of(again)[0].part("activation")(-inner.abs()).max() == 0
+    assert layers_of(teacher)[0].part("activation")(-inner.abs()).max() < 0
+
+
+def test_an_activation_that_does_not_exist_is_refused(stage: Distill) -> None:
+    with pytest.raises(InputError, match=r"stages\.distill\.activation is 'rellu'.*Did you mean 'relu'"):
+        dataclasses.replace(stage, activation="rellu")
+
+
+@pytest.mark.parametrize(("speedup", "layers"), [(2.0, 4), (4.0, 4), (5.0, 3), (100.0, 1)])
+def test_as_many_layers_as_the_objective_leaves_time_for(
+    stage: Distill, speedup: float, layers: int, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    # Half of 4 heads and of 64 neurons: 2 + 1 = 3 a layer, 0.6 the last, 0.4 fixed. Of 40 there are 20, 10, 8 or 0.4:
+    # four layers take 10, three 7, two 4. (10 is not more than 10, and 7 is not more than 8.)
+    table = LatencyTable(40.0, 0.4, {1: 1.0, 4: 4.0}, {16: 0.5, 64: 2.0}, {4: 0.4}, {64: 0.2})
+    teacher = make_model()
+    asked = dataclasses.replace(stage, layers="auto", target_speedup=speedup, narrowest=0.5)
+    assert asked.uses_latency
+    student = asked.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda _: table))
+    assert len(layers_of(student)) == layers
+
+
+def test_auto_needs_an_objective(stage: Distill) -> None:
+    with pytest.raises(InputError, match=r"stages\.distill\.layers is auto, which needs objective\.speedup"):
+        dataclasses.replace(stage, layers="auto")

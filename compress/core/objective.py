@@ -1,0 +1,29 @@
+"""What the user asks for: how much faster, at how little loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compress.core.checks import require_positive
+from compress.core.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """speedup: times the FP32 teacher's speed on the same runtime, or None where the stages' own settings decide.
+
+    max_accuracy_drop: as a gate's; 0.01 is one point. Stages and gates take these up through their own settings.
+    """
+
+    speedup: float | None
+    max_accuracy_drop: float | None
+
+    def __post_init__(self) -> None:
+        if self.speedup is None:
+            return
+        require_positive("objective.speedup", self.speedup, "Use 10 for ten times as fast.")
+        if self.speedup <= 1:
+            raise InputError(
+                f"objective.speedup is {self.speedup}; it must be greater than 1, the teacher's own speed. Use 10 for "
+                "ten times as fast."
+            )

@@ -1,0 +1,52 @@
+"""Examples without labels: read from a file, and kept apart from those that judge."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from datasets import Dataset
+
+from compress.core.errors import InputError
+from compress.core.words import Splits
+from compress.data.formats import read_file
+
+
+def with_unlabelled(splits: Splits, path: str | None) -> Splits:
+    """`splits` with the examples of the file `path`, all columns. Raises InputError where it cannot be read."""
+    if path is None:
+        return splits
+    return dataclasses.replace(splits, unlabelled=read_file("data.unlabelled", path, plain_text=True))
+
+
+def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequence[str]) -> tuple[list[int], str]:
+    """Numbers of the encoded examples that are in none of the splits and not repeated, and a sentence that says so.
+
+    Examples are the same where they are equal in `columns`, the model's inputs. A text that judges the student, even
+    one without its label, would make the student look better on that very text than on new ones. Raises InputError
+    where nothing is left.
+    """
+    judging = {row for name in ("validation", "test") if name in splits for row in _rows(splits[name], columns)}
+    known = set(_rows(splits["train"], columns))
+    kept, judged = [], 0
+    for number, row in enumerate(_rows(unlabelled, columns)):
+        if row in judging:
+            judged += 1
+        elif row not in known:
+            known.add(row)
+            kept.append(number)
+    repeated = len(unlabelled) - judged - len(kept)
+    if not kept:
+        raise InputError(
+            f"data.unlabelled holds {len(unlabelled)} examples, and every one is in the train, validation or test "
+            "split already, so nothing is left to learn from. Give other text, or null."
+        )
+    note = (
+        f"data.unlabelled: {len(kept)} of {len(unlabelled)} examples are imitated; {judged} are left out because the "
+        f"validation or test split holds them, {repeated} because the train split does or they are repeated"
+    )
+    return kept, note
+
+
+def _rows(part: Dataset, columns: Sequence[str]) -> Iterator[str]:
+    yield from map(repr, zip(*(part[column][:] for column in columns), strict=True))

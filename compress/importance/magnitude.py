@@ -1,0 +1,29 @@
+"""Magnitude: what has large weights matters. Sees no example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from transformers import PreTrainedModel
+
+from compress.core.words import Context, LayerImportance
+from compress.models.family import PARTS, head_size, layers_of
+from compress.ops.importance import head_magnitude, neuron_magnitude, total_magnitude
+
+
+@dataclass(frozen=True, kw_only=True)
+class Magnitude:
+    """No settings: the weights are all there is. A layer matters as much as the norm of all its weights."""
+
+    compares_layers: ClassVar[bool] = False
+
+    def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
+        """Norms of the weights of each head, neuron and layer."""
+        found = []
+        for layer in layers_of(model):
+            weights = [layer.weight(part) for part in PARTS]
+            query, key, value, output, inner, outer = weights
+            heads = head_magnitude(query, key, value, output, head_size(model))
+            found.append(LayerImportance(heads, neuron_magnitude(inner, outer), total_magnitude(weights)))
+        return found

@@ -1,0 +1,122 @@
+"""Layers and embeddings rewritten as fewer operators: the same function, for a model that will not be trained again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
+from compress.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
+from compress.models.family import Layer, base_of, family_of, head_size, layers_of
+from compress.models.structure import replace_module
+
+SIMPLE = ("attention_output", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
+
+
+def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
+    """Replace every layer by a FusedLayer, in place. first_token: the last one for the first token only."""
+    layers = layers_of(model)
+    sizes = [fused_sizes(model, layer) for layer in layers]
+    if first_token:
+        sizes[-1] = replace(sizes[-1], first_token=1)
+    for layer, size in zip(layers, sizes, strict=True):
+        replace_module(model, layer.path, _fused(layer, size))
+
+
+def fuse_embeddings(model: PreTrainedModel) -> bool:
+    """Replace the embeddings by FusedEmbeddings, in place. False, and nothing done, where positions do not start at 0:
+    they then depend on the tokens."""
+    family = family_of(model.config)
+    if not family.positions_from_zero:
+        return False
+    source = base_of(model).get_submodule(family.embeddings)
+    norm, words, positions = (
+        source.get_submodule(path)
+        for path in (family.embeddings_norm, family.word_embeddings, family.position_embeddings)
+    )
+    assert isinstance(norm, nn.LayerNorm) and isinstance(words, nn.Embedding) and isinstance(positions, nn.Embedding)
+    exponent = _exponent(norm)
+    sizes = FusedEmbeddingsSizes(words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
+    fused = FusedEmbeddings(sizes)
+    table = positions.weight.detach()
+    if family.type_embeddings is not None:
+        table = table + source.get_submodule(family.type_embeddings).weight.detach()[0]  # type: ignore[operator]
+    with torch.no_grad():
+        fused.word_embeddings.weight.copy_(words.weight)
+        fused.positions.weight.copy_(table)
+    fused.norm.load_state_dict(norm.state_dict())
+    replace_module(model, f"{model.base_model_prefix}.{family.embeddings}", fused)
+    return True
+
+
+def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = None) -> FusedLayerSizes:
+    """The sizes of a layer's fused form, with another activation where one is given.
+
+    Raises InputError where its activation or normalisation has none.
+    """
+    activation = activation or getattr(model.config, layer.family.activation_field)
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"the model's activation is {activation!r}; layers with {', '.join(ACTIVATIONS)} can be fused. "
+            "Leave fuse out of order."
+        )
+    norm = layer.part("attention_norm")
+    assert isinstance(norm, nn.LayerNorm)
+    whole = all(isinstance(layer.part(part), nn.Linear) for part in ("query", "key", "value"))
+    return FusedLayerSizes(
+        hidden=int(norm.normalized_shape[0]),
+        heads=layer.heads,
+        head_size=head_size(model),
+        neurons=layer.neurons,
+        activation=ACTIVATIONS.index(activation),
+        epsilon_exponent=_exponent(norm),
+        first_token=0,
+        separate=int(not whole),
+    )
+
+
+def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
+    fused = FusedLayer(sizes)
+    for name in SIMPLE:
+        setattr(fused, name, layer.part(name))
+    scale = sizes.head_size**-0.5
+    with torch.no_grad():
+        if sizes.separate:
+            last = layer.part("query")
+            last = getattr(last, "up", last)
+            last.weight.mul_(scale)  # type: ignore[operator]
+            last.bias.mul_(scale)  # type: ignore[operator]
+            fused.query, fused.key, fused.value = (layer.part(part) for part in ("query", "key", "value"))  # type: ignore[assignment]
+            return fused
+        query, key, value = (_affine(layer.part(part)) for part in ("query", "key", "value"))
+        query = (query[0] * scale, query[1] * scale)
+        if sizes.first_token:
+            _fill(fused.query, query)
+            _fill(fused.key_value, key, value)
+        else:
+            _fill(fused.query_key_value, query, key, value)
+    return fused
+
+
+def _affine(linear: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(linear, nn.Linear)
+    bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+    return linear.weight, bias
+
+
+def _fill(linear: nn.Module, *parts: tuple[Tensor, Tensor]) -> None:
+    assert isinstance(linear, nn.Linear)
+    linear.weight.copy_(torch.cat([weight for weight, _ in parts]))
+    linear.bias.copy_(torch.cat([bias for _, bias in parts]))
+
+
+def _exponent(norm: nn.LayerNorm) -> int:
+    exponent = round(-math.log10(norm.eps))
+    if not math.isclose(norm.eps, 10.0**-exponent, rel_tol=1e-6):
+        raise InputError(f"the model's layer_norm_eps is {norm.eps}; only powers of ten can be fused. Leave fuse out.")
+    return exponent

@@ -1,0 +1,135 @@
+"""What stays within a budget, on a table made up by hand."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
+from compress.core.words import LayerImportance
+from compress.models.family import layers_of
+from compress.stages.prune.budget import PruneToBudget
+from compress.training.gradual import Gradual
+from compress.training.imitation import Imitation
+
+# A head costs 1, sixteen neurons 1, a layer 2 more for being there; the last layer a tenth of all that.
+TABLE = LatencyTable(
+    teacher=40.0,
+    fixed=1.0,
+    attention={1: 3.0, 4: 6.0},
+    ffn={16: 1.0, 64: 4.0},
+    last_attention={1: 0.3, 4: 0.6},
+    last_ffn={16: 0.1, 64: 0.4},
+)
+
+
+class Fixed:
+    """Importances given by hand: layer 1 matters twice as much as layer 0, layer 2 hardly at all."""
+
+    compares_layers = True
+
+    def of(self, model: Any, context: Any) -> list[LayerImportance]:
+        weights = [1.0, 2.0, 0.01, 1.0]
+        return [
+            LayerImportance(
+                torch.tensor([4.0, 3.0, 2.0, 1.0], dtype=torch.float64)[: layer.heads] * weight,
+                torch.full((layer.neurons,), 0.05 * weight, dtype=torch.float64),
+                0.0,
+            )
+            for layer, weight in zip(layers_of(model), weights, strict=True)
+        ]
+
+
+@pytest.fixture
+def stage(imitation: Imitation) -> PruneToBudget:
+    return PruneToBudget(
+        target_speedup=None,
+        target_latency_ms=1000.0,
+        kept_importance=None,
+        margin=0.0,
+        importance=Fixed(),
+        neuron_multiple=16,
+        recovery_epochs=0,
+        gradual=Gradual(cuts=1, between=0.5),
+        imitation=imitation,
+    )
+
+
+def sizes(model: Any) -> list[tuple[int, int]]:
+    return [(layer.heads, layer.neurons) for layer in layers_of(model)]
+
+
+def applied(stage: PruneToBudget, make_model: Callable, make_context: Callable) -> Any:
+    teacher = make_model()
+    return stage.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda _: TABLE))
+
+
+def test_with_time_for_everything_nothing_is_cut(stage, make_model, make_context) -> None:
+    assert sizes(applied(stage, make_model, make_context)) == [(4, 64)] * 4
+
+
+def test_a_layer_that_hardly_matters_goes_first(stage, make_model, make_context, notes) -> None:
+    # Whole: 1 + 3 x 10 + 1 = 32. Without layer 2: 22.
+    found = applied(dataclasses.replace(stage, target_latency_ms=22.0), make_model, make_context)
+    assert sizes(found) == [(4, 64)] * 3
+    assert any("from layer 3" in note for note in notes)
+    assert any("predicted: 22.000 ms" in note and "1.8 times" in note for note in notes)
+
+
+def test_heads_and_neurons_compete(stage, make_model, make_context) -> None:
+    # 12 for everything: 1 fixed, 1 for the whole last layer, 10 for the whole of layer 1, and then nothing is left.
+    found = applied(dataclasses.replace(stage, target_latency_ms=12.0), make_model, make_context)
+    assert sizes(found) == [(4, 64), (4, 64)]
+    # With 4 less, layer 1 loses what gives least for its time: neurons at 0.1 each, 1.6 for a unit of time, against
+    # heads at 8, 6, 4 and 2.
+    found = applied(dataclasses.replace(stage, target_latency_ms=9.0), make_model, make_context)
+    assert sizes(found) == [(4, 16), (4, 64)]
+
+
+def test_the_speedup_is_against_the_teacher_with_a_margin(stage, make_model, make_context) -> None:
+    # 40 / 2 = 20 ms; a tenth less is 18.
+    asked = dataclasses.replace(stage, target_latency_ms=None, target_speedup=2.0, margin=0.1)
+    given = dataclasses.replace(stage, target_latency_ms=18.0)
+    assert sizes(applied(asked, make_model, make_context)) == sizes(applied(given, make_model, make_context))
+
+
+def test_kept_importance_takes_the_least_time(stage, make_model, make_context) -> None:
+    # Layer 2 holds 0.13 of 4.01 x 13.2 in all.
+    asked = dataclasses.replace(stage, target_latency_ms=None, kept_importance=0.99)
+    assert sizes(applied(asked, make_model, make_context)) == [(4, 64)] * 3
+
+
+def test_cutting_in_several_steps_ends_at_the_same_budget(stage, make_model, make_context) -> None:
+    at_once = dataclasses.replace(stage, target_latency_ms=12.0)
+    steps = dataclasses.replace(at_once, gradual=Gradual(cuts=3, between=0.5))
+    # All cuts are made at once where nothing recovers between them.
+    assert sizes(applied(steps, make_model, make_context)) == sizes(applied(at_once, make_model, make_context))
+
+
+def test_a_budget_below_what_cannot_be_cut_is_refused(stage, make_model, make_context) -> None:
+    asked = dataclasses.replace(stage, target_latency_ms=None, target_speedup=100.0)
+    with pytest.raises(InputError, match=r"target_speedup is 100\.0, a budget of 0\.400 ms here; .* take 1\.400 ms"):
+        applied(asked, make_model, make_context)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target_speedup": 3.0}, "has target_speedup and target_latency_ms set"),
+        ({"target_latency_ms": None}, "has none of target_speedup, target_latency_ms, kept_importance set"),
+        ({"target_latency_ms": 0}, "target_latency_ms is 0"),
+        ({"target_latency_ms": None, "kept_importance": 1.5}, "kept_importance is 1.5"),
+        ({"margin": 1}, "margin is 1"),
+        ({"neuron_multiple": 0}, "neuron_multiple is 0"),
+        ({"importance": "fisher"}, "importance is 'fisher'"),
+    ],
+)
+def test_settings_that_cannot_be(stage: PruneToBudget, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(stage, **changes)

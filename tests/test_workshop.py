@@ -1,0 +1,109 @@
+"""What a stage is given, and what its artifact's key follows from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.config import build, compose_settings
+from compress.core.errors import InputError
+from compress.core.words import Context
+from compress.stages.quantize.int8 import QuantizeInt8
+from compress.store import Entry
+from compress.workshop import Workshop
+
+Produce = Callable[..., tuple[Entry, Workshop]]
+
+
+@pytest.fixture
+def contexts(monkeypatch: pytest.MonkeyPatch) -> list[Context]:
+    """What the stage was given; it does nothing."""
+    seen: list[Context] = []
+
+    def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
+        seen.append(context)
+        return model
+
+    monkeypatch.setattr(QuantizeInt8, "apply", apply)
+    return seen
+
+
+@pytest.fixture
+def produce(checkpoint: Path, examples: Path, tmp_path: Path, contexts: list[Context]) -> Produce:
+    """`produce(*settings)`: the artifact of the stage `quantize`."""
+
+    def make(*settings: str) -> tuple[Entry, Workshop]:
+        given = [f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}", *settings]
+        length, threads = "data.max_length=16", "runtime.threads=1"
+        recipe = build(compose_settings("text_classification", [*given, length, threads, "device=cpu"]), "a test")
+        workshop = Workshop(recipe, print, lambda model, processor: None)
+        teacher = workshop.teacher()
+        return workshop.produce("quantize", teacher, teacher), workshop
+
+    return make
+
+
+def test_unlabelled_text_reaches_the_stage_but_not_what_judges_it(
+    produce: Produce, contexts: list[Context], examples: Path, tmp_path: Path
+) -> None:
+    produce()
+    assert contexts[0].unlabelled is None
+    rows = [json.loads(line)["text"] for line in examples.read_text(encoding="utf-8").splitlines()]
+    more = tmp_path / "more.txt"
+    more.write_text("\n".join([*rows, "kas kat", "kas  kat", "lon"]), encoding="utf-8")
+    _, workshop = produce(f"data.unlabelled={more}")
+    unlabelled = contexts[1].unlabelled
+    assert unlabelled is not None
+    # [CLS] kas kat [SEP], [CLS] lon [SEP]: all others are in the train or the validation split, or repeated.
+    assert unlabelled["input_ids"][:] == [[2, 4, 5, 3], [2, 11, 3]]
+    assert unlabelled["labels"][:] == [-100, -100]
+    assert [note for note in workshop.notes if note.startswith("data.unlabelled: 2 of 163 examples are imitated; 32 ")]
+    assert len(contexts[1].train) == 128
+
+
+def test_the_key_follows_the_unlabelled_text_and_not_its_path(produce: Produce, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.jsonl"
+    first.write_text("kas kat\nlon\n", encoding="utf-8")
+    second.write_text('{"text": "kas kat"}\n{"text": "lon"}\n', encoding="utf-8")
+    key = produce(f"data.unlabelled={first}")[0].key
+    assert produce(f"data.unlabelled={second}")[0].key == key
+    assert produce()[0].key != key
+    second.write_text('{"text": "kas kat"}\n{"text": "los"}\n', encoding="utf-8")
+    assert produce(f"data.unlabelled={second}")[0].key != key
+
+
+def test_unlabelled_text_that_adds_nothing(produce: Produce, examples: Path) -> None:
+    with pytest.raises(InputError, match=r"data.unlabelled holds 160 examples, and every one is in the train"):
+        produce(f"data.unlabelled={examples}")
+
+
+def test_an_artifact_with_a_tokenizer_of_its_own(
+    produce: Produce, contexts: list[Context], tmp_path: Path, tokenizer: Any
+) -> None:
+    more = tmp_path / "more.txt"
+    more.write_text("kas kat\nlon", encoding="utf-8")
+    trimming = ["+stage/prune@stages.vocabulary=vocabulary", "stages.vocabulary.min_count=35"]
+    plain, workshop = produce(f"data.unlabelled={more}", *trimming)
+    teacher = workshop.teacher()
+    trimmed = workshop.produce("vocabulary", teacher, teacher)
+    found = workshop.produce("quantize", trimmed, teacher)
+    first, second = contexts
+    assert first.teacher_reading is None
+    assert plain.facts["processor"] is None and found.facts["processor"] == trimmed.key
+    reading = second.teacher_reading
+    assert reading is not None and reading.unlabelled is not None and second.unlabelled is not None
+    kept = second.processor.get_vocab()
+    assert 4 < len(kept) < 34
+    # The teacher reads as ever; the artifact reads every word that it does not know as [UNK], 1.
+    assert reading.train["input_ids"][:] == first.train["input_ids"][:]
+    assert reading.unlabelled["input_ids"][:] == [[2, 4, 5, 3], [2, 11, 3]]
+    texts = [tokenizer.decode(row).split() for row in (*first.train["input_ids"], *reading.unlabelled["input_ids"])]
+    assert [*second.train["input_ids"], *second.unlabelled["input_ids"]] == [
+        [kept.get(word, 1) for word in text] for text in texts
+    ]
+    assert reading.aligned == [all(word in kept for word in text) for text in texts]
+    assert 0 < sum(reading.aligned) < len(texts) == 130
