@@ -138,7 +138,7 @@ class Laboratory:
         return self._arguments.folder / f"{split}.jsonl"
 
     def _open(self, recipe: Recipe) -> Workshop:
-        self._workshop = Workshop(recipe, print, lambda model: None)
+        self._workshop = Workshop(recipe, print, lambda model, processor: None)
         return self._workshop
 
     @torch.no_grad()

@@ -65,7 +65,7 @@ def run(
     check_threads(recipe)
     with _only_run_in(folder):
         torch.set_num_threads(recipe.runtime.threads)
-        workshop = Workshop(recipe, warn=_warn, check=lambda model: check_model(recipe, folder, model))
+        workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given))
         _forget_earlier_run(folder)
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")

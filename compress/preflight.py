@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -84,10 +85,11 @@ def check_threads(recipe: Recipe) -> None:
         )
 
 
-def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel) -> None:
+def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processor: Any) -> None:
     """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
     check_teacher(recipe, structure_of(teacher))
     check_settings(recipe, teacher)
+    check_processor(recipe, processor)
     tensors = teacher.state_dict().values()
     check_space(recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
@@ -122,6 +124,14 @@ def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[i
         check = getattr(recipe.stages[name], "check_examples", None)
         if check is not None:
             check(teacher, lengths, recipe.seed)
+
+
+def check_processor(recipe: Recipe, processor: Any) -> None:
+    """Let every stage that changes the processor say whether it can."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_processor", None)
+        if check is not None:
+            check(recipe.task, processor)
 
 
 def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:

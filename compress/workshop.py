@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import set_seed
 
 from compress.core.errors import CompressError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
-from compress.data.splits import fingerprint
-from compress.data.unlabelled import only_new
 from compress.keys import (
     artifact_key,
     evaluation_key,
@@ -28,7 +24,6 @@ from compress.keys import (
     teacher_key,
 )
 from compress.layers.fused_layer import FusedLayerSizes
-from compress.measure.accuracy import write_batches
 from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
@@ -42,19 +37,21 @@ from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.measure.worker import load_batches
-from compress.models.checkpoint import load_model, save_model, settle
+from compress.models.checkpoint import load_model, read_config, save_model, settle
 from compress.preflight import check_examples
+from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
 
-Check = Callable[[Any], None]
+Check = Callable[[Any, Any], None]
 
 
 class Workshop:
     """A recipe with its data read and encoded, and the store that its work goes through.
 
-    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. `check(model)`
-    sees a model of the teacher's shape, before the examples are encoded.
+    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used.
+    `check(model, processor)` sees a model of the teacher's shape, and its processor, before the examples are encoded.
+    An artifact is shown examples as its own processor reads them.
     """
 
     def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
@@ -62,37 +59,39 @@ class Workshop:
         self.store = Store(recipe.store, warn)
         splits = recipe.data.load()
         self.notes = splits.notes
-        self.config, self.processor = recipe.teacher.read(recipe.task, splits.train)
+        self.config, processor = recipe.teacher.read(recipe.task, splits.train)
         shape = recipe.teacher.look(recipe.task, self.config)
-        check(shape)
+        check(shape, processor)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        self.examples = {
-            name: recipe.task.encode(split, self.processor, self.config, name)
-            for name, split in given.items()
-            if split is not None
-        }
+        known = {name: split for name, split in given.items() if split is not None}
+        reading = Reading(recipe.task, known, processor, self.config)
+        self.examples = {name: reading.split(name) for name in known}
         check_examples(recipe, shape, list(self.examples["train"]["length"]))
-        self._fingerprints = {name: fingerprint(split) for name, split in self.examples.items()}
-        self._unlabelled = self._encode_unlabelled(splits.unlabelled)
-        self._unlabelled_fingerprint = "" if self._unlabelled is None else fingerprint(self._unlabelled)
+        if splits.unlabelled is not None:
+            reading, note = reading.with_unlabelled(splits.unlabelled)
+            self.notes = (*self.notes, note)
+        # By the artifact that brought its processor; None is the teacher.
+        self._readings: dict[str | None, Reading] = {None: reading}
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
-        recipe, key = self.recipe, teacher_key(self.recipe, self._fingerprints["train"])
+        recipe, reading = self.recipe, self._readings[None]
+        key = teacher_key(recipe, reading.fingerprint("train"))
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
             context = TeacherContext(
                 task=recipe.task,
                 config=self.config,
-                processor=self.processor,
-                train=self.examples["train"],
+                processor=reading.processor,
+                train=reading.split("train"),
                 device=recipe.device,
                 seed=recipe.seed,
                 work_folder=self.store.work_folder(key),
-                collate=self._collate,
+                collate=reading.collate,
             )
-            return self._save(recipe.teacher.make(context), target, parent=None, notes=(), began=began)
+            self._save(recipe.teacher.make(context), target, reading)
+            return {"parent": None, "processor": None, "notes": [], "seconds": time.monotonic() - began}
 
         entry = self.store.entry("artifacts", key, make)
         self.store.forget_work(key)
@@ -100,35 +99,43 @@ class Workshop:
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
-        recipe = self.recipe
-        prints = self._fingerprints["train"], self._unlabelled_fingerprint
+        recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
+        prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
         measured = self._latency_key(teacher, {}) if getattr(recipe.stages[stage], "uses_latency", False) else ""
         key = artifact_key(recipe, stage, parent.key, teacher.key, *prints, measured)
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
             notes: list[str] = []
+            processors: list[Any] = []
             set_seed(recipe.seed)
             context = Context(
                 teacher=load_model(teacher.folder),
                 teacher_key=teacher.key,
                 task=recipe.task,
-                processor=self.processor,
-                train=self.examples["train"],
-                train_fingerprint=self._fingerprints["train"],
-                unlabelled=self._unlabelled,
-                unlabelled_fingerprint=self._unlabelled_fingerprint,
+                processor=ours.processor,
+                train=ours.split("train"),
+                train_fingerprint=ours.fingerprint("train"),
+                unlabelled=ours.unlabelled,
+                unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
+                teacher_reading=theirs.for_student(ours),
                 device=recipe.device,
                 seed=recipe.seed,
                 threads=recipe.runtime.threads,
                 work_folder=self.store.work_folder(key),
                 cache_folder=self.store.cache_folder("teacher-outputs"),
                 note=notes.append,
-                collate=self._collate,
+                collate=ours.collate,
+                use_processor=processors.append,
                 latency=lambda sizes: self.latency_table(teacher, sizes),
             )
             model = recipe.stages[stage].apply(load_model(parent.folder), context)
-            return self._save(model, target, parent=parent.key, notes=tuple(notes), began=began)
+            if processors:
+                self._readings[key] = ours.read_by(processors[-1], model.config)
+            source = key if processors else parent.facts["processor"]
+            self._save(model, target, self._readings[source])
+            seconds = time.monotonic() - began
+            return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds}
 
         entry = self.store.entry("artifacts", key, make)
         self.store.forget_work(key)
@@ -139,6 +146,8 @@ class Workshop:
         recipe = self.recipe
         export, proof = self.export(artifact)
         candidate = candidate_of(recipe.runtime, artifact.folder, export)
+        reading = self._reading(artifact)
+        shown = reading if teacher is None else self._reading(teacher)
         if teacher is None:
             baseline = Candidate(runtime=TorchRuntime(threads=recipe.runtime.threads), folder=artifact.folder)
             # Each start of torch takes seconds, and no gate reads this ratio.
@@ -148,9 +157,10 @@ class Workshop:
             baseline = candidate_of(recipe.runtime, teacher.folder, self.export(teacher)[0])
 
         def make(target: Path) -> dict[str, Any]:
-            lengths = self.examples["validation"]["length"]
-            evaluation = self._score(candidate, artifact.key, "validation")
-            batches = [self._batches("validation")] * 2
+            # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
+            lengths = shown.split("validation")["length"]
+            evaluation = self._score(candidate, artifact.key, "validation", reading)
+            batches = [self._batches("validation", shown), self._batches("validation", reading)]
             latency = time_candidate(candidate, baseline, lengths, batches, measurement)
             measured = dataclasses.replace(
                 evaluation,
@@ -162,24 +172,25 @@ class Workshop:
             return _write_evaluation(measured, target)
 
         against = "" if teacher is None else teacher.key
-        key = evaluation_key(recipe, artifact.key, against, self._fingerprints["validation"], timed=True)
+        key = evaluation_key(recipe, artifact.key, against, _joined("validation", reading, shown), timed=True)
         return _read_evaluation(self.store.entry("evaluations", key, make))
 
     def test(self, artifact: Entry) -> Evaluation | None:
         """Scores on the test split, which nothing else reads; None where there is none."""
         if "test" not in self.examples:
             return None
+        reading = self._reading(artifact)
         candidate = candidate_of(self.recipe.runtime, artifact.folder, self.export(artifact)[0])
-        key = evaluation_key(self.recipe, artifact.key, "", self._fingerprints["test"], timed=False)
+        key = evaluation_key(self.recipe, artifact.key, "", reading.fingerprint("test"), timed=False)
 
         def make(target: Path) -> dict[str, Any]:
-            return _write_evaluation(self._score(candidate, artifact.key, "test"), target)
+            return _write_evaluation(self._score(candidate, artifact.key, "test", reading), target)
 
         return _read_evaluation(self.store.entry("evaluations", key, make))
 
     def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
         """What layers of these sizes cost on this machine, measured once."""
-        recipe, config = self.recipe, self.config
+        recipe, config, reading = self.recipe, self.config, self._reading(teacher)
 
         def make(target: Path) -> dict[str, Any]:
             export = self.export(teacher)[0]
@@ -187,8 +198,8 @@ class Workshop:
             table = measure_table(
                 recipe.runtime,
                 teacher=export,
-                batches=load_batches(self._batches("validation")),
-                lengths=self.examples["validation"]["length"],
+                batches=load_batches(self._batches("validation", reading)),
+                lengths=reading.split("validation")["length"],
                 layer=sizes,
                 words=config.vocab_size,
                 positions=config.max_position_embeddings,
@@ -201,7 +212,8 @@ class Workshop:
         return LatencyTable.from_json(self.store.entry("latency-tables", key, make).facts)
 
     def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
-        return latency_table_key(self.recipe, teacher.key, self.examples["validation"]["length"], sizes)
+        lengths = self._reading(teacher).split("validation")["length"]
+        return latency_table_key(self.recipe, teacher.key, lengths, sizes)
 
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof
@@ -219,46 +231,38 @@ class Workshop:
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
         return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
 
-    def _encode_unlabelled(self, examples: Dataset | None) -> Dataset | None:
-        if examples is None:
-            return None
-        task = self.recipe.task
-        encoded = task.encode_unlabelled(examples, self.processor, self.config)
-        kept, note = only_new(encoded, self.examples, task.inputs)
-        self.notes = (*self.notes, note)
-        return kept
+    def _reading(self, artifact: Entry) -> Reading:
+        """The examples as an artifact's own processor reads them."""
+        source = artifact.facts["processor"]
+        if source not in self._readings:
+            processor = self.recipe.task.load_processor(artifact.folder)
+            self._readings[source] = self._readings[None].read_by(processor, read_config(artifact.folder))
+        return self._readings[source]
 
-    def _collate(self, rows: Any) -> dict[str, Any]:
-        return self.recipe.task.collate(rows, self.processor)
-
-    def _save(
-        self, model: Any, target: Path, *, parent: str | None, notes: tuple[str, ...], began: float
-    ) -> dict[str, Any]:
+    def _save(self, model: Any, target: Path, reading: Reading) -> None:
         settle(model)
         save_model(model, target)
-        self.recipe.task.save_processor(self.processor, target)
-        validation, threads = self.examples["validation"], self.recipe.runtime.threads
-        write_probe(target, model, self.recipe.task, validation, self.processor, threads)
-        return {"parent": parent, "notes": list(notes), "seconds": time.monotonic() - began}
+        self.recipe.task.save_processor(reading.processor, target)
+        validation, threads = reading.split("validation"), self.recipe.runtime.threads
+        write_probe(target, model, self.recipe.task, validation, reading.processor, threads)
 
-    def _score(self, candidate: Candidate, key: str, split: str) -> Evaluation:
+    def _score(self, candidate: Candidate, key: str, split: str, reading: Reading) -> Evaluation:
         return score(
             candidate,
             key,
-            self.examples[split],
-            self._batches(split),
+            reading.split(split),
+            self._batches(split, reading),
             self.recipe.task,
             split=split,
         )
 
-    def _batches(self, split: str) -> Path:
-        """A split's inputs in a file that workers read."""
-        path = self.store.cache_folder("batches") / f"{self._fingerprints[split]}.npz"
-        if not path.exists():
-            temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-            write_batches(self.examples[split], self.recipe.task, self.processor, temporary)
-            temporary.rename(path)
-        return path
+    def _batches(self, split: str, reading: Reading) -> Path:
+        return reading.batches(split, self.store.cache_folder("batches"))
+
+
+def _joined(split: str, ours: Reading, theirs: Reading) -> str:
+    """What two readings of a split contain: one fingerprint where they are one."""
+    return "+".join(dict.fromkeys((ours.fingerprint(split), theirs.fingerprint(split))))
 
 
 def _write_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, Any]:

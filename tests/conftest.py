@@ -171,6 +171,7 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "note": notes.append,
             "latency": lambda sizes: TABLE,
             "collate": lambda rows: task.collate(rows, processor),
+            "use_processor": lambda processor: None,
         }
         return Context(**(settings | changes))
 

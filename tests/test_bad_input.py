@@ -646,7 +646,7 @@ def test_a_disk_that_fills_up(
 def _distilled(settings: list[str]) -> Path:
     """The folder of the artifact that a run with these settings would make first, without measuring it."""
     workshop = Workshop(
-        build(compose_settings("text_classification", quoted(settings)), "r"), print, lambda model: None
+        build(compose_settings("text_classification", quoted(settings)), "r"), print, lambda model, processor: None
     )
     teacher = workshop.teacher()
     return workshop.produce("distill", teacher, teacher).folder

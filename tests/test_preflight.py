@@ -171,7 +171,7 @@ def test_a_models_own_structure_is_read(make_model: Callable[..., PreTrainedMode
     after: Any = Cut()
     refusing = type("Refusing", (), {"leaves": after.leaves, "refuses": {"low_rank": "two factors are not one"}})()
     with pytest.raises(InputError, match="puts late after the teacher: two factors are not one"):
-        check_model(recipe_of("late", late=refusing, store=tmp_path), tmp_path, model)
+        check_model(recipe_of("late", late=refusing, store=tmp_path), tmp_path, model, None)
 
 
 def test_more_threads_than_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def produce(checkpoint: Path, examples: Path, tmp_path: Path, contexts: list[Con
         given = [f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}", *settings]
         length, threads = "data.max_length=16", "runtime.threads=1"
         recipe = build(compose_settings("text_classification", [*given, length, threads, "device=cpu"]), "a test")
-        workshop = Workshop(recipe, print, lambda model: None)
+        workshop = Workshop(recipe, print, lambda model, processor: None)
         teacher = workshop.teacher()
         return workshop.produce("quantize", teacher, teacher), workshop
 
@@ -79,3 +79,31 @@ def test_the_key_follows_the_unlabelled_text_and_not_its_path(produce: Produce, 
 def test_unlabelled_text_that_adds_nothing(produce: Produce, examples: Path) -> None:
     with pytest.raises(InputError, match=r"data.unlabelled holds 160 examples, and every one is in the train"):
         produce(f"data.unlabelled={examples}")
+
+
+def test_an_artifact_with_a_tokenizer_of_its_own(
+    produce: Produce, contexts: list[Context], tmp_path: Path, tokenizer: Any
+) -> None:
+    more = tmp_path / "more.txt"
+    more.write_text("kas kat\nlon", encoding="utf-8")
+    trimming = ["+stage/prune@stages.vocabulary=vocabulary", "stages.vocabulary.min_count=35"]
+    plain, workshop = produce(f"data.unlabelled={more}", *trimming)
+    teacher = workshop.teacher()
+    trimmed = workshop.produce("vocabulary", teacher, teacher)
+    found = workshop.produce("quantize", trimmed, teacher)
+    first, second = contexts
+    assert first.teacher_reading is None
+    assert plain.facts["processor"] is None and found.facts["processor"] == trimmed.key
+    reading = second.teacher_reading
+    assert reading is not None and reading.unlabelled is not None and second.unlabelled is not None
+    kept = second.processor.get_vocab()
+    assert 4 < len(kept) < 34
+    # The teacher reads as ever; the artifact reads every word that it does not know as [UNK], 1.
+    assert reading.train["input_ids"][:] == first.train["input_ids"][:]
+    assert reading.unlabelled["input_ids"][:] == [[2, 4, 5, 3], [2, 11, 3]]
+    texts = [tokenizer.decode(row).split() for row in (*first.train["input_ids"], *reading.unlabelled["input_ids"])]
+    assert [*second.train["input_ids"], *second.unlabelled["input_ids"]] == [
+        [kept.get(word, 1) for word in text] for text in texts
+    ]
+    assert reading.aligned == [all(word in kept for word in text) for text in texts]
+    assert 0 < sum(reading.aligned) < len(texts) == 130

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -40,6 +40,27 @@ class Data(Protocol):
 
     def load(self) -> Splits:
         """Read the examples. Raises InputError where they cannot be used."""
+        ...
+
+
+class Vocabulary(Protocol):
+    """The tokens that a processor knows, by their numbers from 0."""
+
+    @property
+    def size(self) -> int:
+        """One more than the largest number."""
+        ...
+
+    def required(self, *, characters: bool) -> frozenset[int]:
+        """Tokens that must stay. With `characters` also those that spell every text that can be spelled now."""
+        ...
+
+    def with_parts(self, kept: Collection[int]) -> frozenset[int]:
+        """`kept`, and every token that is gone through on the way to one of them."""
+        ...
+
+    def keep(self, kept: Sequence[int]) -> Any:
+        """A processor that knows these tokens only (numbers, ascending), numbered by their place in `kept`."""
         ...
 
 
@@ -84,6 +105,18 @@ class Task(Protocol):
         """The same columns for examples without labels, in which `labels` marks that there is none."""
         ...
 
+    def vocabulary(self, processor: Any) -> Vocabulary:
+        """The processor's tokens. Raises InputError where it has none that could be taken apart."""
+        ...
+
+    def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
+        """The numbers of each encoded row's tokens."""
+        ...
+
+    def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
+        """For each example, encoded by two processors, whether they read the same tokens, whatever their numbers."""
+        ...
+
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """One padded batch of encoded rows, with the column `labels`."""
         ...
@@ -126,15 +159,34 @@ def _no_latency_table(sizes: Any) -> LatencyTable:
 
 
 @dataclass(frozen=True)
+class TeacherReading:
+    """The examples of a context as the teacher reads them, row by row, where its processor is not the model's.
+
+    train, unlabelled, *_fingerprint, collate: as in Context. aligned: for each row of train, and then of unlabelled,
+    whether teacher and model read the same tokens, position by position.
+    """
+
+    train: Dataset
+    train_fingerprint: str
+    unlabelled: Dataset | None
+    unlabelled_fingerprint: str
+    aligned: Sequence[bool]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Context:
     """What a stage may read.
 
     train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
-    what each of the two depends on, by content ("" for none). collate: rows to batch. device: where training happens.
-    work_folder: a folder of the stage's own, kept until it has finished, so that a killed stage resumes. cache_folder:
-    what several stages share. latency: the runtime's latency table for layers like the one whose fused sizes are given;
-    measured at the first call on a machine.
-    note: adds a sentence to the stage's line in the ledger.
+    what each of the two depends on, by content ("" for none). collate: rows to batch. All as the model's own processor
+    reads them; teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor:
+    gives the stage's result a processor of its own.
+
+    device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
+    killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
+    the one whose fused sizes are given; measured at the first call on a machine. note: adds a sentence to the stage's
+    line in the ledger.
     """
 
     teacher: PreTrainedModel
@@ -150,8 +202,10 @@ class Context:
     cache_folder: Path
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    use_processor: Callable[[Any], None] = field(repr=False)
     unlabelled: Dataset | None = None
     unlabelled_fingerprint: str = ""
+    teacher_reading: TeacherReading | None = None
     latency: Callable[[Any], LatencyTable] = field(default=_no_latency_table, repr=False)
 
 

@@ -19,8 +19,8 @@ def with_unlabelled(splits: Splits, path: str | None) -> Splits:
     return dataclasses.replace(splits, unlabelled=read_file("data.unlabelled", path, plain_text=True))
 
 
-def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequence[str]) -> tuple[Dataset, str]:
-    """The encoded examples that are in none of the splits and not among themselves yet, and a sentence that says so.
+def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequence[str]) -> tuple[list[int], str]:
+    """Numbers of the encoded examples that are in none of the splits and not repeated, and a sentence that says so.
 
     Examples are the same where they are equal in `columns`, the model's inputs. A text that judges the student, even
     one without its label, would make the student look better on that very text than on new ones. Raises InputError
@@ -45,7 +45,7 @@ def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequen
         f"data.unlabelled: {len(kept)} of {len(unlabelled)} examples are imitated; {judged} are left out because the "
         f"validation or test split holds them, {repeated} because the train split does or they are repeated"
     )
-    return unlabelled.select(kept), note
+    return kept, note
 
 
 def _rows(part: Dataset, columns: Sequence[str]) -> Iterator[str]:

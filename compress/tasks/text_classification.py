@@ -12,6 +12,7 @@ import numpy as np
 
 from compress.core.checks import nearest, require_integer
 from compress.core.errors import InputError
+from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -212,6 +213,23 @@ class TextClassification:
                 "group": groups,
             }
         )
+
+    def vocabulary(self, processor: Any) -> TokenizerVocabulary:
+        """The tokenizer's tokens. Raises InputError where they cannot be taken apart safely."""
+        return TokenizerVocabulary(processor)
+
+    def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
+        """The numbers of each encoded row's tokens."""
+        return list(rows["input_ids"])
+
+    def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
+        """For each text, encoded by two tokenizers, whether they read the same tokens, whatever their numbers."""
+        numbers = other_processor.get_vocab()
+        renumbered = [numbers.get(token) for token in processor.convert_ids_to_tokens(list(range(len(processor))))]
+        return [
+            [renumbered[number] for number in mine] == list(theirs)
+            for mine, theirs in zip(rows["input_ids"], others["input_ids"], strict=True)
+        ]
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """input_ids and attention_mask padded to the longest row, int64 (rows, length), and labels (rows,)."""

@@ -129,6 +129,7 @@ def imitate(
     )
     steps = max(1, round(settings.steps(len(examples), epochs) * share))
     _tell_limits(context, settings, len(examples), epochs)
+    _tell_other_tokens(context, settings)
     folder = context.work_folder / title.replace(" ", "-")
     trainer = ImitationTrainer(
         model=learner,
@@ -167,6 +168,16 @@ def _tell_limits(context: Context, settings: Imitation, examples: int, epochs: f
     if asked != taken:
         limit = "shortest_epoch" if taken > asked else "max_steps"
         context.note(f"{taken} training steps instead of {asked} ({epochs:g} passes over {examples} examples): {limit}")
+
+
+def _tell_other_tokens(context: Context, settings: Imitation) -> None:
+    reading = context.teacher_reading
+    changed = 0 if reading is None else len(reading.aligned) - sum(reading.aligned)
+    if changed and (settings.hidden_weight or settings.relation_weight):
+        context.note(
+            f"{changed} of the examples to imitate have other tokens than the teacher's; what the teacher computes "
+            "inside is not imitated on them"
+        )
 
 
 class Learner(nn.Module):
@@ -212,7 +223,7 @@ class ImitationTrainer(ResumableTrainer):
         rows = inputs["row"].tolist()
         outputs, related = model({name: inputs[name] for name in task.inputs})
         logits = task.logits(outputs)
-        hidden, relations = self._teacher_vectors(inputs, rows, outputs.hidden_states[0].shape[1])
+        hidden, relations = self._teacher_vectors(rows, outputs.hidden_states[0].shape[1], logits.device)
         loss = logits.new_zeros((), dtype=torch.float32)
         if settings.logits_weight:
             target = self._outputs.logits(rows).to(logits.device)
@@ -220,7 +231,7 @@ class ImitationTrainer(ResumableTrainer):
             loss = loss + settings.logits_weight * part
         if settings.labels_weight:
             loss = loss + settings.labels_weight * task.label_loss(logits, inputs)
-        mask = task.hidden_mask(inputs)
+        mask = self._aligned(task.hidden_mask(inputs), rows, outputs.hidden_states[0])
         if settings.hidden_weight:
             projection = self.accelerator.unwrap_model(model).projection
             mapped = [projection(outputs.hidden_states[number]) for number in range(1, len(self._map) + 1)]
@@ -240,16 +251,33 @@ class ImitationTrainer(ResumableTrainer):
         heads = common_heads(self._settings.relation_heads, found.shape[-1], expected.shape[-1])
         return relations_loss(found, expected, heads, mask)
 
+    def _aligned(self, mask: Tensor | None, rows: list[int], states: Tensor) -> Tensor | None:
+        """The positions that count, (rows, positions), without rows in which the teacher reads other tokens."""
+        reading = self._context.teacher_reading
+        if reading is None:
+            return mask
+        aligned = torch.tensor([reading.aligned[row] for row in rows], device=states.device)[:, None]
+        return aligned.expand(states.shape[:2]) if mask is None else mask & aligned
+
     def _teacher_vectors(
-        self, inputs: dict[str, Any], rows: list[int], width: int
+        self, rows: list[int], width: int, device: torch.device
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The teacher's hidden states for each mapped layer, and its queries, keys and values: what the loss needs."""
+        """The teacher's hidden states for each mapped layer, and its queries, keys and values: what the loss needs.
+
+        Each (len(rows), width, ...), cut or filled with zeros where the teacher's rows are longer or shorter.
+        """
         layers = self._map if self._settings.hidden_weight else ()
-        device = next(iter(inputs.values())).device
-        if not self._outputs.stores_vectors:
-            teacher = self._context.teacher.to(device)
-            outputs, related = forward(teacher, self._context, inputs, self._relation_layer)
-            return [outputs.hidden_states[layer] for layer in layers], related
-        related = {} if self._relation_layer is None else self._outputs.relations(rows, width)
-        hidden = [self._outputs.hidden(layer, rows, width).to(device) for layer in layers]
-        return hidden, {part: value.to(device) for part, value in related.items()}
+        if self._outputs.stores_vectors:
+            related = {} if self._relation_layer is None else self._outputs.relations(rows, width)
+            hidden = [self._outputs.hidden(layer, rows, width) for layer in layers]
+        else:
+            teacher = self._context.teacher.to(device)  # type: ignore[arg-type]
+            outputs, related = forward(teacher, self._context, self._outputs.batch(rows), self._relation_layer)
+            hidden = [_fitted(outputs.hidden_states[layer], width) for layer in layers]
+            related = {part: _fitted(value, width) for part, value in related.items()}
+        return [state.to(device) for state in hidden], {part: value.to(device) for part, value in related.items()}
+
+
+def _fitted(vectors: Tensor, width: int) -> Tensor:
+    """(rows, positions, ...) cut or filled with zeros to `width` positions."""
+    return nn.functional.pad(vectors, (0, 0, 0, width - vectors.shape[1]))

@@ -18,14 +18,15 @@ from tqdm.auto import tqdm
 from compress.core.words import Context
 from compress.models.family import head_size, hidden_size, layers_of
 from compress.training.attention import RELATED, attention_vectors
-from compress.training.transfer import transfer_fingerprint, transfer_set
+from compress.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 BATCH = 64
 
 
 class TeacherOutputs:
-    """Logits (float32) and, per position, vectors (float16) of all examples of the transfer set, as memory maps.
+    """Logits (float32) and, per position, vectors (float16) of all examples of the transfer set, as memory maps. The
+    teacher reads them with its own processor, whatever the student's is.
 
     The vectors are the hidden states of `layers` (numbers from 1; 0 is the embeddings), and the queries, keys and
     values of the layer `relation_layer` (from 1) where it is given. Where they would take more than half of the free
@@ -38,10 +39,11 @@ class TeacherOutputs:
         if relation_layer is not None:
             width = layers_of(context.teacher)[relation_layer - 1].heads * head_size(context.teacher)
             self._widths |= {f"{part}-{relation_layer}": width for part in RELATED}
-        self._examples = transfer_set(context)
+        self._reading = as_teacher_reads(context)
+        self._examples = transfer_set(self._reading)
         self._lengths = np.asarray(self._examples["length"], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
-        key = json.dumps([context.teacher_key, *transfer_fingerprint(context)])
+        key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
         needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
@@ -62,18 +64,23 @@ class TeacherOutputs:
         return torch.from_numpy(np.stack([self._logits[row] for row in rows]))
 
     def hidden(self, layer: int, rows: Sequence[int], width: int) -> Tensor:
-        """(len(rows), width, hidden), zeros after each example's end. Only where `stores_vectors`."""
+        """(len(rows), width, hidden), zeros after each example's end, cut at `width`. Only where `stores_vectors`."""
         return self._padded(f"hidden-{layer}", rows, width)
 
     def relations(self, rows: Sequence[int], width: int) -> dict[str, Tensor]:
         """The queries, keys and values of `relation_layer`, all heads side by side, each as `hidden` gives it."""
         return {part: self._padded(f"{part}-{self._relation_layer}", rows, width) for part in RELATED}
 
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        """What the teacher is shown of these rows."""
+        return self._reading.collate([self._examples[row] for row in rows])
+
     def _padded(self, name: str, rows: Sequence[int], width: int) -> Tensor:
         stored = self._vectors[name]
         result = np.zeros((len(rows), width, stored.shape[1]), dtype=np.float16)
         for i, row in enumerate(rows):
-            result[i, : self._lengths[row]] = stored[self._starts[row] : self._starts[row + 1]]
+            vectors = stored[self._starts[row] : self._starts[row + 1]][:width]
+            result[i, : len(vectors)] = vectors
         return torch.from_numpy(result)
 
     def _path(self, name: str) -> Path:
@@ -108,8 +115,7 @@ class TeacherOutputs:
         teacher.to("cpu")
 
     def _answer(self, teacher: Any, rows: Sequence[int]) -> tuple[np.ndarray, dict[str, Tensor]]:
-        batch = self._context.collate([self._examples[row] for row in rows])
-        outputs, related = forward(teacher, self._context, batch, self._relation_layer)
+        outputs, related = forward(teacher, self._context, self.batch(rows), self._relation_layer)
         vectors = {f"{part}-{self._relation_layer}": value for part, value in related.items()}
         vectors |= {f"hidden-{layer}": state for layer, state in enumerate(outputs.hidden_states)}
         return self._context.task.logits(outputs).float().cpu().numpy(), vectors

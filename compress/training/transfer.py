@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from datasets import Dataset, concatenate_datasets
 
-from compress.core.words import Context
+from compress.core.words import Context, TeacherReading
 
 
-def transfer_set(context: Context) -> Dataset:
+def transfer_set(read: Context | TeacherReading) -> Dataset:
     """The training split, and the unlabelled examples after it where there are any."""
-    if context.unlabelled is None:
-        return context.train
-    return concatenate_datasets([context.train, context.unlabelled])
+    if read.unlabelled is None:
+        return read.train
+    return concatenate_datasets([read.train, read.unlabelled])
 
 
-def transfer_fingerprint(context: Context) -> tuple[str, str]:
+def transfer_fingerprint(read: Context | TeacherReading) -> tuple[str, str]:
     """What the transfer set depends on, by content."""
-    return context.train_fingerprint, context.unlabelled_fingerprint
+    return read.train_fingerprint, read.unlabelled_fingerprint
+
+
+def as_teacher_reads(context: Context) -> Context | TeacherReading:
+    """Where the examples are as the teacher's own processor reads them."""
+    return context.teacher_reading or context

@@ -43,6 +43,7 @@ TINY = {
     "kept_energy": 0.6,
     "rank_multiple": 1,
     "min_saving": 0.0,
+    "min_count": 4,
     "shortest_epoch": 1,
 }
 SHAPES = [(1, 2), (1, 9), (3, 5), (4, 16)]
@@ -94,21 +95,21 @@ def stage_of(method: str) -> Stage:
     return recipe().stages[method.replace("/", "_")]
 
 
-def batches() -> list[dict[str, torch.Tensor]]:
-    """Inputs of several shapes; all but the first row of each have padding."""
+def batches(tokens: int) -> list[dict[str, torch.Tensor]]:
+    """Inputs of several shapes for a model that knows `tokens` tokens; all but the first row of each have padding."""
     generator = torch.Generator().manual_seed(0)
     made = []
     for rows, length in SHAPES:
         mask = (torch.arange(length) < (length - torch.arange(rows)[:, None]).clamp(min=2)).long()
         made.append(
-            {"input_ids": torch.randint(4, 34, (rows, length), generator=generator) * mask, "attention_mask": mask}
+            {"input_ids": torch.randint(4, tokens, (rows, length), generator=generator) * mask, "attention_mask": mask}
         )
     return made
 
 
 @torch.no_grad()
-def logits(model: PreTrainedModel) -> list[torch.Tensor]:
-    return [model(**inputs).logits for inputs in batches()]
+def logits(model: PreTrainedModel, tokens: int) -> list[torch.Tensor]:
+    return [model(**inputs).logits for inputs in batches(tokens)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +145,9 @@ def make(
             set_seed(0)
             model = settle(stage_of(method).apply(copy.deepcopy(teacher), context))
             save_model(model, folder)
-            stored = {f"{i}.{name}": value for i, inputs in enumerate(batches()) for name, value in inputs.items()}
-            stored |= {f"{i}.logits": value for i, value in enumerate(logits(model))}
+            shown = enumerate(batches(model.config.vocab_size))
+            stored = {f"{i}.{name}": value for i, inputs in shown for name, value in inputs.items()}
+            stored |= {f"{i}.logits": value for i, value in enumerate(logits(model, model.config.vocab_size))}
             save_file(stored, folder / "expected.safetensors")
             made[method, family] = Made(teacher, model, folder, list(notes))
         return made[method, family]
@@ -165,8 +167,9 @@ def test_it_changes_a_model_and_not_its_teacher(
 ) -> None:
     result = make(method, family)
     assert not any(module.training for module in result.model.modules())
-    assert all(torch.isfinite(value).all() for value in logits(result.model))
-    assert not all(map(torch.equal, logits(result.model), logits(result.teacher)))
+    found = logits(result.model, result.model.config.vocab_size)
+    assert all(torch.isfinite(value).all() for value in found)
+    assert not all(map(torch.equal, found, logits(result.teacher, result.model.config.vocab_size)))
     untouched = make_model(family).state_dict()
     assert all(torch.equal(value, untouched[name]) for name, value in result.teacher.state_dict().items())
     stored = sum(value.numel() * value.element_size() for value in result.model.state_dict().values())
@@ -202,12 +205,13 @@ def test_onnxruntime_computes_the_same(
 ) -> None:
     result = make(method, family)
     task = recipe().task
-    path = export_onnx(result.model, task, batches()[-1], tmp_path)
+    shown = batches(result.model.config.vocab_size)
+    path = export_onnx(result.model, task, shown[-1], tmp_path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    found = [session.run(["logits"], {k: v.numpy() for k, v in inputs.items()})[0] for inputs in batches()]
-    expected = [value.numpy() for value in logits(result.model)]
+    found = [session.run(["logits"], {k: v.numpy() for k, v in inputs.items()})[0] for inputs in shown]
+    expected = [value.numpy() for value in logits(result.model, result.model.config.vocab_size)]
     # A difference in the last bit may become one step of an int8 value, a 255th of its range.
     tolerance = (
         0.02 * max(float(np.abs(value).max()) for value in expected) if "int8" in stage_of(method).leaves else 1e-5

@@ -16,9 +16,10 @@ from datasets import Dataset
 from transformers import PreTrainedModel, set_seed
 
 from compress.core.errors import InputError, StageError
-from compress.core.words import Context
+from compress.core.words import Context, TeacherReading
 from compress.models.family import layers_of
 from compress.models.surgery import keep_heads, keep_layers, narrow, tell_config
+from compress.models.vocabulary import keep_tokens
 from compress.ops.losses import relations_loss, softened_logits_loss
 from compress.training import imitation as imitation_module
 from compress.training import loop
@@ -499,3 +500,97 @@ def test_optimization_is_checked_when_built(change: dict[str, Any], message: str
     optimization: Optimization = imitation.optimization
     with pytest.raises(InputError, match=message):
         dataclasses.replace(optimization, **change)
+
+
+# A student with a processor of its own.
+
+
+def renumbered(context: Context, kept: list[int], aligned: bool) -> Context:
+    """The context of a student that knows only the tokens `kept`, all of which the examples have."""
+    place = {old: new for new, old in enumerate(kept)}
+
+    def renumber(row: dict[str, Any]) -> dict[str, Any]:
+        return {"input_ids": [place[number] for number in row["input_ids"]]}
+
+    unlabelled = context.unlabelled
+    reading = TeacherReading(
+        train=context.train,
+        train_fingerprint=context.train_fingerprint,
+        unlabelled=unlabelled,
+        unlabelled_fingerprint=context.unlabelled_fingerprint,
+        aligned=[aligned] * (len(context.train) + len(unlabelled or [])),
+        collate=context.collate,
+    )
+    return dataclasses.replace(
+        context,
+        train=context.train.map(renumber),
+        train_fingerprint="renumbered",
+        unlabelled=None if unlabelled is None else unlabelled.map(renumber),
+        teacher_reading=reading,
+    )
+
+
+@pytest.mark.parametrize("stores_vectors", [True, False])
+def test_a_student_with_other_numbers_learns_the_same(
+    stores_vectors: bool,
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not stores_vectors:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    context = with_unlabelled(make_context(sharp_teacher(make_model), count=8), 3)
+    used = (number for part in (context.train, context.unlabelled) for row in part["input_ids"] for number in row)
+    kept = sorted({0, 1, 2, 3, *used})
+    assert len(kept) < 34
+    settings = dataclasses.replace(faster(imitation), relation_weight=1)
+    student, trimmed = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
+    keep_tokens(trimmed, kept)
+    other = dataclasses.replace(
+        renumbered(context, kept, True), work_folder=tmp_path / "w", cache_folder=tmp_path / "c"
+    )
+    imitate(student, context, settings, epochs=2, title="a test")
+    imitate(trimmed, other, settings, epochs=2, title="a test")
+    with torch.no_grad():
+        expected = student(**{name: context.collate(list(context.train))[name] for name in context.task.inputs})
+        found = trimmed(**{name: other.collate(list(other.train))[name] for name in context.task.inputs})
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_inside_the_teacher_is_not_imitated_on_other_tokens(
+    make_model: Callable, make_context: Callable, imitation: Imitation, tmp_path: Any, notes: list[str]
+) -> None:
+    context = with_unlabelled(make_context(sharp_teacher(make_model), count=16), 4)
+    one, two = make_model(layers=2, seed=1), make_model(layers=2, seed=1)
+    other = dataclasses.replace(renumbered(context, list(range(34)), False), work_folder=tmp_path / "w")
+    imitate(one, other, dataclasses.replace(imitation, relation_weight=1), epochs=1, title="a test")
+    imitate(two, context, dataclasses.replace(imitation, hidden_weight=0), epochs=1, title="a test")
+    assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+    assert notes == [
+        "16 of the examples to imitate have other tokens than the teacher's; what the teacher computes inside is not "
+        "imitated on them"
+    ]
+
+
+@pytest.mark.parametrize("weight", ["hidden_weight", "relation_weight"])
+def test_only_rows_with_the_same_tokens_count(
+    weight: str, make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight labelled examples and eight others one is aligned: the loss of all is that of this one alone."""
+    whole = make_context(without_dropout(sharp_teacher(make_model)), count=16)
+    context, student = with_unlabelled(whole, 8), make_model(layers=2, seed=1)
+    settings = dataclasses.replace(
+        imitation, **(dict.fromkeys(WEIGHTS, 0) | {weight: 1, "optimization": full_batch(imitation)})
+    )
+    reading = renumbered(context, list(range(34)), True).teacher_reading
+    assert reading is not None
+    others = dataclasses.replace(reading, aligned=[False] * 15 + [True])
+    found = losses_of_first_step(
+        monkeypatch, dataclasses.replace(context, teacher_reading=others), without_dropout(student), settings
+    )
+    alone = dataclasses.replace(context, train=context.unlabelled.select([7]), unlabelled=None)
+    alone = dataclasses.replace(alone, train_fingerprint="alone", unlabelled_fingerprint="")
+    assert found == pytest.approx(losses_of_first_step(monkeypatch, alone, student, settings), rel=1e-4)
+    assert found != pytest.approx(losses_of_first_step(monkeypatch, context, student, settings), rel=1e-2)

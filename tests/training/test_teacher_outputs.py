@@ -12,6 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from compress.core.words import TeacherReading
 from compress.training import teacher_outputs
 from compress.training.teacher_outputs import TeacherOutputs, forward
 
@@ -125,3 +126,39 @@ def test_no_room_for_hidden_states(
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_vectors
+
+
+def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_context: Callable) -> None:
+    whole = make_context(make_model())
+    expected = TeacherOutputs(whole, [4], 4)
+    rows = list(whole.train)
+    reading = TeacherReading(
+        train=Dataset.from_list(rows[:20]),
+        train_fingerprint="t",
+        unlabelled=Dataset.from_list(rows[20:]),
+        unlabelled_fingerprint="u",
+        aligned=[False] * 24,
+        collate=whole.collate,
+    )
+    # A student's numbers, which would mean other words to the teacher, and one token more.
+    strange = whole.train.map(lambda row: {"input_ids": [4, *row["input_ids"]], "length": row["length"] + 1})
+    context = dataclasses.replace(
+        whole,
+        train=strange.select(range(20)),
+        unlabelled=strange.select(range(20, 24)),
+        teacher_reading=reading,
+        collate=lambda rows: pytest.fail("the student's reading"),
+    )
+    outputs = TeacherOutputs(context, [4], 4)
+    assert outputs.batch([3])["input_ids"][0].tolist() == rows[3]["input_ids"]
+    for row in (3, 22):
+        torch.testing.assert_close(outputs.logits([row]), expected.logits([row]))
+        torch.testing.assert_close(outputs.hidden(4, [row], 6), expected.hidden(4, [row], 6))
+        torch.testing.assert_close(outputs.relations([row], 6), expected.relations([row], 6))
+    # Cut where the student's batch is narrower.
+    assert outputs.hidden(4, [3], 2).shape == (1, 2, 32)
+    torch.testing.assert_close(outputs.hidden(4, [3], 2), expected.hidden(4, [3], 6)[:, :2])
+    # Students with whatever tokens share what was computed for the teacher's.
+    same = dataclasses.replace(context, train=reading.train, unlabelled=reading.unlabelled, train_fingerprint="t")
+    same = dataclasses.replace(same, unlabelled_fingerprint="u", teacher_reading=None)
+    assert TeacherOutputs(same, [4], 4)._folder == outputs._folder

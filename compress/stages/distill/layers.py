@@ -71,6 +71,7 @@ class Distill:
         """The trained student. Raises InputError where the settings do not fit the model."""
         if self.student_path is not None:
             config = _student_config(Path(self.student_path), context.teacher)
+            _check_vocabulary(Path(self.student_path), config, model)
             student, layer_map = context.task.load_pretrained(Path(self.student_path), config), None
         else:
             student, layer_map = self._cut_student(model, context)
@@ -81,7 +82,8 @@ class Distill:
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError where the settings do not fit a model of this shape."""
         if self.student_path is not None:
-            _student_config(Path(self.student_path), model)
+            config = _student_config(Path(self.student_path), model)
+            _check_vocabulary(Path(self.student_path), config, model)
         else:
             if self.layers != "auto":
                 self._chosen(len(layers_of(model)))
@@ -141,11 +143,6 @@ def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:
             f"student.path is {folder}, whose layers an earlier run has edited; only a plain model can be a student "
             "here. Give it as model.path, or use another."
         )
-    if config.vocab_size != teacher.config.vocab_size:
-        raise InputError(
-            f"student.path is {folder}, whose vocabulary has {config.vocab_size} entries and the teacher's "
-            f"{teacher.config.vocab_size}; both must read the same tokens. Use a student with the teacher's tokenizer."
-        )
     layers = int(getattr(config, family_of(config).layers_field))
     if layers > len(layers_of(teacher)):
         raise InputError(
@@ -154,6 +151,16 @@ def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:
         )
     config.id2label, config.label2id = teacher.config.id2label, teacher.config.label2id
     return config
+
+
+def _check_vocabulary(folder: Path, config: PretrainedConfig, model: PreTrainedModel) -> None:
+    """Raise InputError where a student's folder cannot read the tokens that `model`, which it replaces, reads."""
+    if config.vocab_size != model.config.vocab_size:
+        raise InputError(
+            f"student.path is {folder}, whose vocabulary has {config.vocab_size} entries and the teacher's here "
+            f"{model.config.vocab_size}; both must read the same tokens. Use a student with the teacher's tokenizer, "
+            "and trim the vocabulary after distilling."
+        )
 
 
 def _ascending(layers: Sequence[object]) -> bool:

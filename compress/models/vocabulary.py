@@ -1,0 +1,52 @@
+"""Tokens as a model knows them: the rows of its word embeddings, and the numbers in its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from compress.core.errors import InputError
+
+
+def named_tokens(config: PretrainedConfig, size: int) -> set[int]:
+    """The numbers below `size` that the configuration names: `pad_token_id` and its like."""
+    return {number for number in _token_fields(config).values() if 0 <= number < size}
+
+
+def require_trimmable(model: PreTrainedModel) -> None:
+    """Raise InputError for a model whose embeddings are not only looked up."""
+    if model.get_output_embeddings() is not None:
+        raise InputError(
+            f"the model is a {type(model).__name__}, which also writes tokens; only the vocabulary of a model that "
+            "reads them can be trimmed. Take the stage that trims the vocabulary out of order."
+        )
+
+
+def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
+    """The table with a row for each token."""
+    words = model.get_input_embeddings()
+    assert isinstance(words, nn.Embedding)
+    return words
+
+
+def keep_tokens(model: PreTrainedModel, kept: Sequence[int]) -> None:
+    """Keep these tokens' embeddings (numbers, ascending), in place. Token kept[i] becomes token i.
+
+    The configuration follows; a token that it names and that is not kept is named no longer.
+    """
+    words = word_embeddings(model)
+    place = {old: new for new, old in enumerate(kept)}
+    padding = None if words.padding_idx is None else place[words.padding_idx]
+    weight = words.weight.detach()[torch.tensor(kept, device=words.weight.device)]
+    model.set_input_embeddings(nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=padding))
+    for name, number in _token_fields(model.config).items():
+        setattr(model.config, name, place.get(number))
+    model.config.vocab_size = len(kept)
+
+
+def _token_fields(config: PretrainedConfig) -> dict[str, int]:
+    values = {name: value for name, value in vars(config).items() if name.endswith("_token_id")}
+    return {name: value for name, value in values.items() if isinstance(value, int)}

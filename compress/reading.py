@@ -1,0 +1,98 @@
+"""A recipe's examples as one processor reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from compress.core.words import Task, TeacherReading
+from compress.data.splits import fingerprint
+from compress.data.unlabelled import only_new
+from compress.measure.accuracy import write_batches
+
+UNLABELLED = "unlabelled"
+
+
+class Reading:
+    """Each split encoded, when it is first asked for. The split `unlabelled`, where there is one, has no labels."""
+
+    def __init__(self, task: Task, splits: Mapping[str, Dataset], processor: Any, config: Any) -> None:
+        """processor, config: of the model that will see the rows."""
+        self.processor = processor
+        self._task, self._splits, self._config = task, splits, config
+        self._encoded: dict[str, Dataset] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def read_by(self, processor: Any, config: Any) -> Reading:
+        """The same examples as another processor reads them."""
+        return Reading(self._task, self._splits, processor, config)
+
+    def with_unlabelled(self, examples: Dataset) -> tuple[Reading, str]:
+        """The same and those of `examples` that this processor reads as nothing else here, with a sentence about them.
+
+        Raises InputError where none is left.
+        """
+        encoded = self._task.encode_unlabelled(examples, self.processor, self._config)
+        kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, self._task.inputs)
+        more = Reading(self._task, {**self._splits, UNLABELLED: examples.select(kept)}, self.processor, self._config)
+        more._encoded = {**self._encoded, UNLABELLED: encoded.select(kept)}
+        return more, note
+
+    def split(self, name: str) -> Dataset:
+        """The encoded rows of a split."""
+        if name not in self._encoded:
+            self._encoded[name] = self._encode(name)
+        return self._encoded[name]
+
+    @property
+    def unlabelled(self) -> Dataset | None:
+        """The encoded rows without labels, where there are any."""
+        return self.split(UNLABELLED) if UNLABELLED in self._splits else None
+
+    def fingerprint(self, name: str) -> str:
+        """The content of the encoded rows; "" where there is no such split."""
+        if name not in self._splits:
+            return ""
+        if name not in self._fingerprints:
+            self._fingerprints[name] = fingerprint(self.split(name))
+        return self._fingerprints[name]
+
+    def for_student(self, student: Reading) -> TeacherReading | None:
+        """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same."""
+        if student is self:
+            return None
+        imitated = [name for name in ("train", UNLABELLED) if name in self._splits]
+        return TeacherReading(
+            train=self.split("train"),
+            train_fingerprint=self.fingerprint("train"),
+            unlabelled=self.unlabelled,
+            unlabelled_fingerprint=self.fingerprint(UNLABELLED),
+            aligned=[same for name in imitated for same in self._same_tokens(name, student)],
+            collate=self.collate,
+        )
+
+    def collate(self, rows: Any) -> dict[str, Any]:
+        """One padded batch."""
+        return self._task.collate(rows, self.processor)
+
+    def batches(self, name: str, folder: Path) -> Path:
+        """A split's inputs in a file of `folder` that workers read."""
+        path = folder / f"{self.fingerprint(name)}.npz"
+        if not path.exists():
+            temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
+            write_batches(self.split(name), self._task, self.processor, temporary)
+            temporary.rename(path)
+        return path
+
+    def _encode(self, name: str) -> Dataset:
+        examples = self._splits[name]
+        if name == UNLABELLED:
+            return self._task.encode_unlabelled(examples, self.processor, self._config)
+        return self._task.encode(examples, self.processor, self._config, name)
+
+    def _same_tokens(self, name: str, other: Reading) -> list[bool]:
+        return self._task.same_tokens(self.split(name), self.processor, other.split(name), other.processor)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from compress.measure.worker import load_batches
+from compress.reading import Reading
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
+from compress.workshop import _joined
+
+
+def readings(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading]:
+    """The same two texts read with all tokens, and with six: numbers 0 to 3, `kas` (4) and `kam` (7)."""
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    splits = {"validation": Dataset.from_dict({"text": ["kam kas", "kas kat kam"], "label": ["cold", "warm"]})}
+    trimmed = TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7])
+    return Reading(task, splits, tokenizer, config), Reading(task, splits, trimmed, config)
+
+
+def test_each_processor_reads_for_itself(tokenizer: Any, make_model: Callable, tmp_path: Path) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert whole.split("validation")["input_ids"][:] == [[2, 7, 4, 3], [2, 4, 5, 7, 3]]
+    assert trimmed.split("validation")["input_ids"][:] == [[2, 5, 4, 3], [2, 4, 1, 5, 3]]
+    batch = trimmed.collate(list(trimmed.split("validation")))
+    assert batch["input_ids"].tolist() == [[2, 5, 4, 3, 0], [2, 4, 1, 5, 3]]
+    found = [load_batches(reading.batches("validation", tmp_path))[0] for reading in (whole, trimmed)]
+    assert [inputs["input_ids"].tolist() for inputs in found] == [[[2, 7, 4, 3]], [[2, 5, 4, 3]]]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_key_sees_both_readings(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert _joined("validation", whole, whole) == whole.fingerprint("validation")
+    both = _joined("validation", trimmed, whole)
+    assert both == f"{trimmed.fingerprint('validation')}+{whole.fingerprint('validation')}"
+    assert len({both, whole.fingerprint("validation"), trimmed.fingerprint("validation")}) == 3
+
+
+def test_which_examples_have_the_same_tokens(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    task, mine, theirs = trimmed._task, trimmed.split("validation"), whole.split("validation")
+    # `kat` was dropped from the second.
+    assert task.same_tokens(mine, trimmed.processor, theirs, whole.processor) == [True, False]
+
+
+UNLABELLED = Dataset.from_dict({"text": ["kas kat kam", "kas kas", "kas  kas", "kat kas"]})
+
+
+def with_unlabelled(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading, str]:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    splits = {
+        "train": Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]}),
+        "validation": Dataset.from_dict({"text": ["kas kat kam", "kas"], "label": ["warm", "cold"]}),
+    }
+    whole, note = Reading(task, splits, tokenizer, config).with_unlabelled(UNLABELLED)
+    return whole, whole.read_by(TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7]), config), note
+
+
+def test_unlabelled_texts_are_read_by_each_processor_too(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, note = with_unlabelled(tokenizer, make_model)
+    assert note.startswith("data.unlabelled: 2 of 4 examples are imitated; 1 are left out because the validation ")
+    assert whole.unlabelled is not None and trimmed.unlabelled is not None
+    assert whole.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 5, 4, 3]]
+    # The same two texts, row by row; `kat` is unknown to the second.
+    assert trimmed.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 1, 4, 3]]
+    assert trimmed.unlabelled["labels"][:] == [-100, -100]
+    assert len({whole.fingerprint("unlabelled"), trimmed.fingerprint("unlabelled"), ""}) == 3
+
+
+def test_no_unlabelled_texts(tokenizer: Any, make_model: Callable) -> None:
+    whole, _ = readings(tokenizer, make_model)
+    assert whole.unlabelled is None
+    assert whole.fingerprint("unlabelled") == ""
+
+
+def test_what_a_stage_is_told_of_the_teacher(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
+    assert whole.for_student(whole) is None
+    told = whole.for_student(trimmed)
+    assert told is not None and told.unlabelled is not None
+    # `kam kas` | `kam kat` | `kas kas` | `kat kas`
+    assert told.aligned == [True, False, True, False]
+    assert told.train["input_ids"][:] == [[2, 7, 4, 3], [2, 7, 5, 3]]
+    assert told.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 5, 4, 3]]
+    assert told.train_fingerprint == whole.fingerprint("train")
+    assert told.unlabelled_fingerprint == whole.fingerprint("unlabelled")
+    assert told.collate(list(told.train))["input_ids"].tolist() == [[2, 7, 4, 3], [2, 7, 5, 3]]
