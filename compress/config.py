@@ -76,6 +76,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
     """The recipe that the settings describe. Raises InputError where they do not describe one."""
     from compress.core.words import Recipe
 
+    _require_groups(OmegaConf.to_container(settings, resolve=False))
     plain = _plain(settings, name)
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
     objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
@@ -143,11 +144,17 @@ def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
             f"{absent[0]} is missing from the recipe {name!r}; every recipe has {', '.join(PARTS)}. Begin its defaults "
             "with `- text_classification`, a whole recipe to change, or add what is missing."
         )
-    for part in GROUPS:
-        if not isinstance(named[part], dict):
-            raise InputError(f"{part} is {named[part]!r}; it must be a group of settings. See: compress --cfg job")
+    _require_groups(named)
     _require_read(settings)
     return named
+
+
+def _require_groups(settings: Any) -> None:
+    """Raise InputError where a value stands in the place of a group. One that refers to another is yet to be known."""
+    for part in GROUPS:
+        value = settings.get(part, {})
+        if not isinstance(value, dict) and not (isinstance(value, str) and "${" in value):
+            raise InputError(f"{part} is {value!r}; it must be a group of settings. See: compress --cfg job")
 
 
 def _require_read(settings: DictConfig) -> None:
