@@ -104,7 +104,8 @@ BAD_ORDERS = [
     ((), "order is empty; it must name at least one stage. Use order=[quantize], for example."),
     (
         ("quantise",),
-        "order names 'quantise', which is no stage (stages: cut, fit, fuse, quantize, factorize). Did you mean 'quantize'?",
+        "order names 'quantise', which is no stage (stages: cut, fit, fuse, quantize, factorize). "
+        "Did you mean 'quantize'?",
     ),
     (("quantize", "cut"), "order=[quantize,cut] puts cut after quantize: int8 cannot be cut; cut first."),
     (("quantize", "quantize"), "order=[quantize,quantize] puts quantize after quantize: it is int8 already"),
