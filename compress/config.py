@@ -76,8 +76,11 @@ def build(settings: DictConfig, name: str) -> Recipe:
     """The recipe that the settings describe. Raises InputError where they do not describe one."""
     from compress.core.words import Recipe
 
+    _require_groups(OmegaConf.to_container(settings, resolve=False))
     plain = _plain(settings, name)
-    return Recipe(
+    # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
+    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
+    recipe = Recipe(
         name=name,
         teacher=_build("model", plain["model"], offers=("read", "make", "identity", "learns")),
         data=_build("data.source", plain["data"]["source"], offers=("load",)),
@@ -96,9 +99,11 @@ def build(settings: DictConfig, name: str) -> Recipe:
         device=_device(plain["device"]),
         seed=_seed(plain["seed"]),
         store=_store(plain["store"]),
-        objective=_objective(plain),
+        objective=objective,
         settings=plain,
     )
+    _require_one_objective(recipe)
+    return recipe
 
 
 def known_settings(name: str, choices: Sequence[str] = (), folder: Path | None = None) -> list[str]:
@@ -139,11 +144,17 @@ def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
             f"{absent[0]} is missing from the recipe {name!r}; every recipe has {', '.join(PARTS)}. Begin its defaults "
             "with `- text_classification`, a whole recipe to change, or add what is missing."
         )
-    for part in GROUPS:
-        if not isinstance(named[part], dict):
-            raise InputError(f"{part} is {named[part]!r}; it must be a group of settings. See: compress --cfg job")
+    _require_groups(named)
     _require_read(settings)
     return named
+
+
+def _require_groups(settings: Any) -> None:
+    """Raise InputError where a value stands in the place of a group. One that refers to another is yet to be known."""
+    for part in GROUPS:
+        value = settings.get(part, {})
+        if not isinstance(value, dict) and not (isinstance(value, str) and "${" in value):
+            raise InputError(f"{part} is {value!r}; it must be a group of settings. See: compress --cfg job")
 
 
 def _require_read(settings: DictConfig) -> None:
@@ -256,25 +267,27 @@ def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:
     return message if where in message else f"{where}: {message}"
 
 
-def _objective(plain: Mapping[str, Any]) -> Any:
-    """The objective. Raises InputError where a setting of a stage or gate in `order` contradicts it."""
-    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
-    if objective.speedup is None:
-        return objective
-    for name in plain["order"]:
-        target = plain["stages"].get(name, {}).get("target_speedup")
-        if target is not None and target != objective.speedup:
+def _require_one_objective(recipe: Recipe) -> None:
+    """Raise InputError where a stage or gate in `order` contradicts the objective. Where no stage takes it up, nothing
+    can."""
+    speedup = recipe.objective.speedup
+    readers = [name for name in recipe.order if getattr(recipe.stages.get(name), "uses_latency", False)]
+    if speedup is None or not readers:
+        return
+    for name in readers:
+        target = getattr(recipe.stages[name], "target_speedup", None)
+        if target is not None and target != speedup:
             raise InputError(
-                f"objective.speedup is {objective.speedup} and stages.{name}.target_speedup is {target}; they "
-                "contradict each other. Set the objective alone."
+                f"objective.speedup is {speedup} and stages.{name}.target_speedup is {target}; they contradict each "
+                "other. Set the objective alone."
             )
-        least = plain["gates"].get(name, {}).get("min_speedup")
-        if least is not None and least > objective.speedup:
+    for name in recipe.order:
+        least = getattr(recipe.gates.get(name), "min_speedup", None)
+        if least is not None and least > speedup:
             raise InputError(
-                f"objective.speedup is {objective.speedup} and gates.{name}.min_speedup is {least}, which asks for "
-                "more. Raise the objective, or lower the gate's."
+                f"objective.speedup is {speedup} and gates.{name}.min_speedup is {least}, which asks for more. Raise "
+                "the objective, or lower the gate's."
             )
-    return objective
 
 
 def _order(order: Any) -> list[str]:

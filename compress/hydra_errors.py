@@ -78,12 +78,26 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
     try:
-        hint = nearest_setting(wrong, known_settings(recipe, choices, folder))
+        hint = _method_with(wrong, recipe, choices, folder) or nearest_setting(
+            wrong, known_settings(recipe, choices, folder)
+        )
     except (HydraException, OmegaConfBaseException, InputError):
         hint = ""
     told = f"{wrong} is no setting of the recipe {recipe!r}{' with ' + ' '.join(choices) if choices else ''}."
     see = f"All settings: {' '.join([_command(recipe, folder), *choices])} --cfg job"
     return " ".join(part for part in (told, hint, see) if part)
+
+
+def _method_with(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
+    """A sentence that names a method which has this setting, where another one stands in the recipe."""
+    kind = re.match(r"stages\.(\w+)\.", wrong)
+    if kind is None:
+        return ""
+    for path in sorted((settings_root() / "conf" / "stage" / kind.group(1)).glob("*.yaml")):
+        choice = f"stage/{kind.group(1)}@stages.{kind.group(1)}={path.stem}"
+        if wrong in known_settings(recipe, [*choices, choice], folder):
+            return f"Another method has it: add {choice}"
+    return ""
 
 
 def _missing_file(error: MissingConfigException, recipe: str, folder: Path | None) -> str:

@@ -3,7 +3,9 @@
 An artifact's key changes with the stage's resolved settings, the parent artifact, the teacher, the content of the
 training split and of the unlabelled examples, the seed, the device, the task's settings, the source of the stage's
 module and of the packages it is built on, and the versions of the libraries that compute. It does not change with
-paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine.
+paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine. One
+exception: a stage that reads the latency table makes something else on another machine, for another runtime, other
+lengths of validation examples, or another precision at the end.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ from compress.teachers.content import hashes_of, sha256_of
 
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
+TIMED_SOURCES = (
+    *("measure.latency_table", "measure.latency", "export.onnx"),
+    *("layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear", "layers.int8_embedding"),
+)
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
@@ -76,16 +82,14 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
         lengths=sorted(lengths),
         sizes=dict(sizes),
         precision=precision_of(recipe),
-        sources=[
-            _source_of(f"compress.{name}") for name in ("measure.latency_table", "measure.latency", "export.onnx")
-        ],
+        sources=[_source_of(f"compress.{name}") for name in TIMED_SOURCES],
     )
 
 
 def precision_of(recipe: Recipe) -> str:
     """What the recipe ends with: `float`, or the scheme of its int8 stage."""
-    schemes = [recipe.stages[name].scheme for name in recipe.order if "int8" in recipe.stages[name].leaves]  # type: ignore[attr-defined]
-    return str(schemes[-1]) if schemes else "float"
+    words = frozenset().union(*(recipe.stages[name].leaves for name in recipe.order))
+    return "static" if "int8_static" in words else "dynamic" if "int8" in words else "float"
 
 
 def export_key(recipe: Recipe, artifact: str) -> str:

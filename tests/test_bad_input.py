@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import struct
@@ -22,7 +23,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from compress.cli import main
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
+from compress.core.words import Measurement
 from compress.hydra_errors import quoted
+from compress.measure import latency_table
 from compress.runtimes.onnx_file import require_data_inside
 from compress.teachers.content import sha256_of
 from compress.workshop import Workshop
@@ -38,6 +41,7 @@ QUICK = (
     "order=[quantize]",
     "device=cpu",
 )
+SHARES = "stage/prune@stages.prune=structured"
 PASSES = ("gates.quantize.max_accuracy_drop=1", "gates.quantize.on_inconclusive=keep")
 
 
@@ -136,14 +140,14 @@ def workplace(terminal: Terminal, shared_store: Path) -> Terminal:
 
 WRONG_SETTINGS = [
     # Misspelt.
-    (["stages.prune.head=0.5"], "stages.prune.head is no setting", "Did you mean 'stages.prune.heads'?"),
+    ([SHARES, "stages.prune.head=0.5"], "stages.prune.head is no setting", "Did you mean 'stages.prune.heads'?"),
     (["sede=1"], "sede is no setting", "Did you mean 'seed'?"),
     (["ordr=[quantize]"], "ordr is no setting", "Did you mean 'order'?"),
     (["data.trian=x.jsonl"], "data.trian is no setting", "Did you mean 'data.train'?"),
     (["+sede=1"], "sede is set, but nothing reads it", "Did you mean 'seed'?"),
     (["+data.trian=x"], "data.trian is set, but nothing reads it", "Did you mean 'data.train'?"),
-    (["+stages.prune.haeds=1"], "stages.prune.haeds is no setting of PruneStructured", "Did you mean 'heads'?"),
-    (["~stages.prune.heads"], "stages.prune.heads is not set", "PruneStructured needs it"),
+    ([SHARES, "+stages.prune.haeds=1"], "stages.prune.haeds is no setting of PruneStructured", "Did you mean 'heads'?"),
+    ([SHARES, "~stages.prune.heads"], "stages.prune.heads is not set", "PruneStructured needs it"),
     (["~sede"], "sede is no setting", "Did you mean 'seed'?"),
     (
         ["stage/quantize@stages.quantize=statik"],
@@ -169,7 +173,7 @@ WRONG_SETTINGS = [
     (["order=[3]"], "order is [3]", "list of stage names"),
     (["~gates.quantize"], "gates has no 'quantize'", "- /gate@gates.quantize: non_inferiority"),
     (["order=[quantize,quantize]"], "puts quantize after quantize", "quantize once"),
-    (["order=[prune,prune]"], "names prune twice", "a name and a gate of its own"),
+    (["order=[prune,prune,fuse]"], "names prune twice", "a name and a gate of its own"),
     (["order=[quantize,distill]"], "order=[quantize,distill] puts distill after quantize", "distill before quantizing"),
     (["order=[quantize,prune]"], "puts prune after quantize", "prune before quantizing"),
     (["order=[quantize,factorize]"], "puts factorize after quantize", "factorize before quantizing"),
@@ -179,14 +183,93 @@ WRONG_SETTINGS = [
         "puts factorize after prune",
         "destroys the zeros",
     ),
+    # The objective, and what takes it up.
+    (["objective.speedup=1"], "objective.speedup is 1; it must be greater than 1", "Use 10"),
+    (["objective.speedup=-3"], "objective.speedup is -3; it must be greater than 0", "Use 10"),
+    (["objective.speedup=ten"], "objective.speedup is ten; it must be greater than 0", "Use 10"),
+    (["objective.speedup=inf"], "objective.speedup is inf; it must be finite", "Use 10"),
+    (["objective.max_accuracy_drop=2"], "objective.max_accuracy_drop is 2", "0.01 for one point"),
+    (["objective.sped=10"], "objective.sped is no setting", "Did you mean 'objective.speedup'?"),
+    (["+objective.sped=10"], "objective.sped is no setting of Objective", "Did you mean 'speedup'?"),
+    (["objective=10"], "objective is 10; it must be a group", "--cfg job"),
+    (["~objective"], "a setting refers to one that is not there", "objective.speedup"),
+    (
+        ["objective.speedup=null"],
+        "stages.prune has none of target_speedup, target_latency_ms, kept_importance set",
+        "objective.speedup=10",
+    ),
+    (
+        [SHARES, "objective.speedup=null", "stages.distill.layers=auto"],
+        "stages.distill.layers is auto, which needs objective.speedup",
+        "say how many layers",
+    ),
+    (
+        ["order=[prune,fuse,quantize]", "objective.speedup=10", "gates.quantize.min_speedup=20"],
+        "objective.speedup is 10 and gates.quantize.min_speedup is 20, which asks for more",
+        "Raise the objective",
+    ),
+    (
+        ["order=[prune,fuse]", "objective.speedup=10", "stages.prune.target_speedup=8"],
+        "objective.speedup is 10 and stages.prune.target_speedup is 8; they contradict each other",
+        "Set the objective alone",
+    ),
+    (
+        ["order=[distill,fuse]", "stages.distill.layers=auto", "stages.distill.target_speedup=8"],
+        "objective.speedup is 10 and stages.distill.target_speedup is 8",
+        "Set the objective alone",
+    ),
+    (["order=[prune,quantize]"], "order=[prune,quantize] has no fuse after prune", "Add fuse before quantize"),
+    (
+        ["order=[distill,quantize]", "stages.distill.layers=auto"],
+        "has no fuse after distill",
+        "stages.distill.layers=3",
+    ),
+    (
+        ["order=[prune,fuse]", "runtime=torch"],
+        "runtime=torch has no latency table",
+        "stage/prune@stages.prune=structured",
+    ),
+    (
+        ["order=[distill,fuse]", "runtime=torch", "stages.distill.layers=auto"],
+        "stages.distill chooses sizes by the latency",
+        "stages.distill.layers=3",
+    ),
+    (["stages.prune.heads=0.5"], "stages.prune.heads is no setting", "Another method has it: add " + SHARES),
+    (["+stages.prune.heads=0.5"], "stages.prune.heads is no setting of PruneToBudget", "It has target_speedup"),
+    (
+        ["stages.prune.kept_importance=0.9"],
+        "stages.prune has target_speedup and kept_importance set; exactly one",
+        "Set the others to null",
+    ),
+    (["stages.prune.target_speedup=null"], "stages.prune has none of target_speedup", "objective.speedup=10"),
+    (
+        ["stages.prune.target_speedup=null", "stages.prune.target_latency_ms=0"],
+        "stages.prune.target_latency_ms is 0",
+        "greater than 0",
+    ),
+    (
+        ["stages.prune.target_speedup=null", "stages.prune.kept_importance=1.5"],
+        "stages.prune.kept_importance is 1.5",
+        "(0, 1]",
+    ),
+    (["stages.prune.margin=1"], "stages.prune.margin is 1; it must lie in [0, 1)", "Use 0.05"),
+    (["stages.distill.layers=autom"], "stages.distill.layers is 'autom'", "Did you mean 'auto'?"),
+    (["stages.distill.narrowest=0"], "stages.distill.narrowest is 0", "(0, 1]"),
+    (["stages.distill.activation=rellu"], "stages.distill.activation is 'rellu'", "Did you mean 'relu'?"),
+    (["stages.fuse.first_token=maybe"], "stages.fuse.first_token is 'maybe'", "true or false"),
+    (["order=[fuse,distill]"], "order=[fuse,distill] puts distill after fuse", "distill before fusing"),
+    (["order=[fuse,prune]"], "order=[fuse,prune] puts prune after fuse", "prune before fusing"),
+    (["order=[fuse,factorize]"], "order=[fuse,factorize] puts factorize after fuse", "before fusing"),
+    (["order=[quantize,fuse]"], "order=[quantize,fuse] puts fuse after quantize", "fuse before quantizing"),
+    (["order=[fuse,fuse]"], "order=[fuse,fuse] puts fuse after fuse", "fuse once"),
     # Numbers.
-    (["stages.prune.heads=1.5"], "stages.prune.heads is 1.5; it must lie in (0, 1]", "Use 0.5"),
-    (["stages.prune.heads=0"], "stages.prune.heads is 0", "(0, 1]"),
-    (["stages.prune.heads=half"], "stages.prune.heads is half", "(0, 1]"),
-    (["stages.prune.neurons=[0.5]"], "stages.prune.neurons is [0.5]", "(0, 1]"),
-    (["stages.prune.layers=true"], "stages.prune.layers is True", "(0, 1]"),
+    ([SHARES, "stages.prune.heads=1.5"], "stages.prune.heads is 1.5; it must lie in (0, 1]", "Use 0.5"),
+    ([SHARES, "stages.prune.heads=0"], "stages.prune.heads is 0", "(0, 1]"),
+    ([SHARES, "stages.prune.heads=half"], "stages.prune.heads is half", "(0, 1]"),
+    ([SHARES, "stages.prune.neurons=[0.5]"], "stages.prune.neurons is [0.5]", "(0, 1]"),
+    ([SHARES, "stages.prune.layers=true"], "stages.prune.layers is True", "(0, 1]"),
     (["stages.prune.neuron_multiple=0"], "stages.prune.neuron_multiple is 0", "whole number"),
-    (["stages.prune.scope=modell"], "stages.prune.scope is 'modell'", "Did you mean 'model'?"),
+    ([SHARES, "stages.prune.scope=modell"], "stages.prune.scope is 'modell'", "Did you mean 'model'?"),
     (["stages.prune.recovery_epochs=-1"], "stages.prune.recovery_epochs is -1", "at least 0"),
     (["stages.prune.imitation.temperature=0"], "stages.prune.imitation.temperature is 0", "greater than 0"),
     (["stages.distill.imitation.temperature=warm"], "stages.distill.imitation.temperature is warm", "greater than 0"),
@@ -253,8 +336,9 @@ WRONG_SETTINGS = [
     (["data.label=null"], "data.label is null; it must be text", "data.label=TEXT"),
     (["model.path=null"], "model.path is null; it must be text", "model.path=TEXT"),
     (["stages.prune.imitation=null"], "stages.prune.imitation is null", "group of settings"),
+    (["stages.prune.importance=null"], "stages.prune.importance is None", "importance@stages.prune.importance=fisher"),
     (
-        ["stages.prune.importance=null"],
+        [SHARES, "stages.prune.importance=null"],
         "stages.prune.importance is None",
         "importance@stages.prune.importance=magnitude",
     ),
@@ -263,10 +347,10 @@ WRONG_SETTINGS = [
         "stages.prune.importance.examples is 0",
         "at least 1",
     ),
-    (["stages.prune.layers=[2,1]"], "stages.prune.layers is [2, 1]", "Use 0.5 or [0,2,4], for example."),
-    (["order=[prune]", "stages.prune.layers=[0,9]"], "stages.prune.layers is [0, 9]", "layers are 0 to 3"),
+    ([SHARES, "stages.prune.layers=[2,1]"], "stages.prune.layers is [2, 1]", "Use 0.5 or [0,2,4], for example."),
+    ([SHARES, "order=[prune]", "stages.prune.layers=[0,9]"], "stages.prune.layers is [0, 9]", "layers are 0 to 3"),
     (
-        ["order=[prune]", "stages.prune.refit=true", "stages.prune.refit_examples=2"],
+        [SHARES, "order=[prune]", "stages.prune.refit=true", "stages.prune.refit_examples=2"],
         "stages.prune.refit_examples is 2; the 2 training examples chosen have",
         "33 unknowns",
     ),
@@ -363,7 +447,7 @@ def test_a_recipe_of_the_users_own(terminal: Terminal, text: str, named: str, wa
 
 
 def test_a_value_of_ones_own_may_be_taken_up_elsewhere(terminal: Terminal) -> None:
-    message = terminal.refused("+share=1.5", "stages.prune.heads=${share}")
+    message = terminal.refused(SHARES, "+share=1.5", "stages.prune.heads=${share}")
     assert message.startswith("stages.prune.heads is 1.5;")
 
 
@@ -654,7 +738,9 @@ def _distilled(settings: list[str]) -> Path:
 
 def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:
     command = [sys.executable, "-c", "from compress.cli import main; main()"]
-    done = subprocess.run([*command, *terminal.command("stages.prune.heads=2")[1:]], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *terminal.command(SHARES, "stages.prune.heads=2")[1:]], capture_output=True, text=True
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("compress: stages.prune.heads is 2; it must lie in (0, 1].")
     assert done.stderr.count("\n") == 1
@@ -734,6 +820,37 @@ def test_nothing_passed(workplace: Terminal) -> None:
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["student"] is None and summary["exported"] is None and (folder / "report.html").is_file()
     assert not (folder / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        ("order=[prune,fuse]", "stages.prune.target_speedup is 100000, a budget of 0.000 ms here"),
+        ("order=[distill,prune,fuse]", "stages.distill.target_speedup is 100000, a budget of 0.000 ms here"),
+    ],
+)
+def test_an_objective_below_what_cannot_be_cut(
+    workplace: Terminal, monkeypatch: pytest.MonkeyPatch, order: str, named: str
+) -> None:
+    def trained(*arguments: Any, **more: Any) -> None:
+        raise AssertionError("something was trained for an objective that is out of reach")
+
+    monkeypatch.setattr("transformers.Trainer.train", trained)
+    monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=2, warmup=1))
+    answer = workplace.run(order, "objective.speedup=100000", "stages.distill.layers=auto")
+    assert answer.status == 2
+    message = next(line for line in answer.errors.splitlines() if line.startswith("compress: "))
+    assert named in message, message
+    # What it takes at least, and what could be asked for instead.
+    assert re.search(r"take \d+\.\d{3} ms, \d+\.\d times the teacher's speed\. Ask for ", message), message
+    assert [(row["stage"], row["verdict"]) for row in workplace.rows()][1:] == [(order[7:-1].split(",")[0], "error")]
+    folder = workplace.folder / "run"
+    assert not (folder / "export").exists() and not (folder / "summary.json").exists()
+
+
+def test_a_limit_above_an_objective_that_nothing_reads(workplace: Terminal) -> None:
+    answer = workplace.run("order=[quantize]", "objective.speedup=10", "gates.quantize.min_speedup=1000")
+    assert answer.status == 3 and workplace.rows()[-1]["verdict"] == "failed"
 
 
 ON_FAILURE = [("stop", "stop", 3, "quantize"), ("roll_back", "roll_back", 3, None), ("warn", "keep", 0, None)]

@@ -18,10 +18,18 @@ from compress.config import build, compose_settings
 from compress.core.words import Recipe
 from compress.data.formats import read_file
 from compress.data.splits import fingerprint
-from compress.keys import artifact_key, evaluation_key, export_key, teacher_key
+from compress.keys import (
+    artifact_key,
+    evaluation_key,
+    export_key,
+    latency_table_key,
+    precision_of,
+    teacher_key,
+)
 from compress.measure import environment
 
 Make = Callable[..., Recipe]
+SHARES = "stage/prune@stages.prune=structured"
 
 
 @pytest.fixture
@@ -37,6 +45,12 @@ def recipe_of(checkpoint: Path) -> Make:
     return make
 
 
+@pytest.fixture
+def shares_of(recipe_of: Make) -> Make:
+    """`shares_of(*overrides)`: the same with explicit shares, which no latency decides."""
+    return lambda *overrides: recipe_of(SHARES, *overrides)
+
+
 def prune_key(recipe: Recipe, **changes: str) -> str:
     """The key of the stage `prune`."""
     return artifact_key(
@@ -49,9 +63,10 @@ def prune_key(recipe: Recipe, **changes: str) -> str:
 
 
 CHANGES_AN_ARTIFACT = [
-    "stages.prune.heads=0.25",
+    "objective.speedup=8",
+    "stages.prune.margin=0.1",
+    "stages.prune.neuron_multiple=8",
     "stages.prune.recovery_epochs=3",
-    "stages.prune.refit=true",
     "importance@stages.prune.importance=random",
     "stages.prune.imitation.temperature=3",
     "stages.prune.imitation.relation_weight=1",
@@ -59,17 +74,22 @@ CHANGES_AN_ARTIFACT = [
     "stages.prune.gradual.cuts=2",
     "stages.prune.imitation.optimization.learning_rate=1e-5",
     "stage/prune@stages.prune=magnitude",
+    SHARES,
     "seed=1",
     "data.max_length=64",
     "data.text=sentence",
     "data.label=class",
 ]
+# With SHARES.
+CHANGES_SHARES = ["stages.prune.heads=0.25", "stages.prune.refit=true", "stages.prune.neuron_multiple=8"]
 CHANGES_NO_ARTIFACT = [
+    "objective.max_accuracy_drop=0.5",
     "gates.prune.max_accuracy_drop=0.5",
     "gates.prune.min_speedup=2",
     "gates.prune.on_failure=stop",
     "stages.quantize.scheme=static",
     "stages.distill.layers=2",
+    "stages.fuse.first_token=false",
     "order=[quantize]",
     "order=[distill,prune]",
     "data.train=elsewhere/other.csv",
@@ -90,12 +110,21 @@ def test_what_changes_an_artifacts_key(recipe_of: Make, override: str) -> None:
     assert prune_key(recipe_of(override)) != prune_key(recipe_of())
 
 
+@pytest.mark.parametrize("override", CHANGES_SHARES)
+def test_what_changes_the_key_of_a_cut_to_shares(shares_of: Make, override: str) -> None:
+    assert prune_key(shares_of(override)) != prune_key(shares_of())
+
+
 @pytest.mark.parametrize("override", CHANGES_NO_ARTIFACT)
 def test_what_does_not_change_an_artifacts_key(recipe_of: Make, override: str) -> None:
     assert prune_key(recipe_of(override)) == prune_key(recipe_of())
 
 
-@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint", "unlabelled_fingerprint"])
+def test_the_objective_does_not_count_where_shares_are_given(shares_of: Make) -> None:
+    assert prune_key(shares_of("objective.speedup=8")) == prune_key(shares_of())
+
+
+@pytest.mark.parametrize("argument", ["parent", "teacher", "train_fingerprint", "unlabelled_fingerprint", "latency"])
 def test_an_artifacts_key_changes_with_what_it_was_made_from(recipe_of: Make, argument: str) -> None:
     recipe = recipe_of()
     assert prune_key(recipe, **{argument: "another"}) != prune_key(recipe)
@@ -134,9 +163,10 @@ def test_the_source_of_a_stages_parts_counts(recipe_of: Make, tmp_path: Path, mo
         "from dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    def of(self, model, context): ...\n", "utf-8"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    recipe = recipe_of("stages.prune.importance._target_=mine.Mine")
+    own = ("importance@stages.prune.importance=random", "stages.prune.importance._target_=mine.Mine")
+    recipe = recipe_of(*own)
     before = prune_key(recipe)
-    assert before == prune_key(recipe_of("stages.prune.importance._target_=mine.Mine"))
+    assert before == prune_key(recipe_of(*own))
     mine.write_text(mine.read_text("utf-8") + "\n# changed\n", "utf-8")
     assert prune_key(recipe) != before
 
@@ -207,7 +237,7 @@ def test_only_a_teacher_that_learns_depends_on_data_and_seed(recipe_of: Make) ->
     assert teacher_key(learns, "other") != teacher_key(learns, "f")
     assert teacher_key(recipe_of("model=fine_tuned", "seed=1"), "f") != teacher_key(learns, "f")
     assert teacher_key(recipe_of("model=fine_tuned", "model.epochs=3"), "f") != teacher_key(learns, "f")
-    assert teacher_key(recipe_of("model=fine_tuned", "stages.prune.heads=1"), "f") == teacher_key(learns, "f")
+    assert teacher_key(recipe_of("model=fine_tuned", "objective.speedup=2"), "f") == teacher_key(learns, "f")
 
 
 def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +245,7 @@ def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPa
     key = export_key(recipe, "a")
     assert export_key(recipe, "b") != key
     assert export_key(recipe_of("runtime.threads=1", "runtime=torch"), "a") != key
-    for override in ("gates.prune.confidence=0.9", "stages.prune.heads=1", "measurement.rounds=2", "seed=1"):
+    for override in ("gates.prune.confidence=0.9", "objective.speedup=2", "measurement.rounds=2", "seed=1"):
         assert export_key(recipe_of("runtime.threads=1", override), "a") == key
     installed = keys.versions
     monkeypatch.setattr(keys, "versions", lambda names: installed(names) | {"onnx": "0"})
@@ -257,7 +287,7 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     assert len({before, untimed, key(recipe, artifact="x"), key(recipe, baseline="x"), key(recipe, split="x")}) == 5
     changed = recipe_of("runtime.threads=1", "measurement.rounds=2")
     assert key(changed) != before and key(changed, timed=False) == untimed
-    for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "stages.prune.heads=1"):
+    for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "objective.speedup=2"):
         assert key(recipe_of("runtime.threads=1", override)) == before
     machine = keys.describe_machine
     monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
@@ -265,10 +295,58 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
 
 
 def test_the_split_that_judges_has_no_part_in_an_artifact() -> None:
-    """The keys of artifacts are never told about validation, test, gate or run folder."""
+    """The keys of artifacts are never told about validation, test, gate or run folder; of the latency table a stage
+    reads, about the lengths alone."""
     parameters = dict(artifact_key.__annotations__)
-    given = ["train_fingerprint", "unlabelled_fingerprint"]
+    given = ["train_fingerprint", "unlabelled_fingerprint", "latency"]
     assert list(parameters) == ["recipe", "stage", "parent", "teacher", *given, "return"]
+    assert list(latency_table_key.__annotations__) == ["recipe", "teacher", "lengths", "sizes", "return"]
+
+
+SIZES = {"hidden": 32, "heads": 4}
+
+
+def table_key(recipe: Recipe, teacher: str = "t", lengths: tuple[int, ...] = (3, 5), **sizes: int) -> str:
+    """The key of a latency table."""
+    return latency_table_key(recipe, teacher, lengths, SIZES | sizes)
+
+
+def test_what_a_latency_table_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of("runtime.threads=1")
+    before = table_key(recipe)
+    assert table_key(recipe, lengths=(5, 3)) == before
+    others = [table_key(recipe, teacher="x"), table_key(recipe, lengths=(3, 6)), table_key(recipe, heads=2)]
+    others += [
+        table_key(recipe_of("runtime.threads=1", *changes))
+        for changes in (["stages.quantize.scheme=static"], ["order=[prune]"], ["runtime=torch"])
+    ]
+    assert len({before, *others}) == 7
+    for override in ("objective.speedup=2", "gates.prune.max_accuracy_drop=0.5", "seed=1", "order=[distill,quantize]"):
+        assert table_key(recipe_of("runtime.threads=1", override)) == before
+    machine = keys.describe_machine
+    monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
+    assert table_key(recipe) != before
+
+
+@pytest.mark.parametrize("module", keys.TIMED_SOURCES)
+def test_the_source_of_what_is_timed_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    recipe, original = recipe_of(), keys._source_of
+    before = table_key(recipe)
+    changed = f"compress.{module}"
+    monkeypatch.setattr(keys, "_source_of", lambda name: "changed" if name == changed else original(name))
+    assert table_key(recipe) != before
+
+
+PRECISIONS = [
+    ("order=[prune,fuse]", "dynamic", "float"),
+    ("order=[prune,fuse,quantize]", "dynamic", "dynamic"),
+    ("order=[prune,fuse,quantize]", "static", "static"),
+]
+
+
+@pytest.mark.parametrize(("order", "scheme", "precision"), PRECISIONS)
+def test_the_precision_is_what_the_order_ends_with(recipe_of: Make, order: str, scheme: str, precision: str) -> None:
+    assert precision_of(recipe_of(order, f"stages.quantize.scheme={scheme}")) == precision
 
 
 def recorded(value: Any) -> Any:

@@ -64,10 +64,34 @@ class Factorize:
             raise InputError(f"stages.factorize.rank is {self.rank}")
 
 
-def recipe_of(*order: str, rank: int = 1, threads: int = 1, store: Path = Path("store"), **stages: Any) -> Recipe:
+@dataclasses.dataclass
+class Fit(Cut):
+    """A stage that reads the latency table, and cannot follow a fusion."""
+
+    uses_latency: bool = True
+    refuses: ClassVar[Mapping[str, str]] = {"fused": "fused layers cannot be cut; cut before fusing"}
+
+
+@dataclasses.dataclass
+class Fuse:
+    """A stage that leaves fused layers, and cannot follow int8."""
+
+    leaves: ClassVar[frozenset[str]] = frozenset({"fused"})
+    refuses: ClassVar[Mapping[str, str]] = {"int8": "int8 cannot be fused; fuse first"}
+
+
+def recipe_of(
+    *order: str,
+    rank: int = 1,
+    threads: int = 1,
+    store: Path = Path("store"),
+    needs_export: bool = True,
+    **stages: Any,
+) -> Recipe:
     """A recipe with only what a check reads."""
-    known = {"cut": Cut(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
-    runtime = SimpleNamespace(name="slow", threads=threads, refuses={"sparse": "it is slow at zeros; use another"})
+    known = {"cut": Cut(), "fit": Fit(), "fuse": Fuse(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
+    refuses = {"sparse": "it is slow at zeros; use another"}
+    runtime = SimpleNamespace(name="slow", threads=threads, needs_export=needs_export, refuses=refuses)
     read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
     return read
 
@@ -80,7 +104,8 @@ BAD_ORDERS = [
     ((), "order is empty; it must name at least one stage. Use order=[quantize], for example."),
     (
         ("quantise",),
-        "order names 'quantise', which is no stage (stages: cut, quantize, factorize). Did you mean 'quantize'?",
+        "order names 'quantise', which is no stage (stages: cut, fit, fuse, quantize, factorize). "
+        "Did you mean 'quantize'?",
     ),
     (("quantize", "cut"), "order=[quantize,cut] puts cut after quantize: int8 cannot be cut; cut first."),
     (("quantize", "quantize"), "order=[quantize,quantize] puts quantize after quantize: it is int8 already"),
@@ -94,6 +119,41 @@ def test_a_bad_order_is_refused(order: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError) as refused:
         check_order(recipe_of(*order))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("order", [("fit", "fuse"), ("fit", "cut", "factorize", "fuse", "quantize")])
+def test_sizes_chosen_by_latency_are_fused_before_they_are_measured(order: tuple[str, ...]) -> None:
+    check_order(recipe_of(*order))
+
+
+@pytest.mark.parametrize("order", [("fit",), ("fit", "quantize"), ("cut", "fit", "factorize")])
+def test_a_latency_that_would_not_be_measured_is_refused(order: tuple[str, ...]) -> None:
+    with pytest.raises(InputError) as refused:
+        check_order(recipe_of(*order))
+    assert str(refused.value).startswith(
+        f"order=[{','.join(order)}] has no fuse after fit, which chooses sizes by the latency of fused layers. Add"
+    )
+
+
+def test_what_comes_after_a_fusion_is_refused_for_that() -> None:
+    with pytest.raises(InputError, match=r"puts fit after fuse: fused layers cannot be cut; cut before fusing"):
+        check_order(recipe_of("fuse", "fit"))
+    with pytest.raises(InputError, match=r"puts fuse after quantize: int8 cannot be fused; fuse first"):
+        check_order(recipe_of("fit", "quantize", "fuse"))
+
+
+def test_a_runtime_without_a_latency_table_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^stages\.fit chooses sizes by .* runtime=slow has no latency table"):
+        check_order(recipe_of("fit", "fuse", needs_export=False))
+    check_order(recipe_of("fit", fit=Fit(uses_latency=False), needs_export=False))
+
+
+@pytest.mark.parametrize("kind", ["fused_layer", "fused_embeddings"])
+def test_a_fused_teacher_cannot_be_cut(kind: str) -> None:
+    structure = Structure({"bert.embeddings": Edit(kind, {})})
+    with pytest.raises(InputError, match="puts fit after the teacher: fused layers cannot be cut"):
+        check_teacher(recipe_of("fit", "fuse"), structure)
+    check_teacher(recipe_of("quantize"), structure)
 
 
 def test_every_stage_in_order_needs_a_gate() -> None:

@@ -35,6 +35,7 @@ from compress.preflight import MEANING, check_order, check_settings, check_teach
 ROOT = settings_root() / "conf" / "stage"
 METHODS = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml"))
 FAMILIES = sorted(known_families())
+FUSION = "fuse/layers"
 # So that little work is done, and that it is done at all on matrices this small.
 TINY = {
     "epochs": 1,
@@ -220,8 +221,21 @@ def test_onnxruntime_computes_the_same(
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance)
 
 
-def in_order(*methods: str) -> Recipe:
-    """The recipe with these methods as its stages, one after the other. A method may come twice."""
+def fused(*methods: str) -> list[str]:
+    """These methods, with a fusion where one of them chooses sizes by the latency of fused layers and none follows:
+    before what cannot be fused, or at the end."""
+    readers = [i for i, method in enumerate(methods) if getattr(stage_of(method), "uses_latency", False)]
+    if not readers or any("fused" in stage_of(method).leaves for method in methods[readers[-1] :]):
+        return list(methods)
+    refused = stage_of(FUSION).refuses
+    later = range(readers[-1] + 1, len(methods))
+    place = next((i for i in later if stage_of(methods[i]).leaves & refused.keys()), len(methods))
+    return [*methods[:place], FUSION, *methods[place:]]
+
+
+def in_order(*given: str) -> Recipe:
+    """The recipe with these methods as its stages, one after the other, as `fused`. A method may come twice."""
+    methods = fused(*given)
     order = tuple(f"{number}_{method.replace('/', '_')}" for number, method in enumerate(methods))
     stages = {name: stage_of(method) for name, method in zip(order, methods, strict=True)}
     return dataclasses.replace(recipe(), order=order, stages=stages, gates=dict.fromkeys(order))

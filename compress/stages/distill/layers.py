@@ -101,12 +101,19 @@ class Distill:
         return student, inherited(chosen, available, len(layers_of(context.teacher)))
 
     def _affordable(self, model: PreTrainedModel, context: Context) -> list[int]:
-        """Layers evenly spread, as many as the objective leaves time for."""
+        """Layers evenly spread, as many as the objective leaves time for. Raises InputError, before any training, where
+        it leaves none for anything."""
         assert self.target_speedup is not None
         sizes = fused_sizes(model, layers_of(model)[0], activation=self.activation)
         table, available = context.latency(sizes), len(layers_of(model))
         narrow = max(1, round(sizes.heads * self.narrowest)), max(1, round(sizes.neurons * self.narrowest))
-        budget = table.teacher / self.target_speedup
+        budget, least = table.teacher / self.target_speedup, table.predict([(1, 1)])
+        if budget < least:
+            raise InputError(
+                f"stages.distill.target_speedup is {self.target_speedup}, a budget of {budget:.3f} ms here; the "
+                f"embeddings, the head and one layer of one head and one neuron would take {least:.3f} ms, "
+                f"{table.teacher / least:.1f} times the teacher's speed. Ask for less than that."
+            )
         count = max((n for n in range(1, available + 1) if table.predict([narrow] * n) <= budget), default=1)
         context.note(
             f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "

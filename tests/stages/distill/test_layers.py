@@ -24,6 +24,8 @@ from compress.training.imitation import Imitation
 
 Seen = dict[str, Any]
 
+TABLE = LatencyTable(40.0, 0.4, {1: 1.0, 4: 4.0}, {16: 0.5, 64: 2.0}, {4: 0.4}, {16: 0.1, 32: 0.2})
+
 
 @pytest.fixture
 def stage(imitation: Imitation) -> Distill:
@@ -249,18 +251,30 @@ def test_an_activation_that_does_not_exist_is_refused(stage: Distill) -> None:
         dataclasses.replace(stage, activation="rellu")
 
 
-@pytest.mark.parametrize(("speedup", "layers"), [(2.0, 4), (4.0, 4), (5.0, 3), (100.0, 1)])
+@pytest.mark.parametrize(("speedup", "layers"), [(2.0, 4), (4.0, 4), (5.0, 3), (30.0, 1), (45.0, 1)])
 def test_as_many_layers_as_the_objective_leaves_time_for(
     stage: Distill, speedup: float, layers: int, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    # Half of 4 heads and of 64 neurons: 2 + 1 = 3 a layer, 0.6 the last, 0.4 fixed. Of 40 there are 20, 10, 8 or 0.4:
-    # four layers take 10, three 7, two 4. (10 is not more than 10, and 7 is not more than 8.)
-    table = LatencyTable(40.0, 0.4, {1: 1.0, 4: 4.0}, {16: 0.5, 64: 2.0}, {4: 0.4}, {64: 0.2})
+    # Half of 4 heads and of 64 neurons: 2 + 1 = 3 a layer, 0.6 the last, 0.4 fixed. Of 40 there are 20, 10, 8, 1.33 or
+    # 0.89: four layers take 10, three 7, two 4, one 1. (10 is not more than 10, and 7 is not more than 8.) In 0.89 not
+    # even one layer fits so wide, but a narrower one does.
     teacher = make_model()
     asked = dataclasses.replace(stage, layers="auto", target_speedup=speedup, narrowest=0.5)
     assert asked.uses_latency
-    student = asked.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda _: table))
+    student = asked.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda _: TABLE))
     assert len(layers_of(student)) == layers
+
+
+def test_an_objective_out_of_reach_is_refused_before_any_training(
+    stage: Distill, seen: Seen, make_model: Callable, make_context: Callable
+) -> None:
+    # 40 / 50 = 0.8. One head 0.4, one neuron 0.00625 (on the line through 0.1 and 0.2), 0.4 fixed: 0.80625.
+    teacher = make_model()
+    asked = dataclasses.replace(stage, layers="auto", target_speedup=50)
+    message = r"target_speedup is 50, a budget of 0\.800 ms here; .* would take 0\.806 ms, 49\.6 times"
+    with pytest.raises(InputError, match=message):
+        asked.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda _: TABLE))
+    assert not seen
 
 
 def test_auto_needs_an_objective(stage: Distill) -> None:
