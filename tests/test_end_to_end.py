@@ -32,6 +32,7 @@ SMALL = (
     "gates.distill.on_failure=warn",
     "gates.prune.on_failure=warn",
     "gates.factorize.on_failure=warn",
+    "gates.fuse.on_failure=warn",
     "gates.quantize.on_failure=warn",
 )
 LEDGER = {
@@ -49,7 +50,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 def test_the_ledger_has_a_row_per_stage_with_every_promised_field(result: RunResult) -> None:
     rows = [json.loads(line) for line in (result.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["stage"] for row in rows] == ["teacher", "distill", "prune", "factorize", "quantize"]
+    assert [row["stage"] for row in rows] == ["teacher", "distill", "prune", "factorize", "fuse", "quantize"]
     assert all(row.keys() >= LEDGER for row in rows)
     assert rows[-1]["size_bytes"] < rows[0]["size_bytes"] / 4
     assert rows[-1]["parameters"] < rows[0]["parameters"]
@@ -59,6 +60,11 @@ def test_the_summary_says_what_was_exported_and_how_it_did(result: RunResult) ->
     summary = json.loads((result.folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["exported"]["stage"] == "quantize"
     assert summary["student"]["test"]["examples"] == summary["teacher"]["test"]["examples"] > 100
+    assert summary["objective"] == {
+        "speedup": 10,
+        "reached": summary["student"]["speedup"],
+        "max_accuracy_drop": 0.01,
+    }
     assert {"cpu", "cpu_flags", "threads", "versions"} <= summary["environment"].keys()
     assert summary["student"]["proof"]["torch_exact"] is True
     assert (result.folder / "report.html").stat().st_size > 10_000

@@ -94,3 +94,35 @@ def test_a_failed_gate_that_only_warned_is_not_called_undecided(rows: list[Row],
         "Unproven: the model misses its limits. At stage prune_heads, accuracy fell 1.70 points below its limit "
         "(measured -2.70, limit -1.00)."
     )
+
+
+def asked_for(summary: dict[str, Any], speedup: float, reached: float | None) -> dict[str, Any]:
+    """The summary of a run with this objective."""
+    return {**summary, "objective": {"speedup": speedup, "reached": reached, "max_accuracy_drop": 0.01}}
+
+
+def test_an_objective_that_was_reached(rows: list[Row], summary: dict[str, Any]) -> None:
+    plain = decide(rows, summary)
+    decision = decide(rows, asked_for(summary, 6.5, 6.8))
+    assert decision.details[0] == "Asked for: 6.50 times the teacher's speed; reached: 6.80."
+    assert (decision.headline, decision.tone, decision.details[1:]) == (plain.headline, plain.tone, plain.details)
+
+
+def test_an_objective_that_was_not_reached(rows: list[Row], summary: dict[str, Any]) -> None:
+    decision = decide(rows, asked_for(summary, 10, 6.8))
+    assert decision.details[0] == (
+        "10.0 times the teacher's speed was not reached within the limits; the best that was is 6.80 times."
+    )
+
+
+def test_a_twentieth_less_still_counts_as_reached(rows: list[Row], summary: dict[str, Any]) -> None:
+    # 0.95 x 7.15 = 6.79 and 0.95 x 7.17 = 6.81.
+    assert decide(rows, asked_for(summary, 7.15, 6.8)).details[0].startswith("Asked for: 7.15 times")
+    assert decide(rows, asked_for(summary, 7.17, 6.8)).details[0].startswith("7.17 times the teacher's speed was not")
+
+
+def test_no_sentence_where_nothing_was_asked_or_measured(rows: list[Row], summary: dict[str, Any]) -> None:
+    plain = decide(rows, summary)
+    assert decide(rows, {**summary, "objective": None}) == plain
+    assert decide(rows, asked_for(summary, 10, None)) == plain
+    assert decide(rows, asked_for(summary, 10, float("nan"))) == plain

@@ -1,0 +1,131 @@
+"""A table measured on a tiny encoder, in real processes. No time is asserted, only that there are some."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from compress.core.latency_table import LatencyTable
+from compress.core.words import Measurement
+from compress.export.onnx import export_onnx
+from compress.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
+from compress.measure import latency_table
+from compress.measure.latency_table import _Attention, _FeedForward, _table, measure_table
+from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.tasks.text_classification import TextClassification
+
+SIZES = FusedLayerSizes(
+    hidden=32,
+    heads=4,
+    head_size=8,
+    neurons=64,
+    activation=ACTIVATIONS.index("relu"),
+    epsilon_exponent=12,
+    first_token=0,
+    separate=0,
+)
+LENGTHS = [3, 5, 9, 4]
+
+
+@pytest.fixture
+def teacher(make_model: Callable, batch: dict[str, torch.Tensor], tmp_path: Path) -> Path:
+    """The folder of a tiny teacher's export."""
+    export_onnx(make_model(), TextClassification(text="text", label="label", max_length=16), batch, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def operators(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The operators of all graphs that are timed, the teacher's apart. Turns are short."""
+    seen: Counter[str] = Counter()
+    export = latency_table._export
+
+    def recorded(module: Any, inputs: Any, folder: Path) -> None:
+        export(module, inputs, folder)
+        seen.update(node.op_type for node in onnx.load(folder / "model.onnx").graph.node)
+
+    monkeypatch.setattr(latency_table, "_export", recorded)
+    monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=3, warmup=2))
+    return seen
+
+
+# Dense layers: two of the FFN in 5 graphs of 4 blocks, two of attention in 3, three where it reads the first token in
+# 2, and two of the head.
+DENSE = 5 * 4 * 2 + 3 * 4 * 2 + 2 * 4 * 3 + 2
+# The exporter may round once what four blocks read: the states, and their first token, in 2 graphs.
+SHARED = 2 * 2 * 3
+NONE = range(1)
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [
+        ("float", {"MatMulInteger": NONE, "QuantizeLinear": NONE}),
+        ("dynamic", {"MatMulInteger": range(DENSE, DENSE + 1), "QuantizeLinear": NONE}),
+        ("static", {"MatMulInteger": NONE, "QuantizeLinear": range(DENSE - SHARED, DENSE + 1)}),
+    ],
+)
+def test_every_precision_is_exported_and_timed(
+    teacher: Path, operators: Counter[str], precision: str, expected: dict[str, range]
+) -> None:
+    ones = [np.ones((1, length), dtype=np.int64) for length in LENGTHS]
+    table = measure_table(
+        OnnxRuntime(threads=1),
+        teacher=teacher,
+        batches=[{"input_ids": 4 * mask, "attention_mask": mask} for mask in ones],
+        lengths=LENGTHS,
+        layer=SIZES,
+        words=34,
+        positions=40,
+        labels=2,
+        precision=precision,
+    )
+    # An eighth, a half and all of 4 heads and 64 neurons; an eighth of 4 heads is one.
+    assert (sorted(table.attention), sorted(table.ffn)) == ([1, 2, 4], [8, 32, 64])
+    assert (sorted(table.last_attention), sorted(table.last_ffn)) == ([1, 4], [8, 64])
+    curves = (table.attention, table.ffn, table.last_attention, table.last_ffn)
+    costs = [table.teacher, table.fixed, *(cost for curve in curves for cost in curve.values())]
+    assert all(math.isfinite(cost) for cost in costs)
+    # Whole blocks take longer than a call that computes nothing, however short the turns.
+    assert min(table.teacher, table.fixed, table.attention[4], table.ffn[64], table.last_attention[4]) > 0
+    assert table.predict([(4, 64)] * 2) > table.predict([(4, 64)]) > table.fixed
+    assert LatencyTable.from_json(json.loads(json.dumps(table.to_json()))) == table
+    assert all(operators[name] in counts for name, counts in expected.items()), operators
+
+
+def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
+    costs = {
+        ("call", 0): 1.0,
+        ("fixed", 0): 1.5,
+        ("attention", 4): 9.0,
+        ("ffn", 64): 5.0,
+        ("ffn", 8): 0.9,
+        ("last_attention", 4): 3.0,
+        ("last_ffn", 64): 2.0,
+    }
+    # Four blocks in a graph: (9 - 1) / 4, (5 - 1) / 4, less than nothing, (3 - 1) / 4, (2 - 1) / 4.
+    assert _table(20.0, costs) == LatencyTable(
+        teacher=20.0,
+        fixed=1.5,
+        attention={4: 2.0},
+        ffn={64: 1.0, 8: 0.0},
+        last_attention={4: 0.5},
+        last_ffn={64: 0.25},
+    )
+
+
+@pytest.mark.parametrize(("first_token", "tokens"), [(0, 5), (1, 1)])
+def test_what_is_timed_computes_as_many_tokens_as_the_model(first_token: int, tokens: int) -> None:
+    sizes = FusedLayerSizes(**{**vars(SIZES), "first_token": first_token})
+    inputs = {"states": torch.randn(1, 5, 32), "attention_mask": torch.ones(1, 5, dtype=torch.long)}
+    for part in (_Attention(sizes), _FeedForward(sizes)):
+        assert part(inputs).shape == (1, tokens, 32)

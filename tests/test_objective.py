@@ -1,0 +1,97 @@
+"""The default recipe on the tiny model, from an objective to an export, through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compress
+from compress.cli import main
+from compress.core.latency_table import LatencyTable
+from compress.core.words import Measurement
+from compress.measure import latency_table
+from compress.models.family import layers_of
+
+# The tiny model is calls and little else: more than twice its speed is out of reach on some machines.
+SPEEDUP = 1.2
+ORDER = ["distill", "prune", "factorize", "fuse", "quantize"]
+SMALL = (
+    "data.max_length=16",
+    "device=cpu",
+    "runtime.threads=1",
+    "measurement.launches=1",
+    "measurement.rounds=2",
+    "measurement.examples=4",
+    "stages.distill.epochs=1",
+    "stages.distill.imitation.shortest_epoch=1",
+    "stages.prune.recovery_epochs=1",
+    "stages.prune.imitation.shortest_epoch=1",
+    "stages.prune.importance.examples=16",
+    "stages.factorize.calibration_examples=8",
+    *(f"gates.{stage}.on_failure=warn" for stage in ORDER),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command is typed. The table's turns are short."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=3, warmup=2))
+    command = ["-cn", "text_classification", f"model.path={checkpoint}", f"data.train={examples}", "store=store"]
+    monkeypatch.setattr(
+        sys, "argv", ["compress", *command, "hydra.run.dir=run", f"objective.speedup={SPEEDUP}", *SMALL]
+    )
+    return tmp_path
+
+
+def run(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The ledger and the summary of a run that exported something."""
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 0
+    rows = [json.loads(line) for line in (folder / "run" / "ledger.jsonl").read_text("utf-8").splitlines()]
+    return rows, json.loads((folder / "run" / "summary.json").read_text("utf-8"))
+
+
+def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, summary = run(folder)
+    assert [row["stage"] for row in rows] == ["teacher", *ORDER]
+    by_stage = {row["stage"]: row for row in rows}
+    assert any("of 4 layers: at " in note for note in by_stage["distill"]["notes"])
+    predicted = [note for note in by_stage["prune"]["notes"] if note.startswith("predicted: ")]
+    assert len(predicted) == 1 and "times the teacher's speed" in predicted[0]
+    assert "the last layer computes only the first token" in by_stage["fuse"]["notes"]
+    assert summary["settings"]["stages"]["prune"]["target_speedup"] == SPEEDUP
+    assert summary["objective"] == {
+        "speedup": SPEEDUP,
+        "reached": by_stage[summary["student"]["stage"]]["speedup"],
+        "max_accuracy_drop": 0.01,
+    }
+    page = (folder / "run" / "report.html").read_text("utf-8")
+    assert "times the teacher" in page and ("Asked for" in page or "was not reached" in page)
+
+    # Distillation, with ReLU to come, and pruning, with ReLU in place, read the same table.
+    (made,) = (path for path in (folder / "store" / "latency-tables").iterdir() if not path.name.startswith("."))
+    facts = json.loads((made / "manifest.json").read_text("utf-8"))["facts"]
+    table = LatencyTable.from_json(facts)
+    assert (sorted(table.attention), sorted(table.ffn)) == ([1, 2, 4], [8, 32, 64])
+    # What was kept is what was predicted to be fast enough.
+    student = compress.load(folder / "store" / "artifacts" / by_stage["prune"]["artifact"])
+    kept = [(layer.heads, layer.neurons) for layer in layers_of(student)]
+    assert table.predict(kept) <= table.teacher / SPEEDUP
+
+    def again(*arguments: Any, **more: Any) -> None:
+        raise AssertionError("something was done again")
+
+    monkeypatch.setattr("compress.workshop.measure_table", again)
+    monkeypatch.setattr("transformers.Trainer.train", again)
+    shutil.rmtree(folder / "run")
+    second, _ = run(folder)
+    assert all(row["reused"] for row in second)
+    same = ("stage", "artifact", "verdict", "accuracy", "latency_ms_p50", "speedup", "notes")
+    assert [[row[name] for name in same] for row in second] == [[row[name] for name in same] for row in rows]
