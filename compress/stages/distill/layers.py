@@ -51,10 +51,6 @@ class Distill:
         require_fraction("stages.distill.narrowest", self.narrowest, "Use 0.4, for example.")
         if isinstance(self.layers, str):
             require_choice("stages.distill.layers", self.layers, ("auto",))
-            if self.target_speedup is None:
-                raise InputError(
-                    "stages.distill.layers is auto, which needs objective.speedup. Set it, or say how many layers."
-                )
         elif not isinstance(self.layers, list | tuple):
             require_integer("stages.distill.layers", self.layers, 1, "Use half of the teacher's layers, for example.")
         elif not self.layers or not _ascending(self.layers):
@@ -80,7 +76,11 @@ class Distill:
         return imitate(student, context, self.imitation, epochs=self.epochs, title="distillation", layer_map=layer_map)
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError where the settings do not fit a model of this shape."""
+        """Raise InputError where the settings do not fit a model of this shape, or leave the depth open."""
+        if self.layers == "auto" and self.target_speedup is None:
+            raise InputError(
+                "stages.distill.layers is auto, which needs objective.speedup. Set it, or say how many layers."
+            )
         if self.student_path is not None:
             config = _student_config(Path(self.student_path), model)
             _check_vocabulary(Path(self.student_path), config, model)

@@ -23,6 +23,7 @@ from compress.training.gradual import Gradual, cut_and_recover
 from compress.training.imitation import Imitation, inherited
 
 Sizes = tuple[int, int]
+TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +58,10 @@ class PruneToBudget:
     uses_latency: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        names = ("target_speedup", "target_latency_ms", "kept_importance")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) != 1:
+        given = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(given) > 1:
             raise InputError(
-                f"stages.prune has {' and '.join(given) or 'none of ' + ', '.join(names)} set; exactly one says how "
-                "much stays. Set the others to null; objective.speedup=10 sets the first."
+                f"stages.prune has {' and '.join(given)} set; exactly one says how much stays. Set the others to null."
             )
         if self.target_speedup is not None:
             require_positive("stages.prune.target_speedup", self.target_speedup, "Use 10 for ten times as fast.")
@@ -79,6 +78,14 @@ class PruneToBudget:
             )
         require_integer("stages.prune.neuron_multiple", self.neuron_multiple, 1, "Use 16, for example.")
         require_at_least("stages.prune.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise InputError where nothing says how much stays."""
+        if all(getattr(self, name) is None for name in TARGETS):
+            raise InputError(
+                f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "
+                "objective.speedup=10 sets the first."
+            )
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""
