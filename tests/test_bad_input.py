@@ -194,12 +194,12 @@ WRONG_SETTINGS = [
     (["objective=10"], "objective is 10; it must be a group", "--cfg job"),
     (["~objective"], "a setting refers to one that is not there", "objective.speedup"),
     (
-        ["objective.speedup=null"],
+        ["order=[prune,fuse]", "objective.speedup=null"],
         "stages.prune has none of target_speedup, target_latency_ms, kept_importance set",
         "objective.speedup=10",
     ),
     (
-        [SHARES, "objective.speedup=null", "stages.distill.layers=auto"],
+        ["order=[distill,fuse]", "objective.speedup=null", "stages.distill.layers=auto"],
         "stages.distill.layers is auto, which needs objective.speedup",
         "say how many layers",
     ),
@@ -241,7 +241,11 @@ WRONG_SETTINGS = [
         "stages.prune has target_speedup and kept_importance set; exactly one",
         "Set the others to null",
     ),
-    (["stages.prune.target_speedup=null"], "stages.prune has none of target_speedup", "objective.speedup=10"),
+    (
+        ["order=[prune,fuse]", "stages.prune.target_speedup=null"],
+        "stages.prune has none of target_speedup",
+        "objective.speedup=10",
+    ),
     (
         ["stages.prune.target_speedup=null", "stages.prune.target_latency_ms=0"],
         "stages.prune.target_latency_ms is 0",

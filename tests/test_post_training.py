@@ -1,4 +1,4 @@
-"""The recipe without training: no optimizer, and a smaller model that is nearer to the teacher than an unfitted one."""
+"""The recipe without training: no objective, no optimizer, and a smaller model that is nearer to the teacher than an unfitted one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = (
         "measurement.rounds=2",
         "measurement.examples=4",
     ),
-    *("gates.prune.on_failure=warn", "gates.fuse.on_failure=warn", "gates.quantize.on_failure=warn"),
+    *(f"gates.{stage}.on_failure=warn" for stage in ("prune", "fuse", "quantize")),
 )
 
 
@@ -47,5 +47,6 @@ def test_it_cuts_fits_and_quantizes_without_a_step(run: Callable[..., RunResult]
     assert any(note.startswith("refitted on") for note in notes)
     assert result.rows[1].size_bytes < 0.8 * result.rows[0].size_bytes
     assert result.rows[3].notes[0].endswith("in int8, dynamic activations")
+    assert result.summary["objective"] is None
     model = compress.load(result.export)
     assert model.config.num_hidden_layers == 3
