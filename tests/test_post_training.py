@@ -1,4 +1,4 @@
-"""The recipe without training: no objective, no optimizer, and a smaller model that is nearer to the teacher than an unfitted one."""
+"""The recipe without training: no optimizer, and a smaller model that is nearer to the teacher than an unfitted one."""
 
 from __future__ import annotations
 

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.checks import require_at_least, require_fraction, require_integer
+from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers.low_rank_linear import LowRankLinear
-from compress.models.family import dense_layers
+from compress.models.family import dense_layers, layers_of
 from compress.models.structure import replace_module
 from compress.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy, whitened_decomposition
 from compress.training.calibration import show_examples
 from compress.training.imitation import Imitation, imitate
+
+# What of the last layer is computed for one token where only that is read.
+ONE_TOKEN = ("query", "attention_output", "ffn_in", "ffn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,8 @@ class FactorizeSvd:
     kept_energy: share of the output's energy on calibration inputs that is kept, in (0, 1]. ratio: the factors' values
     as a share of the matrix's, in (0, 1]. rank: the same for all. rank_multiple: ranks are rounded up to it, because
     kernels work in blocks. min_saving: a layer is factorized only where it saves at least this share of its values and
-    multiply-adds, since two products cost one more operator than one. recovery_epochs: distillation afterwards.
+    multiply-adds, since two products cost one more operator than one. one_token_products: whether to factorize also what
+    a fused last layer computes for its first token alone; there is next to nothing to save. recovery_epochs: distillation afterwards.
     """
 
     kept_energy: float | None
@@ -36,6 +40,7 @@ class FactorizeSvd:
     rank: int | None
     rank_multiple: int
     min_saving: float
+    one_token_products: bool
     calibration_examples: int
     recovery_epochs: float
     imitation: Imitation
@@ -63,6 +68,7 @@ class FactorizeSvd:
             require_integer("stages.factorize.rank", self.rank, 1, "Use 64, for example.")
         require_integer("stages.factorize.rank_multiple", self.rank_multiple, 1, "Use 8, for example.")
         require_integer("stages.factorize.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
+        require_boolean("stages.factorize.one_token_products", self.one_token_products)
         require_at_least("stages.factorize.min_saving", self.min_saving, 0, "Use 0.2, for example.")
         require_at_least("stages.factorize.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
 
@@ -81,6 +87,11 @@ class FactorizeSvd:
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
         layers = dict(dense_layers(model))
+        if context.task.reads_first_token and not self.one_token_products:
+            last = layers_of(model)[-1]
+            alone = {last.path_of(part) for part in ONE_TOKEN}
+            layers = {path: module for path, module in layers.items() if path not in alone}
+            context.note(f"{last.path}: left whole but for keys and values, its first token alone is read")
         grams = self._grams(model, context, layers)
         changed = False
         for path, module in layers.items():

@@ -32,6 +32,7 @@ def stage(imitation: Imitation) -> FactorizeSvd:
         rank=None,
         rank_multiple=1,
         min_saving=0.0,
+        one_token_products=True,
         calibration_examples=24,
         recovery_epochs=0,
         imitation=imitation,
@@ -176,3 +177,17 @@ def test_check_refuses_a_rank_at_which_everything_grows(
 def test_settings_are_checked_when_built(change: dict[str, Any], message: str, stage: FactorizeSvd) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(stage, **change)
+
+
+def test_what_is_computed_for_one_token_stays_whole(
+    stage: FactorizeSvd, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    model = make_model(layers=2)
+    found = dataclasses.replace(stage, one_token_products=False).apply(model, make_context(model))
+    last = "bert.encoder.layer.1"
+    assert {path for path in ranks(found) if path.startswith(last)} == {
+        f"{last}.attention.self.key",
+        f"{last}.attention.self.value",
+    }
+    assert len(ranks(found)) == 6 + 2
+    assert f"{last}: left whole but for keys and values, its first token alone is read" in notes

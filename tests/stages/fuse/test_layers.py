@@ -72,6 +72,7 @@ def test_factorized_queries_stay_products_of_their_own(
         rank=8,
         rank_multiple=1,
         min_saving=0,
+        one_token_products=True,
         calibration_examples=8,
         recovery_epochs=0,
         imitation=imitation,
