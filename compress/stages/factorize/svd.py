@@ -31,8 +31,9 @@ class FactorizeSvd:
     kept_energy: share of the output's energy on calibration inputs that is kept, in (0, 1]. ratio: the factors' values
     as a share of the matrix's, in (0, 1]. rank: the same for all. rank_multiple: ranks are rounded up to it, because
     kernels work in blocks. min_saving: a layer is factorized only where it saves at least this share of its values and
-    multiply-adds, since two products cost one more operator than one. one_token_products: whether to factorize also what
-    a fused last layer computes for its first token alone; there is next to nothing to save. recovery_epochs: distillation afterwards.
+    multiply-adds, since two products cost one more operator than one. one_token_products: whether to factorize also
+    what a fused last layer computes for its first token alone; there is next to nothing to save. recovery_epochs:
+    distillation afterwards.
     """
 
     kept_energy: float | None
