@@ -154,7 +154,7 @@ def recipe(*overrides: str) -> Recipe:
 @installed
 def test_dynamic_int8_is_refused_before_any_work() -> None:
     check_order(recipe("stages.quantize.scheme=static"))
-    check_order(recipe("order=[prune,factorize]"))
+    check_order(recipe("order=[prune,factorize,fuse]"))
     with pytest.raises(
         InputError, match=r"^runtime is openvino, .* what quantize makes: .*quantize=static, or runtime="
     ):
