@@ -78,6 +78,11 @@ class Store:
         """Remove unfinished work that has been finished."""
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
+    def leave_no_empty_work(self, key: str) -> None:
+        """Remove the folder for unfinished work where nothing was written into it."""
+        with contextlib.suppress(OSError):
+            (self.root / "work" / key).rmdir()
+
     def cache_folder(self, name: str) -> Path:
         """A folder for what can be computed again at any time."""
         folder = self.root / name

@@ -137,7 +137,12 @@ class Workshop:
             seconds = time.monotonic() - began
             return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds}
 
-        entry = self.store.entry("artifacts", key, make)
+        try:
+            entry = self.store.entry("artifacts", key, make)
+        except CompressError:
+            # A stage that refuses has begun nothing that could be resumed.
+            self.store.leave_no_empty_work(key)
+            raise
         self.store.forget_work(key)
         return entry
 
