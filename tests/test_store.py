@@ -116,6 +116,14 @@ def test_work_stays_until_it_is_finished(store: Store) -> None:
     assert list(store.work_folder("k").iterdir()) == []
 
 
+def test_only_an_empty_folder_for_work_is_left_out(store: Store) -> None:
+    begun, refused = store.work_folder("begun"), store.work_folder("refused")
+    (begun / "checkpoint").touch()
+    for key in ("begun", "refused", "never"):
+        store.leave_no_empty_work(key)
+    assert (begun.exists(), refused.exists()) == (True, False)
+
+
 def test_a_store_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"store is .*file/store, which cannot be written \(Not a directory\)"):
