@@ -1,4 +1,4 @@
-"""From settings to a recipe. Together with `cli`, the only place that knows Hydra."""
+"""From settings to a recipe. Together with `commands`, the only place that knows Hydra."""
 
 from __future__ import annotations
 

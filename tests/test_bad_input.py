@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, GPT2Config
 
-from compress.cli import main
+from compress.commands.run import main
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.core.words import Measurement
@@ -107,7 +107,7 @@ class Terminal:
     def require_nothing_left(self) -> None:
         """No ledger, no summary, no export, and no artifact but those that were there before."""
         found = {path.name for path in (self.folder / "run").glob("*")} if (self.folder / "run").is_dir() else set()
-        assert found <= {".hydra", ".lock", "cli.log"}
+        assert found <= {".hydra", ".lock", "run.log"}
         kinds = ("artifacts", "exports", "evaluations")
         assert self.store.parent != self.folder or not any((self.store / kind).exists() for kind in kinds)
 
@@ -741,7 +741,7 @@ def _distilled(settings: list[str]) -> Path:
 
 
 def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:
-    command = [sys.executable, "-c", "from compress.cli import main; main()"]
+    command = [sys.executable, "-c", "from compress.commands.run import main; main()"]
     done = subprocess.run(
         [*command, *terminal.command(SHARES, "stages.prune.heads=2")[1:]], capture_output=True, text=True
     )
@@ -755,7 +755,7 @@ def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:
 def test_answers_do_not_wait_for_torch(tmp_path: Path, arguments: list[str]) -> None:
     program = (
         f"import sys; sys.argv[1:] = {arguments!r}\n"
-        "from compress.cli import main\n"
+        "from compress.commands.run import main\n"
         "try: main()\n"
         "except SystemExit as done: assert done.code == 0\n"
         "assert not {'torch', 'transformers', 'datasets', 'onnx'} & sys.modules.keys()"
@@ -907,7 +907,7 @@ def test_an_interrupted_run_resumes(workplace: Terminal, tmp_path: Path) -> None
     program = (
         "import time, compress.training.loop as loop; loop.CHECKPOINT_SECONDS = 0\n"
         "loop._TimedCheckpoints.on_save = lambda *arguments, **more: time.sleep(0.2)\n"
-        "from compress.cli import main; main()"
+        "from compress.commands.run import main; main()"
     )
     command = [sys.executable, "-c", program, *workplace.command(*distill, f"store={store}")[1:]]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import compress
-from compress.cli import main
+from compress.commands.run import main
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Measurement
 from compress.measure import latency_table
