@@ -11,16 +11,12 @@ the lengths of real examples and at 128 tokens. Writes peers.md, peers.json and 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 HERE = Path(__file__).resolve().parent
 NEEDED = ("openvino", "nncf", "ctranslate2")
@@ -45,8 +41,8 @@ def main() -> int:
     # Workers find the peers' runtimes by name.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     import transformers
-    from peer_contest import Contest
-    from peer_report import plot, table
+    from contest_report import plain, plot, table
+    from peer_contest import Peers
 
     from compress.core.words import Measurement
 
@@ -55,7 +51,7 @@ def main() -> int:
         examples=arguments.examples, launches=arguments.launches, rounds=arguments.rounds, warmup=2
     )
     with tempfile.TemporaryDirectory() as temporary:
-        contest = Contest(
+        contest = Peers(
             arguments.run,
             Path(temporary),
             measurement,
@@ -67,16 +63,10 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = table(result)
     (arguments.out / "peers.md").write_text(text + "\n", encoding="utf-8")
-    (arguments.out / "peers.json").write_text(json.dumps(result, indent=1, default=_plain), encoding="utf-8")
+    (arguments.out / "peers.json").write_text(json.dumps(result, indent=1, default=plain), encoding="utf-8")
     plot(result, arguments.title, arguments.out / "peers.png")
     print(text)
     return 0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    return dataclasses.asdict(value)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,37 @@
-"""What benchmarks/peers.py found, as a Markdown table and a picture."""
+"""What a contest found, as a Markdown table and a picture."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 OURS, OTHERS, LIGHT = "#16794b", "#586473", "#b9c2cc"
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """A line per contender, and where it was measured."""
-    long = result["long_tokens"]
-    lines = [
-        f"| model | {result['metric']} | against FP32, points | p50 / p90, ms | speed-up | p50 / p90 at 1 x {long}, ms "
-        "| speed-up | MB | memory, MB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+def plain(value: Any) -> Any:
+    """For json.dumps."""
+    return value.item() if isinstance(value, np.generic) else dataclasses.asdict(value)
+
+
+def table(result: Mapping[str, Any], *, seconds: bool = False) -> str:
+    """A line per contender, and where it was measured. seconds: with what each took to make."""
+    heads = [
+        "model",
+        result["metric"],
+        f"against {result['reference']}, points",
+        "p50 / p90, ms",
+        "speed-up",
+        f"p50 / p90 at 1 x {result['long_tokens']}, ms",
+        "speed-up",
+        "MB",
+        "memory, MB",
+        *(["made in, s"] if seconds else []),
     ]
+    lines = [f"| {' | '.join(heads)} |", f"| {' | '.join('---' for _ in heads)} |"]
     for row in result["rows"]:
         low, high = row["interval"]
         cells = [
@@ -26,6 +41,7 @@ def table(result: Mapping[str, Any]) -> str:
             *(cell for kind in ("real", "long") for cell in _times(row[kind])),
             f"{row['size_bytes'] / 1e6:.1f}",
             "-" if row["memory_bytes"] is None else f"{row['memory_bytes'] / 1e6:.0f}",
+            *(["-" if row["seconds"] is None else f"{row['seconds']:.0f}"] if seconds else []),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n" + _told(result)
@@ -40,9 +56,9 @@ def _told(result: Mapping[str, Any]) -> str:
     machine, sampled = result["environment"], result["measurement"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
-        f"{result['examples']} examples of the {result['split']} split, compared one by one with PyTorch FP32; "
-        f"speed-up against ONNX Runtime FP32, {sampled['launches']} x {sampled['rounds']} turns; intervals at "
-        f"{result['confidence']:.0%} on each side. MB: what is stored; memory: the most that the process held. "
+        f"{result['examples']} examples of the {result['split']} split, compared one by one with "
+        f"{result['reference']}; speed-up against {result['baseline']}, {sampled['launches']} x {sampled['rounds']} turns; "
+        f"intervals at {result['confidence']:.0%} on each side. MB: what is stored; memory: the most that the process held. "
         f"{result['date']}, {machine['threads']} threads of {machine['cpu']} ({', '.join(machine['cpu_flags'])}), "
         f"{machine['platform']}; {versions}."
     )
@@ -70,10 +86,10 @@ def plot(result: Mapping[str, Any], title: str, path: Path) -> None:
         label.set_color(OURS if row["ours"] else "black")
     speed.invert_yaxis()
     speed.margins(x=0.12)
-    speed.set_xlabel(f"times as fast as ONNX Runtime FP32\n(dark: real lengths; light: 1 x {result['long_tokens']})")
+    speed.set_xlabel(f"times as fast as {result['baseline']}\n(dark: real lengths; light: 1 x {result['long_tokens']})")
     speed.axvline(1, color="black", linewidth=0.8)
     accuracy.axvline(0, color="black", linewidth=0.8)
-    accuracy.set_xlabel(f"{result['metric']} against PyTorch FP32, points\n({result['examples']} examples)")
+    accuracy.set_xlabel(f"{result['metric']} against {result['reference']}, points\n({result['examples']} examples)")
     for axes in (speed, accuracy):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
