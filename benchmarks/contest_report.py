@@ -55,10 +55,11 @@ def _times(times: Mapping[str, Any]) -> tuple[str, str]:
 def _told(result: Mapping[str, Any]) -> str:
     machine, sampled = result["environment"], result["measurement"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    turns = f"{sampled['launches']} x {sampled['rounds']} turns"
     return (
         f"{result['examples']} examples of the {result['split']} split, compared one by one with "
-        f"{result['reference']}; speed-up against {result['baseline']}, {sampled['launches']} x {sampled['rounds']} turns; "
-        f"intervals at {result['confidence']:.0%} on each side. MB: what is stored; memory: the most that the process held. "
+        f"{result['reference']}; speed-up against {result['baseline']}, {turns}; intervals at "
+        f"{result['confidence']:.0%} on each side. MB: what is stored; memory: the most that the process held. "
         f"{result['date']}, {machine['threads']} threads of {machine['cpu']} ({', '.join(machine['cpu_flags'])}), "
         f"{machine['platform']}; {versions}."
     )
