@@ -45,6 +45,11 @@ class Int8Embedding(nn.Module):
         """An empty table of these sizes, to be filled by a strict load."""
         return cls(sizes["rows"], sizes["width"])
 
+    @property
+    def weight(self) -> Tensor:
+        """The whole table, scaled back: (rows, width). A runtime computes it once, when it opens the model."""
+        return self.weight_int8.to(self.weight_scale.dtype) * self.weight_scale
+
     def forward(self, indices: Tensor) -> Tensor:
         """indices: (...). Returns (..., width)."""
         # nn.functional.embedding refuses int8; indexing gathers the same rows.

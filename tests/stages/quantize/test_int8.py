@@ -5,20 +5,27 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
 from compress.core.words import Context
-from compress.layers import Int8DynamicLinear, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.export.onnx import export_onnx
+from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.models.fusion import fuse_embeddings
 from compress.models.structure import replace_module, structure_of
 from compress.ops.int8 import scale_of_range
 from compress.stages.quantize.int8 import Calibration, QuantizeInt8, _quantiles
+from compress.tasks.text_classification import TextClassification
 
 STAGE = QuantizeInt8(
     scheme="dynamic",
@@ -86,6 +93,31 @@ def test_embeddings_may_stay(make_model: Callable, make_context: Callable) -> No
     found = dataclasses.replace(STAGE, embeddings=False).apply(model, make_context(model))
     assert type(found.get_input_embeddings()) is nn.Embedding
     assert structure_of(found).kinds() == {"int8_dynamic_linear"}
+
+
+def test_fused_positions_are_int8_in_the_file_and_float_in_the_session(
+    make_model: Callable, make_context: Callable, batch: dict[str, Tensor], tmp_path: Path
+) -> None:
+    model = make_model("bert")
+    # As many as a real model has: the exporter itself works small constants out.
+    model.bert.embeddings.position_embeddings = nn.Embedding(512, 32)
+    assert fuse_embeddings(model)
+    before = model.bert.embeddings.positions.weight.detach().clone()
+    found = STAGE.apply(model, make_context(make_model("bert")))
+    positions = found.bert.embeddings.positions
+    assert isinstance(positions, Int8Embedding)
+    # A row's largest value is 127 steps; rounding is off by half a step at most.
+    assert bool(((positions.weight - before).abs() <= before.abs().amax(1, keepdim=True) / 254 * 1.0001).all())
+
+    path = export_onnx(found, TextClassification(text="text", label="label", max_length=16), batch, tmp_path)
+    stored = [tuple(value.dims) for value in onnx.load(path).graph.initializer if value.data_type == TensorProto.INT8]
+    assert tuple(before.shape) in stored
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(tmp_path / "optimized.onnx").graph
+    opened = [tuple(value.dims) for value in graph.initializer if value.data_type == TensorProto.FLOAT]
+    assert tuple(before.shape) in opened
 
 
 def test_factors_and_zeros(make_model: Callable, make_context: Callable) -> None:
