@@ -20,8 +20,8 @@ FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class PruneVocabulary:
-    """min_count: tokens that occur less often in the training split leave. most_tokens: at most so many stay, the most
-    frequent ones, or None for no limit. keep_characters: single characters (or bytes) always stay, so that every text
+    """min_count: tokens that occur less often in the training split and the unlabelled text leave. most_tokens: at most
+    so many stay, the most frequent ones, or None for no limit. keep_characters: single characters (or bytes) always stay, so that every text
     that could be spelled still can.
 
     The artifact gets a tokenizer of its own. A text whose tokens all stay is read as before; any other is spelled with
@@ -69,10 +69,13 @@ class PruneVocabulary:
         required = vocabulary.required(characters=self.keep_characters)
         required = vocabulary.with_parts(required | named_tokens(model.config, vocabulary.size))
         rows = context.task.tokens(context.train)
+        further = np.zeros(vocabulary.size, dtype=np.int64)
+        if context.unlabelled is not None:
+            further = token_counts(context.task.tokens(context.unlabelled), vocabulary.size)
 
         def choose(counts: np.ndarray) -> np.ndarray:
             kept = np.zeros(vocabulary.size, dtype=bool)
-            kept[list(self._kept(vocabulary, required, counts))] = True
+            kept[list(self._kept(vocabulary, required, counts + further))] = True
             return kept
 
         kept = np.flatnonzero(choose(token_counts(rows, vocabulary.size))).tolist()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,14 @@ def test_rare_tokens_leave(context: Context, processors: list[Any]) -> None:
     stage(min_count=3).apply(copy.deepcopy(context.teacher), context)
     frequent = {number for number, count in counts_of(context).items() if count >= 3}
     assert len(processors[0]) == len(frequent | {0, 1, 2, 3})
+
+
+def test_unlabelled_text_counts(context: Context, processors: list[Any], make_context: Callable) -> None:
+    more = make_context(context.teacher, count=40).train
+    stage().apply(copy.deepcopy(context.teacher), dataclasses.replace(context, unlabelled=more))
+    seen = {number for rows in (context.train, more) for row in rows["input_ids"] for number in row}
+    assert len(seen) > len(counts_of(context))
+    assert len(processors[0]) == len(seen | {0, 1, 2, 3})
 
 
 def test_the_most_frequent_stay(context: Context, processors: list[Any]) -> None:
