@@ -21,8 +21,8 @@ FOLDS = 5
 @dataclass(frozen=True, kw_only=True)
 class PruneVocabulary:
     """min_count: tokens that occur less often in the training split and the unlabelled text leave. most_tokens: at most
-    so many stay, the most frequent ones, or None for no limit. keep_characters: single characters (or bytes) always stay, so that every text
-    that could be spelled still can.
+    so many stay, the most frequent ones, or None for no limit. keep_characters: single characters (or bytes) always
+    stay, so that every text that could be spelled still can.
 
     The artifact gets a tokenizer of its own. A text whose tokens all stay is read as before; any other is spelled with
     smaller pieces.
