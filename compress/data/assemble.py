@@ -8,34 +8,10 @@ from itertools import combinations
 import numpy as np
 from datasets import ClassLabel, Dataset
 
-from compress.core.checks import nearest, require_integer
+from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.words import Splits
-from compress.data.splits import held_out, number_groups, require_share
-
-
-def check_settings(
-    *,
-    train: str | None,
-    validation: str | None,
-    test: str | None,
-    unlabelled: str | None,
-    group: str | None,
-    validation_share: float,
-    seed: int,
-) -> None:
-    """Check what `Files` and `Hub` have in common. Raises InputError."""
-    named = {"train": train, "validation": validation, "test": test, "unlabelled": unlabelled, "group": group}
-    for name, value in named.items():
-        if value is not None and (not isinstance(value, str) or not value):
-            raise InputError(f"data.{name} is {value!r}; it must be text that is not empty. Use null for none.")
-    if train is None and validation is None:
-        raise InputError(
-            "data.train is null, and so is data.validation; at least one of the two is needed. "
-            "Set data.train: the validation examples are then split off it."
-        )
-    require_share("data.validation_share", validation_share)
-    require_integer("seed", seed, 0, "Use 0, for example.")
+from compress.data.splits import held_out, number_groups
 
 
 def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_share: float, seed: int) -> Splits:

@@ -12,29 +12,19 @@ from datasets.exceptions import DatasetsError
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.words import Splits
-from compress.data.assemble import assemble, check_settings
-from compress.data.unlabelled import with_unlabelled
+from compress.data.named_splits import NamedSplits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hub:
-    """Splits of one data set, by name.
+class Hub(NamedSplits):
+    """Splits of one data set: train, validation and test are their names.
 
     name: a name on the hub, or a folder written by `save_to_disk`. config: one of the configurations that some data
-    sets have, or None. train, validation, test: the names of its splits, or None. unlabelled (a file), group,
-    validation_share and seed: as for `Files`. Class numbers become class names. No code that comes with a data set is
-    run.
+    sets have, or None. Class numbers become class names. No code that comes with a data set is run.
     """
 
     name: str
     config: str | None
-    train: str | None
-    validation: str | None
-    test: str | None
-    unlabelled: str | None
-    group: str | None
-    validation_share: float
-    seed: int
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -42,25 +32,12 @@ class Hub:
                 f"data.name is {self.name!r}; it must name a data set. Use its name on the hub, or a folder written by "
                 "save_to_disk."
             )
-        check_settings(
-            train=self.train,
-            validation=self.validation,
-            test=self.test,
-            unlabelled=self.unlabelled,
-            group=self.group,
-            validation_share=self.validation_share,
-            seed=self.seed,
-        )
+        super().__post_init__()
 
     def load(self) -> Splits:
         """Read the splits, all columns. Raises InputError where the data set or a split of it cannot be had."""
         found = self._read()
-        wanted = {"train": self.train, "validation": self.validation, "test": self.test}
-        parts = {
-            split: _pick(found, split, source, self.name) for split, source in wanted.items() if source is not None
-        }
-        splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
-        return with_unlabelled(splits, self.unlabelled)
+        return self.assembled({split: _pick(found, split, source, self.name) for split, source in self.named.items()})
 
     def _read(self) -> Mapping[str, Dataset]:
         folder = Path(self.name).expanduser()

@@ -1,0 +1,58 @@
+"""What sources that name a split each have in common: the settings, and how what was read becomes `Splits`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from datasets import Dataset
+
+from compress.core.checks import require_integer
+from compress.core.errors import InputError
+from compress.core.words import Splits
+from compress.data.assemble import assemble
+from compress.data.splits import require_share
+from compress.data.unlabelled import with_unlabelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedSplits:
+    """train, validation, test: where each split is, or None. One of train and validation may be missing: it is split
+    off the other, so that `validation_share` of the examples (0 to 1) are the validation split, drawn by `seed`.
+
+    group: the column whose equal values mark examples that belong together, or None; such examples stay on one side of
+    a split. unlabelled: path of a file of examples without labels, or None; `.txt` holds one text per line.
+    """
+
+    train: str | None
+    validation: str | None
+    test: str | None
+    unlabelled: str | None
+    group: str | None
+    validation_share: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, value in {**self._splits(), "unlabelled": self.unlabelled, "group": self.group}.items():
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InputError(f"data.{name} is {value!r}; it must be text that is not empty. Use null for none.")
+        if self.train is None and self.validation is None:
+            raise InputError(
+                "data.train is null, and so is data.validation; at least one of the two is needed. "
+                "Set data.train: the validation examples are then split off it."
+            )
+        require_share("data.validation_share", self.validation_share)
+        require_integer("seed", self.seed, 0, "Use 0, for example.")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The splits that are given, by name."""
+        return {name: value for name, value in self._splits().items() if value is not None}
+
+    def assembled(self, parts: Mapping[str, Dataset]) -> Splits:
+        """All splits, from those given. Raises InputError where they, or the unlabelled text, cannot be used."""
+        splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+        return with_unlabelled(splits, self.unlabelled)
+
+    def _splits(self) -> dict[str, str | None]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
