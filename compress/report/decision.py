@@ -8,9 +8,8 @@ from typing import Any
 
 from compress.core.ledger import Row
 from compress.report import wording
-from compress.report.wording import finite, finite_interval, points, three_digits
+from compress.report.wording import DECIMALS, finite, finite_interval, points, three_digits
 
-DECIMALS = 2
 LEAST_SHARE_OF_OBJECTIVE = 0.95
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from compress.core.ledger import Row
-from compress.report import wording
-from compress.report.decision import DECIMALS, decide
+from compress.report.decision import decide
 from compress.report.frontier import accuracy_against_latency
 from compress.report.plots import bytes_by_part, gain_and_cost
+from compress.report.templates import environment
 
 
 def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> None:
@@ -26,7 +24,9 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> N
     """
     limited = _limited_stage(rows, summary)
     confidences = sorted({limits["confidence"] for limits in summary["gates"].values()})
-    text = _environment().get_template("page.html.jinja").render(
+    templates = environment()
+    templates.filters["share_of_zeros"] = _share_of_zeros
+    text = templates.get_template("page.html.jinja").render(
         rows=rows,
         summary=summary,
         decision=decide(rows, summary),
@@ -35,41 +35,6 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> N
         settings=json.dumps(summary["settings"], indent=2, ensure_ascii=False, default=str),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
-
-
-def typographic(text: str) -> str:
-    """Hyphens that mean minus as minus signs, and a missing value as a dash; hyphens inside words stay."""
-    return "\N{EN DASH}" if text == wording.MISSING else re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        typographic=typographic,
-        accuracy=_shown(lambda fraction: wording.percent(fraction, DECIMALS)),
-        points=_shown(lambda fraction: wording.points(fraction, DECIMALS)),
-        difference=_shown(lambda pair: wording.points_with_interval(pair[0], pair[1], DECIMALS)),
-        speedup=_shown(lambda pair: wording.factor_with_interval(pair[0], pair[1])),
-        latency=_shown(lambda pair: wording.latency(pair[0], pair[1])),
-        digits=_shown(wording.three_digits),
-        megabytes=_shown(wording.megabytes),
-        count=_shown(lambda number: wording.MISSING if number is None else f"{number:,}"),
-        duration=_shown(wording.duration),
-        verdict_words=wording.verdict_words,
-        verdict_tone=wording.verdict_tone,
-        share_of_zeros=_share_of_zeros,
-    )
-    return environment
-
-
-def _shown(function: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: typographic(function(value))
 
 
 def _share_of_zeros(row: Row) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from compress.core.ledger import Row
 
 MISSING = "-"
+# Of percentages and points on the pages; the terminal shows fewer.
+DECIMALS = 2
 
 _SHARES = {
     2: "half",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from compress.core.ledger import Row
-from compress.report.page import typographic, write_page
+from compress.report.page import write_page
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> 'it' & {{ 7 * 7 }} ]]>"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -165,11 +165,6 @@ def test_one_teacher_and_no_stage(rows: list[Row], summary: dict[str, Any], tmp_
     summary.update(student=None, exported=None, gates={})
     _, outline = page(rows[:1], summary, tmp_path)
     assert "Nothing was exported: no stage passed a gate." in outline.words
-
-
-def test_only_minus_signs_become_minus_signs() -> None:
-    text = typographic("prune-2 -0.5 [-1, +2] x86-64 1.2.3-4")
-    assert text == "prune-2 \N{MINUS SIGN}0.5 [\N{MINUS SIGN}1, +2] x86-64 1.2.3-4"
 
 
 def console_messages(address: str, profile: Path) -> list[str]:

@@ -1,0 +1,48 @@
+"""What every page shares: where its template lies, that every text is escaped, and how numbers are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from compress.report import wording
+from compress.report.wording import DECIMALS
+
+
+def typographic(text: str) -> str:
+    """Hyphens that mean minus as minus signs, and a missing value as a dash; hyphens inside words stay."""
+    return "\N{EN DASH}" if text == wording.MISSING else re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
+
+
+def environment() -> Environment:
+    """Templates of this folder and those below it, with a filter for each kind of number."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        typographic=typographic,
+        accuracy=_shown(lambda fraction: wording.percent(fraction, DECIMALS)),
+        points=_shown(lambda fraction: wording.points(fraction, DECIMALS)),
+        difference=_shown(lambda pair: wording.points_with_interval(pair[0], pair[1], DECIMALS)),
+        speedup=_shown(lambda pair: wording.factor_with_interval(pair[0], pair[1])),
+        latency=_shown(lambda pair: wording.latency(pair[0], pair[1])),
+        digits=_shown(wording.three_digits),
+        megabytes=_shown(wording.megabytes),
+        count=_shown(lambda number: wording.MISSING if number is None else f"{number:,}"),
+        duration=_shown(wording.duration),
+        verdict_words=wording.verdict_words,
+        verdict_tone=wording.verdict_tone,
+    )
+    return made
+
+
+def _shown(function: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: typographic(function(value))
