@@ -121,6 +121,7 @@ def _finish(
         teacher=_finding(workshop, teacher),
         best=None if student is None else _finding(workshop, student),
         examples={name: len(split) for name, split in workshop.examples.items()},
+        fingerprints={name: workshop.content(name) for name in ("validation", "test")},
         groups=len(set(workshop.examples["validation"]["group"])),
         notes=workshop.notes,
         command=command,

@@ -61,6 +61,10 @@ class Reading:
             self._fingerprints[name] = fingerprint(self.split(name))
         return self._fingerprints[name]
 
+    def content(self, name: str) -> str:
+        """The content of a split's examples, whoever reads them; "" where there is no such split."""
+        return fingerprint(self._splits[name]) if name in self._splits else ""
+
     def for_student(self, student: Reading) -> TeacherReading | None:
         """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same."""
         if student is self:

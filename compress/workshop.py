@@ -73,6 +73,10 @@ class Workshop:
         # By the artifact that brought its processor; None is the teacher.
         self._readings: dict[str | None, Reading] = {None: reading}
 
+    def content(self, split: str) -> str:
+        """What identifies the examples of a split, whoever reads them; "" where there is none."""
+        return self._readings[None].content(split)
+
     def teacher(self) -> Entry:
         """The teacher's artifact."""
         recipe, reading = self.recipe, self._readings[None]

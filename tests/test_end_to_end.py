@@ -60,6 +60,8 @@ def test_the_summary_says_what_was_exported_and_how_it_did(result: RunResult) ->
     summary = json.loads((result.folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["exported"]["stage"] == "quantize"
     assert summary["student"]["test"]["examples"] == summary["teacher"]["test"]["examples"] > 100
+    assert len(summary["fingerprints"]["validation"]) == len(summary["fingerprints"]["test"]) == 64
+    assert summary["fingerprints"]["validation"] != summary["fingerprints"]["test"]
     assert summary["objective"] == {
         "speedup": 10,
         "reached": summary["student"]["speedup"],

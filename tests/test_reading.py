@@ -32,6 +32,13 @@ def test_each_processor_reads_for_itself(tokenizer: Any, make_model: Callable, t
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_what_the_examples_are_does_not_depend_on_who_reads_them(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert whole.content("validation") == trimmed.content("validation") != ""
+    assert whole.fingerprint("validation") != trimmed.fingerprint("validation")
+    assert whole.content("test") == ""
+
+
 def test_a_key_sees_both_readings(tokenizer: Any, make_model: Callable) -> None:
     whole, trimmed = readings(tokenizer, make_model)
     assert _joined("validation", whole, whole) == whole.fingerprint("validation")
