@@ -14,7 +14,7 @@ from rich.text import Text
 from compress.core.ledger import Row
 from compress.report import wording
 
-_STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "plain": "dim"}
+STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "plain": "dim"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class StageTable:
         tone = wording.verdict_tone(row)
         cells = [Text(column.text(row)) for column in self._columns]
         cells[0].stylize("bold")
-        cells[-1].stylize(_STYLES[tone])
+        cells[-1].stylize(STYLES[tone])
         self._print(cells, "top")
         if tone in ("bad", "unsure"):
             for reason in row.reasons:

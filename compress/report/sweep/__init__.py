@@ -1,0 +1,26 @@
+"""What many runs say together: the front, what mattered, and which one to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+PAGE = "report.html"
+
+
+def publish(folder: Path, console: Console) -> Path:
+    """Write `report.html` into a sweep's folder, print its summary, and return the page's path.
+
+    The margin is the strictest `objective.max_accuracy_drop` among the runs. Raises InputError where the folder holds
+    no run, and where its runs cannot stand in one front.
+    """
+    # What a single run needs of this package must not wait for numpy.
+    from compress.report.sweep.evidence import gather
+    from compress.report.sweep.page import write_page
+    from compress.report.sweep.terminal import print_report
+
+    evidence = gather([folder], margin=None)
+    write_page(evidence, folder / PAGE)
+    print_report(evidence, console)
+    return folder / PAGE

@@ -1,0 +1,67 @@
+"""The run to take for a stated margin: the fastest whose validation difference lies within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.core.checks import require_fraction
+from compress.core.errors import InputError
+from compress.report.sweep.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Choice:
+    """best: None where no exported model lies within the margin. proven: whether the whole interval of `best` does.
+
+    faster: the fastest model whose measured difference lies within the margin but not its interval, where it is faster
+    than a proven `best`. nearest: where there is no best, the exported model that comes nearest.
+    """
+
+    margin: float
+    best: Outcome | None
+    proven: bool
+    faster: Outcome | None
+    nearest: Outcome | None
+
+
+def choose(outcomes: Sequence[Outcome], margin: float) -> Choice:
+    """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at."""
+    exported = [outcome for outcome in outcomes if outcome.exported and outcome.drawn]
+    within = [outcome for outcome in exported if _difference(outcome) >= -margin]
+    proven = [outcome for outcome in within if outcome.interval is not None and outcome.interval[0] > -margin]
+    fastest = max(within, key=_speed, default=None)
+    if not proven:
+        nearest = max(exported, key=_difference, default=None) if fastest is None else None
+        return Choice(margin, fastest, False, None, nearest)
+    best = max(proven, key=_speed)
+    faster = fastest if fastest is not None and fastest not in proven and _speed(fastest) > _speed(best) else None
+    return Choice(margin, best, True, faster, None)
+
+
+def margin_for(outcomes: Sequence[Outcome], stated: float | None) -> float:
+    """The stated margin, else the strictest `objective.max_accuracy_drop` among the runs.
+
+    Raises InputError for a margin outside (0, 1], and where none is stated and no run has one.
+    """
+    if stated is not None:
+        require_fraction("--margin", stated, "Use 0.01 for one point.")
+        return stated
+    asked = {outcome.run.settings.get("objective.max_accuracy_drop", "null") for outcome in outcomes}
+    known = [float(margin) for margin in asked if margin != "null"]
+    if not known:
+        raise InputError(
+            "--margin is not given, and no run records objective.max_accuracy_drop, which would stand for it. "
+            "Add --margin 0.01 for one point."
+        )
+    return min(known)
+
+
+def _difference(outcome: Outcome) -> float:
+    assert outcome.difference is not None
+    return outcome.difference
+
+
+def _speed(outcome: Outcome) -> float:
+    assert outcome.speedup is not None
+    return outcome.speedup

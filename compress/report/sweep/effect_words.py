@@ -1,0 +1,80 @@
+"""Main effects in words: a table with a row per setting, and one sentence per number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from compress.report import wording
+from compress.report.sweep.effects import Effect
+from compress.report.sweep.factors import Factor
+from compress.report.templates import typographic
+from compress.report.wording import DECIMALS, three_digits
+
+
+@dataclass(frozen=True)
+class Cell:
+    """share: of the differences, 0 to 1; None where nothing is claimed, and `text` says why."""
+
+    share: float | None
+    text: str
+    clear: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One setting. counts: its values with their numbers of measured runs. cells: by number."""
+
+    factor: Factor
+    counts: str
+    cells: dict[str, Cell]
+
+
+def lines(effects: Mapping[str, Sequence[Effect]], factors: Sequence[Factor]) -> list[Line]:
+    """One per setting, in the order of what they do to speed."""
+    by_name = {number: {effect.factor.name: effect for effect in found} for number, found in effects.items()}
+    order = [effect.factor for effect in effects["speed"]]
+    return [
+        Line(
+            factor=factor,
+            counts=", ".join(f"{level} ({count})" for level, count in by_name["speed"][factor.name].runs.items()),
+            cells={number: _cell(number, found[factor.name]) for number, found in by_name.items()},
+        )
+        for factor in order
+        if factor in factors
+    ]
+
+
+def sentences(effects: Mapping[str, Sequence[Effect]]) -> list[str]:
+    """What matters most for each number, or that nothing can be claimed."""
+    return [_sentence(number, found) for number, found in effects.items()]
+
+
+def _sentence(number: str, effects: Sequence[Effect]) -> str:
+    claimed = [effect for effect in effects if effect.reason is None]
+    if not claimed:
+        return f"{number.capitalize()}: nothing is claimed, for the reasons below."
+    clear = [effect for effect in claimed if effect.clear]
+    if not clear:
+        return f"{number.capitalize()}: no setting stands out from what the others and chance do."
+    first = clear[0]
+    return typographic(
+        f"{number.capitalize()}: {first.factor.name} matters most, {first.share:.0%} of the differences. "
+        f"{_change(number, first)}."
+    )
+
+
+def _cell(number: str, effect: Effect) -> Cell:
+    if effect.reason is not None:
+        return Cell(None, effect.reason, False)
+    return Cell(effect.share, typographic(_change(number, effect)), effect.clear)
+
+
+def _change(number: str, effect: Effect) -> str:
+    low, high = effect.interval
+    if number == "accuracy":
+        change = wording.points_with_interval(effect.change, effect.interval, DECIMALS)
+        return f"{effect.high} over {effect.low}: {change} points"
+    ends = three_digits(math.exp(low)), three_digits(math.exp(high))
+    return f"{effect.high} over {effect.low}: {three_digits(math.exp(effect.change))}x [{ends[0]}, {ends[1]}]"

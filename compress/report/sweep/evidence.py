@@ -1,0 +1,72 @@
+"""All that a sweep's report says, worked out once for the page and the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.report.sweep.alike import differences, require_alike
+from compress.report.sweep.choice import Choice, choose, margin_for
+from compress.report.sweep.contributions import Contribution, contributions
+from compress.report.sweep.effects import Effect, main_effects
+from compress.report.sweep.factors import Factor, factors_of
+from compress.report.sweep.outcome import Outcome, outcome_of
+from compress.report.sweep.recommendation import Recommendation, recommend
+from compress.report.sweep.runs import find_runs
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """title: what the runs are called together. effects: on speed and bytes as logarithms, on accuracy as a fraction.
+
+    notes: what the runs do not share. damage: what could not be read, with the run's name.
+    """
+
+    title: str
+    metric: str
+    outcomes: tuple[Outcome, ...]
+    factors: tuple[Factor, ...]
+    contributions: tuple[Contribution, ...]
+    effects: dict[str, list[Effect]]
+    choice: Choice
+    recommendation: Recommendation
+    notes: tuple[str, ...]
+    damage: tuple[str, ...]
+
+
+def gather(folders: Sequence[Path], margin: float | None) -> Evidence:
+    """Read the runs in `folders` and work everything out.
+
+    margin: a fraction; None takes the strictest that the runs themselves asked for. Raises InputError for folders
+    without runs, runs that cannot be compared, and a margin that is none.
+    """
+    runs = find_runs(folders)
+    require_alike(runs)
+    outcomes = tuple(outcome_of(run) for run in runs)
+    factors = tuple(factors_of(runs))
+    choice = choose(outcomes, margin_for(outcomes, margin))
+    summaries = [run.summary for run in runs if run.summary is not None]
+    recipes = dict.fromkeys(str(summary.get("recipe")) for summary in summaries)
+    return Evidence(
+        title=", ".join(recipes) or "sweep",
+        metric=str(summaries[0]["metric"]) if summaries else "accuracy",
+        outcomes=outcomes,
+        factors=factors,
+        contributions=tuple(contributions(runs)),
+        effects=_effects(outcomes, factors),
+        choice=choice,
+        recommendation=recommend(choice, outcomes, factors),
+        notes=tuple(differences(runs)),
+        damage=tuple(f"{run.name}: {sentence}" for run in runs for sentence in run.damage),
+    )
+
+
+def _effects(outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> dict[str, list[Effect]]:
+    numbers: dict[str, list[float | None]] = {
+        "speed": [math.log(outcome.speedup or 1.0) if outcome.drawn else None for outcome in outcomes],
+        "accuracy": [outcome.difference if outcome.drawn else None for outcome in outcomes],
+        "bytes": [math.log(outcome.size_bytes or 1.0) if outcome.drawn else None for outcome in outcomes],
+    }
+    return {name: main_effects(factors, column) for name, column in numbers.items()}

@@ -1,0 +1,105 @@
+"""What came out of a run: the model it exported, or how it ended without one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compress.core.ledger import Row
+from compress.report import wording
+from compress.report.decision import shortfall
+from compress.report.sweep.nested import value_at
+from compress.report.sweep.runs import Run
+from compress.report.wording import finite, finite_interval
+
+# Best first. The tone is the colour; each has a shape of its own on the plots.
+TONES = {
+    "passed": "good",
+    "unproven": "unsure",
+    "failed, kept": "bad",
+    "nothing passed": "bad",
+    "broke": "bad",
+    "refused": "bad",
+    "unfinished": "plain",
+}
+_ENDINGS = {"refused": "refused", "broken": "broke", "lost": "broke"}
+_KEPT = {"passed": "passed", "inconclusive": "unproven", "failed": "failed, kept"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run's end. Differences are fractions, against the run's own teacher on validation.
+
+    status: one of `TONES`. exported: whether there is a model. row: the measured model that stands for the run: the
+    exported one; where nothing passed the last one that was measured; None where a run did not come to its end.
+    reasons: what stood in the way, in words.
+    """
+
+    run: Run
+    status: str
+    exported: bool
+    row: Row | None
+    reasons: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Accuracy minus the teacher's, a fraction."""
+        return None if self.row is None else finite(self.row.accuracy_difference)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of the difference."""
+        return None if self.row is None else finite_interval(self.row.accuracy_interval)
+
+    @property
+    def speedup(self) -> float | None:
+        """Times the teacher's speed on the same runtime."""
+        return None if self.row is None else finite(self.row.speedup)
+
+    @property
+    def speedup_interval(self) -> tuple[float, float] | None:
+        """Of the speed-up."""
+        ends = None if self.row is None else finite_interval(self.row.speedup_interval)
+        return ends if ends is not None and ends[0] > 0 else None
+
+    @property
+    def size_bytes(self) -> float | None:
+        """Of the file that the runtime loads."""
+        return None if self.row is None else finite(self.row.size_bytes)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether all three numbers were measured."""
+        return self.difference is not None and bool(self.speedup) and bool(self.size_bytes)
+
+
+def outcome_of(run: Run) -> Outcome:
+    """Judge nothing again: say what the run itself recorded."""
+    if run.summary is None:
+        broke = any(row.verdict == "error" for row in run.rows)
+        status = _ENDINGS.get(str(run.ending), "broke" if broke else "unfinished")
+        told = () if run.reason is None or broke else (run.reason,)
+        return Outcome(run, status, False, None, (*_reasons(run), *told) or _unfinished(run))
+    stage = value_at(run.summary, "exported", "stage")
+    if stage is None:
+        last = next((row for row in reversed(run.rows[1:]) if finite(row.accuracy_difference) is not None), None)
+        return Outcome(run, "nothing passed", False, last, _reasons(run))
+    row = next((row for row in run.rows if row.stage == stage), None)
+    if row is None:
+        return Outcome(run, "broke", False, None, (f"the ledger's line of the exported stage {stage} is lost",))
+    return Outcome(run, _KEPT.get(row.verdict, "failed, kept"), True, row, _reasons(run, stage))
+
+
+def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:
+    """What stages missed. exported: the stage before which what was kept no longer matters."""
+    gates: Mapping[str, Any] = value_at(run.summary, "gates") or {}
+    missed = [row for row in run.rows if row.verdict in ("failed", "inconclusive", "error")]
+    if exported is not None:
+        missed = [row for row in missed if row.decision != "keep" or row.stage == exported]
+    return tuple(f"{wording.verdict_words(row)}: {shortfall(row, gates.get(row.stage))}" for row in missed)
+
+
+def _unfinished(run: Run) -> tuple[str, ...]:
+    done = f"the last finished stage is {run.rows[-1].stage}" if run.rows else "no stage was finished"
+    return (f"there is no summary.json: the run was stopped, or is still at work; {done}",)

@@ -1,0 +1,96 @@
+"""The sweep as one HTML file that needs nothing else: its pictures, its script and its look are inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from compress.report import wording
+from compress.report.sweep.effect_words import lines, sentences
+from compress.report.sweep.evidence import Evidence
+from compress.report.sweep.factors import Factor
+from compress.report.sweep.outcome import TONES, Outcome
+from compress.report.sweep.scatter import SHAPES, bytes_front, bytes_picture, speed_front, speed_picture
+from compress.report.sweep.strips import columns
+from compress.report.templates import environment, typographic
+from compress.report.wording import DECIMALS, finite, three_digits
+
+# Settings with a column of their own in the table; the rest is told where a run is chosen.
+_COLUMNS = 6
+# A setting with more values than this has no buttons: the table sorts by it.
+_MOST_BUTTONS = 12
+# Longer lists of reasons are folded.
+_OPEN_REASONS = 12
+
+
+def write_page(evidence: Evidence, path: Path) -> None:
+    """Write the page. Every text of the runs is escaped, and the page's own policy lets only its own script run."""
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    outcomes, factors = evidence.outcomes, evidence.factors
+    pictures = [speed_picture(outcomes, evidence.choice.margin), bytes_picture(outcomes, evidence.choice.margin)]
+    fronts = {"speed": set(speed_front(outcomes)), "bytes": set(bytes_front(outcomes))}
+    text = environment().get_template("sweep/page.html.jinja").render(
+        evidence=evidence,
+        chosen=None if evidence.choice.best is None else outcomes.index(evidence.choice.best),
+        metric=evidence.metric,
+        pictures=[picture for picture in pictures if picture is not None],
+        shapes=SHAPES,
+        tones=TONES,
+        statuses=[status for status in TONES if any(outcome.status == status for outcome in outcomes)],
+        buttons=[factor for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
+        shown_factors=factors[:_COLUMNS],
+        fronts=fronts,
+        columns=columns(evidence.contributions),
+        lines=lines(evidence.effects, factors),
+        sentences=sentences(evidence.effects),
+        troubled=_troubled(outcomes),
+        open_reasons=_OPEN_REASONS,
+        told=[_told(outcome, place, factors, fronts) for place, outcome in enumerate(outcomes)],
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )  # fmt: skip
+    path.write_text(text, encoding="utf-8")
+
+
+def _troubled(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Every run that did not plainly pass, by how it ended."""
+    groups: dict[str, list[Outcome]] = {status: [] for status in TONES}
+    for outcome in outcomes:
+        if outcome.status != "passed" or outcome.run.damage:
+            groups[outcome.status].append(outcome)
+    return {status: group for status, group in groups.items() if group}
+
+
+def _told(outcome: Outcome, place: int, factors: Sequence[Factor], fronts: dict[str, set[int]]) -> dict[str, Any]:
+    """What the script shows of a run and filters by."""
+    lies_on = [word for name, word in (("speed", "speed"), ("bytes", "bytes")) if place in fronts[name]]
+    return {
+        "name": outcome.run.name,
+        "status": outcome.status,
+        "tone": TONES[outcome.status],
+        "settings": [[factor.short, factor.values[place]] for factor in factors],
+        "levels": [factor.levels[place] for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
+        "numbers": _numbers(outcome),
+        "front": " and ".join(lies_on),
+        "reasons": [typographic(reason) for reason in (*outcome.reasons, *outcome.run.damage)],
+        "command": outcome.run.command,
+    }
+
+
+def _numbers(outcome: Outcome) -> list[list[str]]:
+    if outcome.row is None:
+        return []
+    pairs = (
+        ("accuracy, points",
+         wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS)),
+        ("times as fast", wording.factor_with_interval(outcome.speedup, outcome.speedup_interval)),
+        ("median, ms", three_digits(finite(outcome.row.latency_ms_p50))),
+        ("MB", wording.megabytes(outcome.size_bytes)),
+        ("model after", outcome.row.stage),
+    )  # fmt: skip
+    return [[name, typographic(text)] for name, text in pairs]

@@ -1,0 +1,107 @@
+"""The recommended choice in plain sentences, for the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compress.report import wording
+from compress.report.sweep.choice import Choice
+from compress.report.sweep.factors import Factor
+from compress.report.sweep.nested import value_at
+from compress.report.sweep.outcome import Outcome
+from compress.report.wording import DECIMALS, finite, finite_interval, points, three_digits
+
+_TOLD_SETTINGS = 4
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """headline: one sentence. tone: `good` (proven), `unsure` (unproven) or `bad` (nothing to take). badge: one word.
+
+    details: further sentences. test: what the test split says of this one run; empty where it was not used.
+    """
+
+    headline: str
+    tone: str
+    badge: str
+    details: tuple[str, ...]
+    test: str
+
+
+def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> Recommendation:
+    """Put the choice in words."""
+    limit = f"{points(choice.margin, DECIMALS).lstrip('+')} points"
+    candidates = sum(outcome.exported and outcome.drawn for outcome in outcomes)
+    best = choice.best
+    if best is None:
+        return Recommendation(_none(choice, limit, candidates), "bad", "nothing to take", (), "")
+    headline = (
+        f"Take run {best.run.name}{_settings(best, outcomes, factors)}: {three_digits(best.speedup)} times the "
+        f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best)} points of accuracy on "
+        "validation."
+    )
+    details = [_why(choice, limit, candidates)]
+    if choice.faster is not None:
+        other = choice.faster
+        details.append(
+            f"Run {other.run.name}{_settings(other, outcomes, factors)} is faster, "
+            f"{three_digits(other.speedup)} times, but unproven: {_difference(other)} points."
+        )
+    if not choice.proven and best.reasons:
+        details.append(f"What its own run says: {'; '.join(best.reasons)}.")
+    if candidates > 1:
+        details.append(
+            f"It was chosen by validation among {candidates} models, so its validation numbers are somewhat hopeful: "
+            "the best of many is partly the luckiest. Each interval holds for one model by itself."
+        )
+    badge = "proven on validation" if choice.proven else "unproven"
+    return Recommendation(headline, "good" if choice.proven else "unsure", badge, tuple(details), _test(choice, limit))
+
+
+def _none(choice: Choice, limit: str, candidates: int) -> str:
+    if choice.nearest is None:
+        return "Nothing to take: no run exported a measured model."
+    return (
+        f"Nothing to take: none of {candidates} models stays within {limit} of the teacher on validation. "
+        f"Run {choice.nearest.run.name} comes nearest, {_difference(choice.nearest)} points."
+    )
+
+
+def _why(choice: Choice, limit: str, candidates: int) -> str:
+    of = "" if candidates == 1 else f" of {candidates}"
+    if choice.proven:
+        return f"The fastest{of} whose accuracy is proven on validation to lie within {limit} of the teacher's."
+    return (
+        f"No model is proven to lie within {limit} of the teacher. This is the fastest{of} whose measured difference "
+        "does; its interval reaches beyond."
+    )
+
+
+def _settings(outcome: Outcome, outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> str:
+    """The settings that tell a run from the others, the first few: ` (heads 0.5, neurons 0.75)`."""
+    place = outcomes.index(outcome)
+    told = ", ".join(f"{factor.short} {factor.values[place]}" for factor in factors[:_TOLD_SETTINGS])
+    return f" ({told})" if told else ""
+
+
+def _difference(outcome: Outcome) -> str:
+    return wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS)
+
+
+def _test(choice: Choice, limit: str) -> str:
+    assert choice.best is not None
+    test: Mapping[str, Any] | None = value_at(choice.best.run.summary, "student", "test")
+    if test is None or finite(test["difference"]) is None:
+        return ""
+    ends = finite_interval(test["interval"])
+    told = wording.points_with_interval(test["difference"], ends, DECIMALS)
+    sentence = f"On the test split, {test['examples']:,} examples that took no part in any choice: {told} points"
+    if ends is None:
+        return f"{sentence}."
+    if ends[0] > -choice.margin:
+        return f"{sentence}, which confirms {limit}."
+    if ends[1] < -choice.margin:
+        return f"{sentence}, which contradicts {limit}."
+    return f"{sentence}, which alone does not decide {limit}."

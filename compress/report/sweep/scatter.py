@@ -1,0 +1,171 @@
+"""The picture of a front: each run's model, with intervals, against speed or against bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from compress.report.sweep.front import front_of
+from compress.report.sweep.outcome import TONES, Outcome
+from compress.report.sweep.scales import Scale, Tick, scale_of
+
+# Of the part inside the axes; the template draws on 560 x 400.
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 546.0, 20.0, 350.0
+# Above this many points the intervals of those behind the front are drawn only under the pointer.
+MANY = 40
+
+# A shape for each status beside its colour, for those who do not see the colours. Centred, about 11 units wide.
+SHAPES = {
+    "passed": "M-5.5,0a5.5,5.5 0 1,0 11,0a5.5,5.5 0 1,0 -11,0Z",
+    "unproven": "M0,-6.2L6,5H-6Z",
+    "failed, kept": "M-4.8,-4.8H4.8V4.8H-4.8Z",
+    "nothing passed": "M-5,-5L5,5M-5,5L5,-5",
+    "teacher": "M0,-6.5L6.5,0L0,6.5L-6.5,0Z",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One run on a picture. across, up: the ends of its intervals; None where there is none. beyond: it lies below."""
+
+    run: int
+    x: float
+    y: float
+    across: tuple[float, float] | None
+    up: tuple[float, float] | None
+    shape: str
+    tone: str
+    on_front: bool
+    beyond: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the template draws. front: the path of the line. limit: the height of the margin."""
+
+    name: str
+    title: str
+    across: str
+    better: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    marks: list[Mark]
+    front: str
+    limit: float
+    teacher: tuple[float, float] | None
+    many: bool
+
+
+def speed_picture(outcomes: Sequence[Outcome], margin: float) -> Picture | None:
+    """Accuracy against speed-up; None where no run was measured."""
+    return _picture(
+        outcomes, margin, "speed", "Accuracy against speed", "times the teacher's speed", "right",
+        lambda outcome: (outcome.speedup or 0.0, outcome.speedup_interval), fronts=speed_front(outcomes), teacher=1.0,
+    )  # fmt: skip
+
+
+def bytes_picture(outcomes: Sequence[Outcome], margin: float) -> Picture | None:
+    """Accuracy against megabytes; None where no run was measured."""
+    teachers = {outcome.run.rows[0].size_bytes for outcome in outcomes if outcome.drawn}
+    teacher = next(iter(teachers)) if len(teachers) == 1 else None
+    return _picture(
+        outcomes, margin, "bytes", "Accuracy against bytes", "megabytes of the file that the runtime loads", "left",
+        lambda outcome: ((outcome.size_bytes or 0.0) / 1e6, None), fronts=bytes_front(outcomes),
+        teacher=None if teacher is None else teacher / 1e6,
+    )  # fmt: skip
+
+
+def speed_front(outcomes: Sequence[Outcome]) -> list[int]:
+    """Positions of the exported models that none beats in both speed and accuracy, the fastest first."""
+    return _front(outcomes, lambda outcome: outcome.speedup or 0.0)
+
+
+def bytes_front(outcomes: Sequence[Outcome]) -> list[int]:
+    """Positions of the exported models that none beats in both bytes and accuracy, the smallest first."""
+    return _front(outcomes, lambda outcome: -(outcome.size_bytes or 0.0))
+
+
+def _front(outcomes: Sequence[Outcome], good: Callable[[Outcome], float]) -> list[int]:
+    places = [place for place, outcome in enumerate(outcomes) if outcome.exported and outcome.drawn]
+    return [places[found] for found in front_of([(good(outcomes[p]), outcomes[p].difference or 0.0) for p in places])]
+
+
+def _picture(
+    outcomes: Sequence[Outcome],
+    margin: float,
+    name: str,
+    title: str,
+    across: str,
+    better: str,
+    read: Callable[[Outcome], tuple[float, tuple[float, float] | None]],
+    *,
+    fronts: Sequence[int],
+    teacher: float | None,
+) -> Picture | None:
+    shown = [place for place, outcome in enumerate(outcomes) if outcome.drawn]
+    if not shown:
+        return None
+    # Failures may lie far below: those with a model say how much of the height is needed.
+    leading = [outcomes[place] for place in shown if outcomes[place].exported] or [outcomes[place] for place in shown]
+    heights = [100 * end for outcome in leading for end in (outcome.interval or (outcome.difference or 0.0,))]
+    widths = [end for place in shown for end in _ends(*read(outcomes[place]))] + ([] if teacher is None else [teacher])
+    x = scale_of(widths, LEFT, RIGHT, logarithmic=True)
+    y = scale_of([*heights, 0.0, -100 * margin], BOTTOM, TOP, logarithmic=False)
+    marks = [_mark(place, outcomes[place], read, x, y, place in fronts) for place in shown]
+    by_run = {mark.run: mark for mark in marks}
+    return Picture(
+        name=name,
+        title=title,
+        across=across,
+        better=better,
+        x_ticks=x.ticks(),
+        y_ticks=y.ticks(),
+        # What is drawn last lies on top.
+        marks=sorted(marks, key=lambda mark: mark.on_front),
+        front=_stairs([(by_run[place].x, by_run[place].y) for place in fronts]),
+        limit=y.place(-100 * margin),
+        teacher=None if teacher is None else (x.place(teacher), y.place(0.0)),
+        many=len(shown) > MANY,
+    )
+
+
+def _ends(middle: float, interval: tuple[float, float] | None) -> tuple[float, ...]:
+    return (middle,) if interval is None else (middle, *interval)
+
+
+def _mark(
+    place: int,
+    outcome: Outcome,
+    read: Callable[[Outcome], tuple[float, tuple[float, float] | None]],
+    x: Scale,
+    y: Scale,
+    on_front: bool,
+) -> Mark:
+    across, interval = read(outcome)
+    height = 100 * (outcome.difference or 0.0)
+    beyond = height < y.low
+    ends = None if outcome.interval is None or beyond else outcome.interval
+    return Mark(
+        run=place,
+        x=x.place(across),
+        y=y.place(height),
+        across=None if interval is None else (x.place(interval[0]), x.place(interval[1])),
+        up=None if ends is None else (y.place(100 * ends[0]), y.place(100 * ends[1])),
+        shape=outcome.status,
+        tone=TONES[outcome.status],
+        on_front=on_front,
+        beyond=beyond,
+    )
+
+
+def _stairs(corners: Sequence[tuple[float, float]]) -> str:
+    """A path from one end of the front to the other, each step at what is reached for certain.
+
+    corners: from the best across to the best in height. Between two of them only the worse of both is reached.
+    """
+    if len(corners) < 2:
+        return ""
+    path = [f"M{corners[0][0]},{corners[0][1]}"]
+    for x, y in corners[1:]:
+        path.append(f"H{x}V{y}")
+    return "".join(path)

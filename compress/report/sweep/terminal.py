@@ -1,0 +1,77 @@
+"""A sweep's report in the terminal: the front as a table, the recommendation, what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compress.report import wording
+from compress.report.sweep.evidence import Evidence
+from compress.report.sweep.outcome import TONES
+from compress.report.sweep.scatter import bytes_front, speed_front
+from compress.report.table import STYLES
+from compress.report.wording import DECIMALS
+
+_COLUMNS = 3
+_REASONS = 8
+
+
+def print_report(evidence: Evidence, console: Console) -> None:
+    """Print the front, fastest first, then what to take and the command that makes it again."""
+    outcomes = evidence.outcomes
+    counts = Counter(outcome.status for outcome in outcomes)
+    told = ", ".join(f"{counts[status]} {status}" for status in TONES if counts[status])
+    console.print(Text(f"{evidence.title}: {len(outcomes)} runs: {told}", style="bold"))
+    for sentence in (*evidence.damage, *evidence.notes):
+        console.print(Text(f"note: {sentence}", style="yellow"), soft_wrap=True)
+    if any(outcome.exported and outcome.drawn for outcome in outcomes):
+        console.print()
+        console.print(_front(evidence))
+    console.print()
+    advice = evidence.recommendation
+    console.print(Text(advice.headline, style=f"bold {STYLES[advice.tone]}"), soft_wrap=True)
+    for sentence in (*advice.details, *filter(None, [advice.test])):
+        console.print(Text(sentence), soft_wrap=True)
+    if evidence.choice.best is not None and evidence.choice.best.run.command is not None:
+        console.print(Text(f"\n  {evidence.choice.best.run.command}\n"), soft_wrap=True)
+    _print_reasons(evidence, console)
+
+
+def _front(evidence: Evidence) -> Table:
+    outcomes = evidence.outcomes
+    fast, small = speed_front(outcomes), bytes_front(outcomes)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("front of")
+    table.add_column("run", overflow="fold", min_width=4)
+    for factor in evidence.factors[:_COLUMNS]:
+        table.add_column(factor.short, overflow="fold")
+    table.add_column("against the teacher, points", justify="right", max_width=22)
+    table.add_column("speed-up", justify="right")
+    table.add_column("MB", justify="right")
+    table.add_column("ended")
+    for place in sorted({*fast, *small}, key=lambda place: -(outcomes[place].speedup or 0.0)):
+        outcome = outcomes[place]
+        lies_on = ", ".join(word for word, front in (("speed", fast), ("bytes", small)) if place in front)
+        table.add_row(
+            lies_on,
+            Text(outcome.run.name),
+            *(Text(factor.values[place]) for factor in evidence.factors[:_COLUMNS]),
+            wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS),
+            wording.factor_with_interval(outcome.speedup, outcome.speedup_interval),
+            wording.megabytes(outcome.size_bytes),
+            Text(outcome.status, style=STYLES[TONES[outcome.status]]),
+        )
+    return table
+
+
+def _print_reasons(evidence: Evidence, console: Console) -> None:
+    without = [outcome for outcome in evidence.outcomes if not outcome.exported]
+    for outcome in without[:_REASONS]:
+        console.print(
+            Text(f"{outcome.run.name}: {outcome.status}: {'; '.join(outcome.reasons)}", style="dim"), soft_wrap=True
+        )
+    if len(without) > _REASONS:
+        console.print(Text(f"and {len(without) - _REASONS} more without a model; the page has them all", style="dim"))
