@@ -24,8 +24,9 @@ def test_the_wheel_holds_every_setting_and_template(wheel: Path) -> None:
     for folder in ("conf", "recipes"):
         for path in (ROOT / folder).rglob("*.yaml"):
             assert f"compress/{path.relative_to(ROOT).as_posix()}" in names
-    for path in (ROOT / "compress").rglob("*.jinja"):
-        assert path.relative_to(ROOT).as_posix() in names
+    for kind in ("jinja", "css", "js"):
+        for path in (ROOT / "compress").rglob(f"*.{kind}"):
+            assert path.relative_to(ROOT).as_posix() in names
 
 
 def test_the_wheel_answers_help_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from compress.report import wording
 from compress.report.sweep.effects import Effect
 from compress.report.sweep.factors import Factor
 from compress.report.templates import typographic
-from compress.report.wording import DECIMALS, three_digits
+from compress.report.wording import DECIMALS
+
+_TIMES = {"speed": "times as fast", "bytes": "times the bytes"}
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def _cell(number: str, effect: Effect) -> Cell:
 
 def _change(number: str, effect: Effect) -> str:
     low, high = effect.interval
+    values = f"{effect.high} instead of {effect.low}"
     if number == "accuracy":
-        change = wording.points_with_interval(effect.change, effect.interval, DECIMALS)
-        return f"{effect.high} over {effect.low}: {change} points"
-    ends = three_digits(math.exp(low)), three_digits(math.exp(high))
-    return f"{effect.high} over {effect.low}: {three_digits(math.exp(effect.change))}x [{ends[0]}, {ends[1]}]"
+        return f"{values}: {wording.points_with_interval(effect.change, effect.interval, DECIMALS)} points"
+    factor = wording.factor_with_interval(math.exp(effect.change), (math.exp(low), math.exp(high)))
+    return f"{values}: {factor} {_TIMES[number]}"

@@ -92,11 +92,13 @@ def outcome_of(run: Run) -> Outcome:
 
 
 def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:
-    """What stages missed. exported: the stage before which what was kept no longer matters."""
+    """What stages missed, but for those that were kept and built upon. exported: the stage whose model was."""
     gates: Mapping[str, Any] = value_at(run.summary, "gates") or {}
-    missed = [row for row in run.rows if row.verdict in ("failed", "inconclusive", "error")]
-    if exported is not None:
-        missed = [row for row in missed if row.decision != "keep" or row.stage == exported]
+    missed = [
+        row
+        for row in run.rows
+        if row.verdict in ("failed", "inconclusive", "error") and (row.decision != "keep" or row.stage == exported)
+    ]
     return tuple(f"{wording.verdict_words(row)}: {shortfall(row, gates.get(row.stage))}" for row in missed)
 
 

@@ -21,7 +21,7 @@ from compress.report.templates import environment, typographic
 from compress.report.wording import DECIMALS, finite, three_digits
 
 # Settings with a column of their own in the table; the rest is told where a run is chosen.
-_COLUMNS = 6
+_COLUMNS = 5
 # A setting with more values than this has no buttons: the table sorts by it.
 _MOST_BUTTONS = 12
 # Longer lists of reasons are folded.

@@ -39,8 +39,7 @@ def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Fac
         return Recommendation(_none(choice, limit, candidates), "bad", "nothing to take", (), "")
     headline = (
         f"Take run {best.run.name}{_settings(best, outcomes, factors)}: {three_digits(best.speedup)} times the "
-        f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best)} points of accuracy on "
-        "validation."
+        f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best)} points on validation."
     )
     details = [_why(choice, limit, candidates)]
     if choice.faster is not None:
@@ -70,12 +69,12 @@ def _none(choice: Choice, limit: str, candidates: int) -> str:
 
 
 def _why(choice: Choice, limit: str, candidates: int) -> str:
-    of = "" if candidates == 1 else f" of {candidates}"
+    among = "The" if candidates == 1 else f"Of {candidates} models the"
     if choice.proven:
-        return f"The fastest{of} whose accuracy is proven on validation to lie within {limit} of the teacher's."
+        return f"{among} fastest whose accuracy is proven on validation to lie within {limit} of the teacher's."
     return (
-        f"No model is proven to lie within {limit} of the teacher. This is the fastest{of} whose measured difference "
-        "does; its interval reaches beyond."
+        f"No model is proven to lie within {limit} of the teacher. {among} fastest whose measured difference does is "
+        "this; its interval reaches beyond."
     )
 
 

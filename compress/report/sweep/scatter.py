@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.report.sweep.front import front_of
 from compress.report.sweep.outcome import TONES, Outcome
 from compress.report.sweep.scales import Scale, Tick, scale_of
+from compress.report.wording import three_digits
 
 # Of the part inside the axes; the template draws on 560 x 400.
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 546.0, 20.0, 350.0
@@ -41,7 +43,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """What the template draws. front: the path of the line. limit: the height of the margin."""
+    """What the template draws. front: the path of the line. limit: the height of the margin. teacher_at: the
+    teacher's number, where it lies beyond the edge that it is drawn at.
+    """
 
     name: str
     title: str
@@ -53,6 +57,7 @@ class Picture:
     front: str
     limit: float
     teacher: tuple[float, float] | None
+    teacher_at: str
     many: bool
 
 
@@ -108,8 +113,9 @@ def _picture(
     # Failures may lie far below: those with a model say how much of the height is needed.
     leading = [outcomes[place] for place in shown if outcomes[place].exported] or [outcomes[place] for place in shown]
     heights = [100 * end for outcome in leading for end in (outcome.interval or (outcome.difference or 0.0,))]
-    widths = [end for place in shown for end in _ends(*read(outcomes[place]))] + ([] if teacher is None else [teacher])
-    x = scale_of(widths, LEFT, RIGHT, logarithmic=True)
+    widths = [end for place in shown for end in _ends(*read(outcomes[place]))]
+    near = teacher is None or _near(teacher, widths)
+    x = scale_of([*widths, teacher] if teacher is not None and near else widths, LEFT, RIGHT, logarithmic=True)
     y = scale_of([*heights, 0.0, -100 * margin], BOTTOM, TOP, logarithmic=False)
     marks = [_mark(place, outcomes[place], read, x, y, place in fronts) for place in shown]
     by_run = {mark.run: mark for mark in marks}
@@ -125,8 +131,15 @@ def _picture(
         front=_stairs([(by_run[place].x, by_run[place].y) for place in fronts]),
         limit=y.place(-100 * margin),
         teacher=None if teacher is None else (x.place(teacher), y.place(0.0)),
+        teacher_at="" if near else three_digits(teacher),
         many=len(shown) > MANY,
     )
+
+
+def _near(teacher: float, widths: Sequence[float]) -> bool:
+    """Whether the teacher leaves the runs at least half of a logarithmic picture."""
+    whole = math.log(max(*widths, teacher) / min(*widths, teacher))
+    return math.log(max(widths) / min(widths)) >= 0.5 * whole
 
 
 def _ends(middle: float, interval: tuple[float, float] | None) -> tuple[float, ...]:
