@@ -72,7 +72,8 @@ def make_run(folder: Path, number: int, values: dict[str, Any], generator: np.ra
     for stage in STAGES:
         share = float(values["stages.prune.heads"]) + float(values["stages.prune.neurons"])
         speed *= SPEEDS[stage] * (2 / (0.5 + share) if stage == "prune" else 1.0) * math.exp(generator.normal(0, 0.03))
-        size *= {"distill": 0.7, "quantize": 0.27}.get(stage, 0.95)
+        size *= {"distill": 0.5 + 0.1 * values["stages.distill.layers"], "prune": 0.7 + 0.15 * share}.get(stage, 0.95)
+        size *= {"dynamic": 0.27, "static": 0.28}[values["stages.quantize.scheme"]] if stage == "quantize" else 1.0
         difference += -0.002 / (0.3 + share) + generator.normal(0, 0.001)
         verdict = "passed" if difference > -0.006 else "inconclusive" if difference > -0.01 else "failed"
         rows.append(row(stage, verdict, f"{stage}{number}", difference, speed, size))

@@ -1,7 +1,7 @@
 "use strict";
 // The page is whole without this: it adds what the pointer shows, the filter, the order of the table, and one run in full.
 const runs = JSON.parse(document.getElementById("runs").textContent);
-const marks = [...document.querySelectorAll(".mark")];
+const marks = [...document.querySelectorAll(".scatter .mark")];
 const rows = [...document.querySelectorAll(".runs tbody tr")];
 const chips = [...document.querySelectorAll(".chip[data-group]")];
 const tip = document.getElementById("tip");

@@ -69,6 +69,7 @@ def test_a_click_filters_and_another_narrows_it_down(page: Any) -> None:
     page.get_by_role("button", name="dynamic", exact=True).click()
     assert (drawn(page), names(page)) == (["1", "2"], ["1", "2", "4"])
     assert page.locator("#shown").inner_text() == "3 of 6 runs shown"
+    assert page.locator(".legend .off").count() == 0
     page.get_by_role("button", name="0.75", exact=True).click()
     assert (drawn(page), names(page)) == (["1"], ["1"])
     # Values of one setting add up.
