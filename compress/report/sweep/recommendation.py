@@ -69,12 +69,13 @@ def _none(choice: Choice, limit: str, candidates: int) -> str:
 
 
 def _why(choice: Choice, limit: str, candidates: int) -> str:
-    among = "The" if candidates == 1 else f"Of {candidates} models the"
     if choice.proven:
+        among = "The" if candidates == 1 else f"Of {candidates} models the"
         return f"{among} fastest whose accuracy is proven on validation to lie within {limit} of the teacher's."
+    among = "This" if candidates == 1 else f"Of {candidates} models this"
     return (
-        f"No model is proven to lie within {limit} of the teacher. {among} fastest whose measured difference does is "
-        "this; its interval reaches beyond."
+        f"No model is proven to lie within {limit} of the teacher. {among} is the fastest whose measured difference "
+        "does; its interval reaches beyond."
     )
 
 

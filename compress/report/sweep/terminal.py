@@ -17,6 +17,8 @@ from compress.report.wording import DECIMALS
 
 _COLUMNS = 3
 _REASONS = 8
+# Less shows no interval of the speed-up.
+_WIDE = 100
 
 
 def print_report(evidence: Evidence, console: Console) -> None:
@@ -24,12 +26,14 @@ def print_report(evidence: Evidence, console: Console) -> None:
     outcomes = evidence.outcomes
     counts = Counter(outcome.status for outcome in outcomes)
     told = ", ".join(f"{counts[status]} {status}" for status in TONES if counts[status])
-    console.print(Text(f"{evidence.title}: {len(outcomes)} runs: {told}", style="bold"))
+    console.print(
+        Text(f"{evidence.title}: {len(outcomes)} run{'' if len(outcomes) == 1 else 's'}: {told}", style="bold")
+    )
     for sentence in (*evidence.damage, *evidence.notes):
         console.print(Text(f"note: {sentence}", style="yellow"), soft_wrap=True)
     if any(outcome.exported and outcome.drawn for outcome in outcomes):
         console.print()
-        console.print(_front(evidence))
+        console.print(_front(evidence, console.width >= _WIDE))
     console.print()
     advice = evidence.recommendation
     console.print(Text(advice.headline, style=f"bold {STYLES[advice.tone]}"), soft_wrap=True)
@@ -40,7 +44,7 @@ def print_report(evidence: Evidence, console: Console) -> None:
     _print_reasons(evidence, console)
 
 
-def _front(evidence: Evidence) -> Table:
+def _front(evidence: Evidence, wide: bool) -> Table:
     outcomes = evidence.outcomes
     fast, small = speed_front(outcomes), bytes_front(outcomes)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -48,7 +52,7 @@ def _front(evidence: Evidence) -> Table:
     table.add_column("run", overflow="fold", min_width=4)
     for factor in evidence.factors[:_COLUMNS]:
         table.add_column(factor.short, overflow="fold")
-    table.add_column("against the teacher, points", justify="right", max_width=22)
+    table.add_column("against the teacher, points", justify="right", max_width=22, min_width=17)
     table.add_column("speed-up", justify="right")
     table.add_column("MB", justify="right")
     table.add_column("ended")
@@ -59,8 +63,8 @@ def _front(evidence: Evidence) -> Table:
             lies_on,
             Text(outcome.run.name),
             *(Text(factor.values[place]) for factor in evidence.factors[:_COLUMNS]),
-            wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS),
-            wording.factor_with_interval(outcome.speedup, outcome.speedup_interval),
+            wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS if wide else 1),
+            wording.factor_with_interval(outcome.speedup, outcome.speedup_interval if wide else None),
             wording.megabytes(outcome.size_bytes),
             Text(outcome.status, style=STYLES[TONES[outcome.status]]),
         )
