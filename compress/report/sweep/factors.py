@@ -34,7 +34,7 @@ class Factor:
 
 
 def factors_of(runs: Sequence[Run]) -> list[Factor]:
-    """The settings that differ, those that somebody typed before those that followed from them."""
+    """The settings that differ, in the order of a recipe. One that somebody typed stands for those in step with it."""
     typed = {_place(override) for run in runs for override in run.typed}
     columns = {name: column for name in _names(runs) if _differs(column := _column(runs, name))}
     chosen: dict[str, list[str]] = {}

@@ -37,14 +37,12 @@ def write_page(evidence: Evidence, path: Path) -> None:
     text = environment().get_template("sweep/page.html.jinja").render(
         evidence=evidence,
         chosen=None if evidence.choice.best is None else outcomes.index(evidence.choice.best),
-        metric=evidence.metric,
         pictures=[picture for picture in pictures if picture is not None],
         shapes=SHAPES,
         tones=TONES,
         statuses=[status for status in TONES if any(outcome.status == status for outcome in outcomes)],
         buttons=[factor for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
         shown_factors=factors[:_COLUMNS],
-        fronts=fronts,
         columns=columns(evidence.contributions),
         lines=lines(evidence.effects, factors),
         sentences=sentences(evidence.effects),
@@ -68,7 +66,7 @@ def _troubled(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 def _told(outcome: Outcome, place: int, factors: Sequence[Factor], fronts: dict[str, set[int]]) -> dict[str, Any]:
     """What the script shows of a run and filters by."""
-    lies_on = [word for name, word in (("speed", "speed"), ("bytes", "bytes")) if place in fronts[name]]
+    lies_on = [name for name, places in fronts.items() if place in places]
     return {
         "name": outcome.run.name,
         "status": outcome.status,
