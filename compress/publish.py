@@ -16,7 +16,7 @@ from compress.export.model_card import write_model_card
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
 from compress.report.page import write_page
-from compress.store import Entry, write_manifest
+from compress.store import Entry, bytes_in, full_disk_explained, write_manifest
 
 NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
 
@@ -70,7 +70,9 @@ def publish(
         "notes": list(notes),
     }
     if best is not None:
-        _write_export(recipe, folder, best, rows, summary)
+        needed = bytes_in(best.entry.folder) + bytes_in(best.export)
+        with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):
+            _write_export(recipe, folder, best, rows, summary)
     text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
     _write_whole(folder / "summary.json", text)
     write_page(rows, summary, folder / "report.html")
@@ -168,14 +170,18 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
     temporary = folder / ".export.unfinished"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    for source in (best.entry.folder, best.export):
-        for path in source.iterdir():
-            if path.name not in NOT_EXPORTED:
-                shutil.copyfile(path, temporary / path.name)
-    write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
-    facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
-    write_manifest(temporary, facts, key=best.entry.key)
-    temporary.rename(folder / "export")
+    try:
+        for source in (best.entry.folder, best.export):
+            for path in source.iterdir():
+                if path.name not in NOT_EXPORTED:
+                    shutil.copyfile(path, temporary / path.name)
+        write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
+        facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
+        write_manifest(temporary, facts, key=best.entry.key)
+        temporary.rename(folder / "export")
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def _write_whole(path: Path, text: str) -> None:

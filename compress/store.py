@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+import xxhash
+from filelock import FileLock, Timeout
 
-from compress.core.errors import InputError
+from compress.core.errors import DiskFullError, InputError
 from compress.teachers.content import sha256_of
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+FEW_BYTES = 1_000_000
+# torch's writer of zip files does not say that the disk is full, only that it could not go on.
+FULL_DISK_TEXTS = ("No space left on device", "Disk quota exceeded", "inline_container.cc")
 
 
 @dataclass(frozen=True)
@@ -41,32 +47,42 @@ def content_key(**parts: Any) -> str:
 class Store:
     """Folders under `root`, one per kind and key.
 
-    `warn` is told about entries that were set aside because they are damaged.
+    `warn` is told about entries that were set aside because they are damaged, and about waiting for another process.
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
         self.root, self._warn = root.resolve(), warn
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".writable-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            # Without a name where the system can do that: a kill leaves nothing.
+            tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
             raise InputError(
                 f"store is {root}, which cannot be written ({error.strerror}). Name another folder: store=DIR."
             ) from error
 
-    def entry(self, kind: str, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def entry(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], Mapping[str, Any]],
+        *,
+        what: str = "",
+        needed_bytes: int = FEW_BYTES,
+    ) -> Entry:
         """The entry, made by `make(folder)` where it is not there yet. `make` fills the folder and returns facts.
 
-        Two processes that want the same entry: one makes it, the other waits and uses it.
+        what: the entry in the user's words. needed_bytes: about how much disk making it takes, at most.
+        Two processes that want the same entry: one makes it, the other says that it waits, and uses it. Raises
+        DiskFullError where the disk cannot hold it.
         """
         folder = self.root / kind / key
-        with self._lock(kind, key):
+        with self._lock(kind, key, what):
             found = self._read(folder)
             if found is not None:
                 return Entry(key, folder, found, reused=True)
-            return Entry(key, folder, self._make(folder, key, make), reused=False)
+            with full_disk_explained("store", self.root, what or f"{kind}/{key}", needed_bytes):
+                return Entry(key, folder, self._make(folder, key, make), reused=False)
 
     def work_folder(self, key: str) -> Path:
         """A folder for unfinished work under `key`. It stays until `forget_work`, so that a killed stage resumes."""
@@ -94,23 +110,27 @@ class Store:
         self._set_aside(entry.folder, reason)
 
     def _make(self, folder: Path, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
-        temporary = folder.with_name(f".{folder.name}.unfinished")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{folder.name}.*.unfinished"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own: what a killed process had started may still be writing into the one before.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
+        # As any other folder is made, not for its owner alone.
+        temporary.chmod(folder.parent.stat().st_mode)
         try:
             facts = dict(make(temporary))
             write_manifest(temporary, facts, key=key)
             temporary.rename(folder)
             _flush(folder.parent)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
             raise
         return facts
 
     def _read(self, folder: Path) -> Mapping[str, Any] | None:
         if not folder.exists():
             return None
-        problem = find_damage(folder)
+        problem = find_damage(folder, key=folder.name)
         if problem is not None:
             self._set_aside(folder, problem)
             return None
@@ -123,36 +143,100 @@ class Store:
         self._warn(f"{folder} is set aside in {place}: {reason}. It is made again.")
 
     @contextlib.contextmanager
-    def _lock(self, kind: str, key: str) -> Iterator[None]:
+    def _lock(self, kind: str, key: str, what: str) -> Iterator[None]:
         path = self.root / "locks" / f"{kind}-{key}.lock"
         path.parent.mkdir(exist_ok=True)
         # The operating system releases the lock of a process that died.
-        with FileLock(path):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self._warn(f"another run is making {what or 'an entry'} ({kind}/{key}); this one waits for it and uses it")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
+
+
+@contextlib.contextmanager
+def full_disk_explained(setting: str, place: Path, what: str, needed_bytes: int) -> Iterator[None]:
+    """Inside, an error of any type that comes of a full disk at `place` (the value of `setting`) becomes a
+    DiskFullError that says how much is missing for `what`."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        free = shutil.disk_usage(place).free
+        # Else it is another disk that is full, such as the one for temporary files.
+        if not (_comes_of_full_disk(error) and free < needed_bytes):
+            raise
+        raise DiskFullError.of(setting, place, what=what, needed_bytes=needed_bytes, free_bytes=free) from error
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        # A library that failed may still hold a file open, whose space a removal alone would not give back.
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _comes_of_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(text in str(error) for text in FULL_DISK_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def bytes_in(folder: Path) -> int:
+    """The sizes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
-    """Flush every file of `folder` to the disk and write `manifest.json`, last, with sizes and hashes."""
+    """Flush every file of `folder` to the disk and write `manifest.json`, last, with sizes and hashes.
+
+    sha256 is for whoever wants to compare with another tool, xxh3_128 for `find_damage`.
+    """
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        files[path.relative_to(folder).as_posix()] = {
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+            "xxh3_128": _xxh3_of(path),
+        }
     text = json.dumps({"format": FORMAT, "key": key, "facts": dict(facts), "files": files}, indent=1, default=_plain)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    _flush(folder)
+    for place in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+        _flush(place)
 
 
-def find_damage(folder: Path) -> str | None:
-    """What is wrong with a folder that has a manifest, in words, or None."""
+def find_damage(folder: Path, *, key: str | None = None) -> str | None:
+    """What is wrong with a folder that has a manifest, in words, or None. key: whose manifest it must be, if given.
+
+    Every byte is read each time. XXH3 finds accidental damage as surely as SHA-256, at 20 times its speed; neither
+    would stop somebody who can also write the manifest.
+    """
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        entries = {
+            str(name): (int(entry["bytes"]), str(entry["xxh3_128"])) for name, entry in manifest["files"].items()
+        }
+        owner, _ = manifest["key"], manifest["facts"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "its manifest is missing or malformed"
+    if key is not None and owner != key:
+        return f"its manifest is that of {owner}"
     for name, (size, digest) in entries.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return f"its manifest names {name!r}, which leaves the folder"
@@ -161,9 +245,17 @@ def find_damage(folder: Path) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes, not {size}"
-        if sha256_of(path) != digest:
-            return f"{name} has changed"
+        try:
+            if _xxh3_of(path) != digest:
+                return f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
     return None
+
+
+def _xxh3_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def _flush(folder: Path) -> None:

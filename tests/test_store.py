@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from compress.core.errors import InputError
+from compress.core.errors import DiskFullError, InputError
 from compress.store import MANIFEST, Store, content_key, find_damage, write_manifest
 
 
@@ -89,6 +95,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+def test_an_entry_under_anothers_name_is_set_aside(store: Store, warnings: list[str]) -> None:
+    folder = store.entry("artifacts", "k", make).folder
+    folder.rename(folder.with_name("other"))
+    assert not store.entry("artifacts", "other", make).reused
+    assert "its manifest is that of k. It is made again." in warnings[0]
+
+
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_entry_is_set_aside_and_made_again(
     store: Store, tmp_path: Path, warnings: list[str], name: str
@@ -104,7 +117,7 @@ def test_a_damaged_entry_is_set_aside_and_made_again(
 
 
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
-    text = '{"files": {"../secret": {"bytes": 0, "sha256": ""}}, "facts": {}}'
+    text = '{"files": {"../secret": {"bytes": 0, "xxh3_128": ""}}, "facts": {}, "key": "k"}'
     (tmp_path / MANIFEST).write_text(text, encoding="utf-8")
     assert find_damage(tmp_path) == "its manifest names '../secret', which leaves the folder"
 
@@ -193,52 +206,138 @@ def test_of_two_threads_one_makes_and_the_other_waits(store: Store) -> None:
     assert len(makers) == 1
 
 
-def _dies_at_flush(number: int) -> Callable[[pytest.MonkeyPatch], None]:
-    def arrange(patch: pytest.MonkeyPatch) -> None:
-        flush, left = os.fsync, [number]
+def test_a_waiter_says_what_it_waits_for(store: Store, tmp_path: Path, warnings: list[str]) -> None:
+    def slowly(folder: Path) -> dict[str, Any]:
+        (tmp_path / "begun").touch()
+        time.sleep(0.5)
+        return make(folder)
 
-        def counted(descriptor: int) -> None:
-            left[0] -= 1
-            (flush if left[0] else kill_me)(descriptor)
-
-        patch.setattr("os.fsync", counted)
-
-    return arrange
-
-
-def _dies_while_making(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Path, "write_bytes", lambda path, data: (path.touch(), kill_me()))
-
-
-# make: the folder is there, one file is empty. flush 1 and 2: the two files; 3: the manifest; 4: the folder. Then the
-# new name, which flush 5 brings to the disk.
-DEATHS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], bool]] = {
-    "while making": (_dies_while_making, False),
-    "before the manifest": (lambda patch: patch.setattr("compress.store.write_manifest", kill_me), False),
-    "at the first file's flush": (_dies_at_flush(1), False),
-    "at the second file's flush": (_dies_at_flush(2), False),
-    "at the manifest's flush": (_dies_at_flush(3), False),
-    "at the folder's flush": (_dies_at_flush(4), False),
-    "before the rename": (lambda patch: patch.setattr(Path, "rename", kill_me), False),
-    "after the rename": (_dies_at_flush(5), True),
-}
+    other = in_a_process(lambda: store.entry("artifacts", "k", slowly))
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    assert store.entry("artifacts", "k", refuse, what="what distill makes").reused
+    assert not died_by_kill(other)
+    waiting = "another run is making what distill makes (artifacts/k); this one waits for it and uses it"
+    assert warnings == [waiting]
+    assert store.entry("artifacts", "k", refuse).reused and warnings == [waiting]
 
 
-@pytest.mark.parametrize("point", DEATHS)
-def test_a_kill_leaves_nothing_half_visible(store: Store, tmp_path: Path, warnings: list[str], point: str) -> None:
-    arrange, whole = DEATHS[point]
+def test_the_lock_of_a_dead_process_is_taken_over(store: Store, tmp_path: Path, warnings: list[str]) -> None:
+    def die(folder: Path) -> dict[str, Any]:
+        # What it had started lives on, and holds nothing.
+        orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        (tmp_path / "orphan").write_text(str(orphan.pid), encoding="utf-8")
+        kill_me()
+        return {}
 
-    def die() -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            arrange(patch)
-            store.entry("artifacts", "k", make)
+    assert died_by_kill(in_a_process(lambda: store.entry("artifacts", "k", die)))
+    assert not store.entry("artifacts", "k", make).reused and warnings == []
+    os.kill(int((tmp_path / "orphan").read_text(encoding="utf-8")), signal.SIGKILL)
 
-    assert died_by_kill(in_a_process(die))
-    folder = tmp_path / "store" / "artifacts" / "k"
-    assert folder.exists() == whole
-    taken_over = store.entry("artifacts", "k", refuse if whole else make)
-    assert taken_over.reused == whole and find_damage(taken_over.folder) is None
-    assert warnings == [] and [path.name for path in folder.parent.iterdir()] == ["k"]
+
+# Deaths --------------------------------------------------------------------------------------------------------------
+
+CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "shutil.rmtree"}
+
+
+def _changes(event: str, arguments: tuple[Any, ...], root: Path) -> bool:
+    if event == "open":
+        return str(root) in str(arguments[0]) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in CHANGES and str(root) in str(arguments[0])
+
+
+def survives(number: int, root: Path, work: Callable[[], Any]) -> bool:
+    """Whether a process gets through `work` that is killed before its number-th change under root: a file opened for
+    writing, made or flushed, a name given or taken away."""
+    left = [number]
+
+    def count() -> None:
+        left[0] -= 1
+        if not left[0]:
+            kill_me()
+
+    def doomed() -> None:
+        flush = os.fsync
+        os.fsync = lambda descriptor: (count(), flush(descriptor))[1]  # type: ignore[assignment]
+        sys.addaudithook(lambda event, arguments: count() if _changes(event, arguments, root) else None)
+        work()
+
+    return not died_by_kill(in_a_process(doomed))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_kill_at_any_write_leaves_nothing_half_visible(tmp_path: Path, damaged: bool) -> None:
+    kinds = set()
+    for number in itertools.count(1):
+        said: list[str] = []
+        root = tmp_path / str(number) / "store"
+        folder = root / "artifacts" / "k"
+        if damaged:
+            _truncate(Store(root, said.append).entry("artifacts", "k", make).folder)
+        if survives(number, root, lambda root=root: Store(root, print).entry("artifacts", "k", make)):
+            break
+        problem = find_damage(folder) if folder.exists() else "absent"
+        kinds.add(problem)
+        store = Store(root, said.append)
+        assert store.entry("artifacts", "k", refuse if problem is None else make).reused == (problem is None)
+        assert find_damage(folder) is None and [path.name for path in folder.parent.iterdir()] == ["k"]
+        assert len(said) == (problem not in (None, "absent"))
+    assert number > 15
+    assert kinds == {"absent", None} | ({"model.safetensors has 7 bytes, not 7000"} if damaged else set())
+
+
+def test_what_a_killed_process_had_started_cannot_write_into_the_next_attempt(store: Store, tmp_path: Path) -> None:
+    def die(folder: Path) -> dict[str, Any]:
+        (tmp_path / "first").write_text(str(folder), encoding="utf-8")
+        return kill_me()
+
+    assert died_by_kill(in_a_process(lambda: store.entry("exports", "k", die)))
+    first = Path((tmp_path / "first").read_text(encoding="utf-8"))
+
+    def beside(folder: Path) -> dict[str, Any]:
+        assert folder != first and not first.exists()
+        return make(folder)
+
+    assert find_damage(store.entry("exports", "k", beside).folder) is None
+
+
+# Full disks ----------------------------------------------------------------------------------------------------------
+
+
+def _plain_file(folder: Path) -> None:
+    (folder / "weights").write_bytes(bytes(3_000_000))
+
+
+def _safetensors(folder: Path) -> None:
+    save_file({"weights": torch.zeros(750_000)}, folder / "weights")
+
+
+def _torch_file(folder: Path) -> None:
+    torch.save({"weights": torch.zeros(750_000)}, folder / "weights")
+
+
+@pytest.mark.parametrize("write", [_plain_file, _safetensors, _torch_file])
+def test_a_full_disk(small_disk: Callable[[str], Path], write: Callable[[Path], None]) -> None:
+    def too_much(folder: Path) -> dict[str, Any]:
+        write(folder)
+        return {}
+
+    store = Store(small_disk("size=2m") / "store", print)
+    finished = store.entry("artifacts", "k", make)
+    # 2 MiB are 2.1 MB, of which the first entry and the folders take less than 0.1.
+    numbers = r"what distill makes needs about 3\.0 MB, and 2\.[01] MB are free, (1\.0|0\.9) MB too few"
+    with pytest.raises(DiskFullError, match=rf"the disk of .*/store \(store\) is full: {numbers}\. What was finished"):
+        store.entry("artifacts", "other", too_much, what="what distill makes", needed_bytes=3_000_000)
+    assert [path.name for path in (store.root / "artifacts").iterdir()] == ["k"]
+    assert find_damage(finished.folder) is None and store.entry("artifacts", "k", refuse).reused
+
+
+def test_another_disk_that_is_full_is_not_the_stores(store: Store) -> None:
+    def fail(folder: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere")
+
+    with pytest.raises(OSError, match="elsewhere"):
+        store.entry("artifacts", "k", fail)
 
 
 def test_a_manifest_holds_sizes_hashes_key_and_facts(tmp_path: Path) -> None:
@@ -250,4 +349,5 @@ def test_a_manifest_holds_sizes_hashes_key_and_facts(tmp_path: Path) -> None:
     found = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
     digest = hashlib.sha256(b"abc").hexdigest()
     assert (found["key"], found["facts"]) == ("k", {"parent": "p"})
-    assert found["files"] == {"a": {"bytes": 3, "sha256": digest}}
+    # XXH3 with 128 bits of "abc", as `xxhsum -H2` says.
+    assert found["files"] == {"a": {"bytes": 3, "sha256": digest, "xxh3_128": "06b05ab6733a618578af5f94892f3950"}}

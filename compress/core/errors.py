@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class CompressError(Exception):
     """A run cannot go on. `exit_status` is what the command returns."""
@@ -13,6 +15,19 @@ class InputError(CompressError):
     """What the user gave cannot be used. The message names the setting, the value, the rule and the way out."""
 
     exit_status = 2
+
+
+class DiskFullError(InputError):
+    """A disk cannot hold what is to be written. What was finished before is whole."""
+
+    @classmethod
+    def of(cls, setting: str, place: Path, *, what: str, needed_bytes: int, free_bytes: int) -> DiskFullError:
+        """The error for the disk on which `place` lies, the value of `setting`. what: was to be written there."""
+        return cls(
+            f"the disk of {place} ({setting}) is full: {what} needs about {needed_bytes / 1e6:.1f} MB, and "
+            f"{free_bytes / 1e6:.1f} MB are free, {(needed_bytes - free_bytes) / 1e6:.1f} MB too few. What was "
+            f"finished is kept. Free some space, or name another folder for {setting}."
+        )
 
 
 class NothingPassedError(CompressError):

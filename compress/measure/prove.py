@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
 def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
     """Reload `artifact` in a fresh process; write its export into `export` where one is needed.
 
-    Raises StageError where the reloaded model is not the same, or the runtime's logits differ too much.
+    Raises StageError where the reloaded model is not the same, or the runtime's logits differ too much; CompressError
+    where the process was killed, which says nothing about the artifact.
     """
     request = {
         "artifact": str(artifact),
@@ -75,6 +77,11 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
         env=clean_environment(runtime.threads),
         check=False,
     )
+    if done.returncode < 0:
+        how = signal.Signals(-done.returncode).name
+        raise CompressError(
+            f"the process that loads {artifact} again was ended by {how}; memory may be short. Run again."
+        )
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
