@@ -89,6 +89,8 @@ class Reading:
         if not path.exists():
             temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
             write_batches(self.split(name), self._task, self.processor, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
             temporary.rename(path)
         return path
 

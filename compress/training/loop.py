@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArg
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
-from compress.core.errors import InputError
+from compress.core.errors import DiskFullError, InputError
 
 CHECKPOINT_SECONDS = 30.0
+WHOLE = "whole"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,6 @@ def training_arguments(
         # Otherwise a NaN loss is replaced by the average of earlier ones, and nobody sees it.
         logging_nan_inf_filter=False,
         save_strategy="no",
-        save_total_limit=1,
         report_to=[],
         dataloader_num_workers=0,
         dataloader_pin_memory=device != "cpu",
@@ -123,26 +124,36 @@ class SimilarLengths(LengthGroupedSampler):
 
 
 def run_training(trainer: Trainer, folder: Path, title: str) -> None:
-    """Train to the end, from the last whole checkpoint in `folder` where there is one."""
+    """Train to the end, from the last whole checkpoint in `folder` where there is one. Raises DiskFullError where the
+    disk cannot hold a checkpoint."""
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(_Progress(title))
     trainer.add_callback(_TimedCheckpoints())
     last = last_checkpoint(folder)
+    _keep_only(last, folder)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end: the Trainer writes `trainer_state.json` last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
+    """The newest checkpoint that was written to its end, and to the disk."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _is_json(path: Path) -> bool:
+def _keep_only(checkpoint: Path | None, folder: Path) -> None:
+    for path in folder.glob("checkpoint-*"):
+        if path != checkpoint:
+            # Half removed, it must not pass for whole.
+            (path / WHOLE).unlink(missing_ok=True)
+            shutil.rmtree(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class _TimedCheckpoints(TrainerCallback):
@@ -154,11 +165,30 @@ class _TimedCheckpoints(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint once enough time has passed."""
         if time.monotonic() - self._last >= CHECKPOINT_SECONDS and state.global_step < state.max_steps:
+            _require_room(kwargs["model"], Path(args.output_dir))
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Count from here."""
+        """Bring the new checkpoint to the disk, remove the one before, and count from here."""
         self._last = time.monotonic()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir)
+            checkpoint = folder / f"checkpoint-{state.global_step}"
+            for path in (*checkpoint.iterdir(), checkpoint):
+                _flush(path)
+            (checkpoint / WHOLE).touch()
+            _flush(checkpoint)
+            _keep_only(checkpoint, folder)
+
+
+def _require_room(model: Any, folder: Path) -> None:
+    """Raise DiskFullError where a checkpoint does not fit: torch would only say that its file ended early."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The weights, and the optimizer's two moments.
+    needed = 3 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskFullError.of("store", folder, what="a checkpoint", needed_bytes=needed, free_bytes=free)
 
 
 class _Progress(ProgressCallback):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from compress.core.errors import DiskFullError
 from compress.core.words import Context
 from compress.models.family import head_size, hidden_size, layers_of
 from compress.training.attention import RELATED, attention_vectors
@@ -46,15 +51,8 @@ class TeacherOutputs:
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
-        needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
-        free = shutil.disk_usage(self._folder).free
-        self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
-        if not self.stores_vectors:
-            context.note(
-                f"the teacher's inner states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
-                "teacher runs again for every batch"
-            )
-        self._compute_missing()
+        with self._alone():
+            self._look()
         self._logits = np.load(self._path("logits"), mmap_mode="r")
         names = self._widths if self.stores_vectors else ()
         self._vectors = {name: np.load(self._path(name), mmap_mode="r") for name in names}
@@ -75,6 +73,31 @@ class TeacherOutputs:
         """What the teacher is shown of these rows."""
         return self._reading.collate([self._examples[row] for row in rows])
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of two processes that want the same outputs, one computes them and the other waits."""
+        lock = FileLock(self._folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write("another run is computing the teacher's outputs; this one waits for them", file=sys.stderr)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _look(self) -> None:
+        needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
+        free = shutil.disk_usage(self._folder).free
+        self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
+        if not self.stores_vectors:
+            self._context.note(
+                f"the teacher's inner states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
+                "teacher runs again for every batch"
+            )
+        self._compute_missing()
+
     def _padded(self, name: str, rows: Sequence[int], width: int) -> Tensor:
         stored = self._vectors[name]
         result = np.zeros((len(rows), width, stored.shape[1]), dtype=np.float16)
@@ -94,13 +117,8 @@ class TeacherOutputs:
         if not missing and self._path("logits").exists():
             return
         teacher = self._context.teacher.to(self._context.device).eval()  # type: ignore[arg-type]
-        temporary = {name: self._folder / f"{name}.{os.getpid()}.tmp" for name in missing}
-        stored = {
-            name: np.lib.format.open_memmap(
-                path, mode="w+", dtype=np.float16, shape=(int(self._starts[-1]), self._widths[name])
-            )
-            for name, path in temporary.items()
-        }
+        temporary = {name: self._folder / f"{name}.tmp" for name in missing}
+        stored = self._reserved(temporary)
         logits: dict[int, np.ndarray] = {}
         order = np.argsort(self._lengths, kind="stable")
         for start in tqdm(range(0, len(order), BATCH), desc="teacher's outputs", unit="batch", leave=False):
@@ -114,6 +132,28 @@ class TeacherOutputs:
         self._publish(stored, temporary, logits)
         teacher.to("cpu")
 
+    def _reserved(self, paths: Mapping[str, Path]) -> dict[str, np.memmap]:
+        """New files for all positions. Raises DiskFullError where they do not fit: writing to a memory map on a full
+        disk would end the process without a word."""
+        shapes = {name: (int(self._starts[-1]), self._widths[name]) for name in paths}
+        made = {
+            name: np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shapes[name])
+            for name, path in paths.items()
+        }
+        try:
+            for path in paths.values() if hasattr(os, "posix_fallocate") else ():
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            for path in paths.values():
+                path.unlink()
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            needed, free = sum(values.nbytes for values in made.values()), shutil.disk_usage(self._folder).free
+            what = "the teacher's inner state"
+            raise DiskFullError.of("store", self._folder, what=what, needed_bytes=needed, free_bytes=free) from error
+        return made
+
     def _answer(self, teacher: Any, rows: Sequence[int]) -> tuple[np.ndarray, dict[str, Tensor]]:
         outputs, related = forward(teacher, self._context, self.batch(rows), self._relation_layer)
         vectors = {f"{part}-{self._relation_layer}": value for part, value in related.items()}
@@ -124,9 +164,11 @@ class TeacherOutputs:
         for name, values in stored.items():
             values.flush()
             temporary[name].rename(self._path(name))
-        path = self._folder / f"logits.{os.getpid()}.tmp"
+        path = self._folder / "logits.tmp"
         with path.open("wb") as file:
             np.save(file, np.stack([logits[row] for row in range(len(logits))]))
+            file.flush()
+            os.fsync(file.fileno())
         path.rename(self._path("logits"))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from compress.training.loop import Optimization, SimilarLengths, last_checkpoint, steps_of
+from compress.core.errors import DiskFullError
+from compress.training.loop import Optimization, SimilarLengths, _require_room, last_checkpoint, steps_of
 
 LENGTHS = [(7 * i) % 31 + 3 for i in range(100)]
 
@@ -59,10 +63,20 @@ def test_batches_have_similar_lengths() -> None:
 def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) is None
     assert last_checkpoint(tmp_path / "nowhere") is None
-    # The third was cut off before its last file, the fourth while it was written.
-    states = {"checkpoint-9": "{}", "checkpoint-100": "{}", "checkpoint-200": None, "checkpoint-300": '{"epoch": '}
-    for name, state in states.items():
+    # The third was cut off after its last file, before it was known to be on the disk.
+    for name in ("checkpoint-9", "checkpoint-100", "checkpoint-200"):
         (tmp_path / name).mkdir()
-        if state is not None:
-            (tmp_path / name / "trainer_state.json").write_text(state, encoding="utf-8")
+        (tmp_path / name / "trainer_state.json").write_text("{}", encoding="utf-8")
+    for name in ("checkpoint-9", "checkpoint-100"):
+        (tmp_path / name / "whole").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 500,000 weights of 4 bytes, and the optimizer's two moments of each.
+    model, free = torch.nn.Linear(1000, 500, bias=False), [5_999_999]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0]))
+    with pytest.raises(DiskFullError, match=r"a checkpoint needs about 6\.0 MB, and 6\.0 MB are free, 0\.0 MB too few"):
+        _require_room(model, tmp_path / "work")
+    free[0] = 6_000_000
+    _require_room(model, tmp_path / "work")

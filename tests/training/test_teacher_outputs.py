@@ -12,6 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from compress.core.errors import DiskFullError
 from compress.core.words import TeacherReading
 from compress.training import teacher_outputs
 from compress.training.teacher_outputs import TeacherOutputs, forward
@@ -122,10 +123,35 @@ def test_no_room_for_hidden_states(
     assert not outputs.stores_vectors
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
-    assert sorted(path.suffix for path in context.cache_folder.rglob("*") if path.is_file()) == [".npy"]
+    assert {path.name for path in context.cache_folder.rglob("*") if path.is_file()} == {"logits.npy", ".lock"}
     torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_vectors
+
+
+def test_a_disk_that_fills_up_ends_with_an_error_and_not_the_process(
+    make_model: Callable, make_context: Callable, small_disk: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = dataclasses.replace(make_context(make_model()), cache_folder=small_disk("size=16k"))
+    needed = 2 * sum(context.train["length"]) * 32 * 2
+    assert needed > 16 * 1024
+    real = shutil.disk_usage
+    # Free when it was looked, taken by another process since.
+    told = iter([SimpleNamespace(free=10**9)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: next(told, None) or real(path))
+    with pytest.raises(DiskFullError, match=r"the teacher's inner state needs about 0\.0 MB"):
+        TeacherOutputs(context, [1, 4])
+    assert not list(context.cache_folder.rglob("*.tmp"))
+
+
+def test_what_a_killed_process_left_is_written_over(make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model())
+    first = TeacherOutputs(context, [1])
+    expected = first.hidden(1, [3], 4)
+    (first._folder / "hidden-1.npy").rename(first._folder / "hidden-1.tmp")
+    (first._folder / "hidden-1.tmp").write_bytes(b"half")
+    assert torch.equal(TeacherOutputs(context, [1]).hidden(1, [3], 4), expected)
+    assert {path.name for path in first._folder.iterdir()} == {"hidden-1.npy", "logits.npy", ".lock"}
 
 
 def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_context: Callable) -> None:
