@@ -20,6 +20,7 @@ from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
 from compress.core.words import Recipe
+from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
 from compress.publish import Finding, publish
@@ -162,8 +163,16 @@ def _row(step: Step, comparison: Comparison | None, verdict: Verdict | None, dec
         bytes_by_part=dict(evaluation.size.bytes_by_part),
         seconds=seconds,
         reused=step.entry.reused,
-        notes=tuple(step.entry.facts["notes"]),
+        notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
     )
+
+
+def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
+    """Sentences about a measurement that was not alone."""
+    assert evaluation.latency is not None
+    found = disturbance(evaluation.latency.foreign_share, evaluation.environment["threads"], "this was timed")
+    way_out = "to measure again on an idle machine, remove the folder evaluations from the store"
+    return () if found is None else (f"{found}: times and speed-up may be far off; {way_out}",)
 
 
 def _broken_row(stage: str, error: CompressError, seconds: float) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from compress.core.errors import CompressError
+from compress.core.errors import CompressError, StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
@@ -24,6 +24,7 @@ from compress.keys import (
     teacher_key,
 )
 from compress.layers.fused_layer import FusedLayerSizes
+from compress.measure.bystanders import disturbance
 from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
@@ -41,7 +42,7 @@ from compress.models.checkpoint import load_model, read_config, save_model, sett
 from compress.preflight import check_examples
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
-from compress.store import Entry, Store
+from compress.store import Entry, Store, bytes_in
 
 Check = Callable[[Any, Any], None]
 
@@ -61,6 +62,7 @@ class Workshop:
         self.notes = splits.notes
         self.config, processor = recipe.teacher.read(recipe.task, splits.train)
         shape = recipe.teacher.look(recipe.task, self.config)
+        self._teacher_bytes = sum(tensor.numel() * tensor.element_size() for tensor in shape.state_dict().values())
         check(shape, processor)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         known = {name: split for name, split in given.items() if split is not None}
@@ -97,7 +99,8 @@ class Workshop:
             self._save(recipe.teacher.make(context), target, reading)
             return {"parent": None, "processor": None, "notes": [], "seconds": time.monotonic() - began}
 
-        entry = self.store.entry("artifacts", key, make)
+        needed = _with_room(self._teacher_bytes)
+        entry = self.store.entry("artifacts", key, make, what="the teacher", needed_bytes=needed)
         self.store.forget_work(key)
         return entry
 
@@ -131,7 +134,7 @@ class Workshop:
                 note=notes.append,
                 collate=ours.collate,
                 use_processor=processors.append,
-                latency=lambda sizes: self.latency_table(teacher, sizes),
+                latency=lambda sizes: self._doubted(self.latency_table(teacher, sizes), notes.append),
             )
             model = recipe.stages[stage].apply(load_model(parent.folder), context)
             if processors:
@@ -142,7 +145,8 @@ class Workshop:
             return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds}
 
         try:
-            entry = self.store.entry("artifacts", key, make)
+            needed = _with_room(bytes_in(parent.folder))
+            entry = self.store.entry("artifacts", key, make, what=f"what {stage} makes", needed_bytes=needed)
         except CompressError:
             # A stage that refuses has begun nothing that could be resumed.
             self.store.leave_no_empty_work(key)
@@ -182,7 +186,7 @@ class Workshop:
 
         against = "" if teacher is None else teacher.key
         key = evaluation_key(recipe, artifact.key, against, _joined("validation", reading, shown), timed=True)
-        return _read_evaluation(self.store.entry("evaluations", key, make))
+        return _read_evaluation(self.store.entry("evaluations", key, make, what="a measurement"))
 
     def test(self, artifact: Entry) -> Evaluation | None:
         """Scores on the test split, which nothing else reads; None where there is none."""
@@ -195,7 +199,7 @@ class Workshop:
         def make(target: Path) -> dict[str, Any]:
             return _write_evaluation(self._score(candidate, artifact.key, "test", reading), target)
 
-        return _read_evaluation(self.store.entry("evaluations", key, make))
+        return _read_evaluation(self.store.entry("evaluations", key, make, what="the scores on the test split"))
 
     def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
         """What layers of these sizes cost on this machine, measured once."""
@@ -218,7 +222,13 @@ class Workshop:
             return table.to_json()
 
         key = self._latency_key(teacher, dataclasses.asdict(sizes))
-        return LatencyTable.from_json(self.store.entry("latency-tables", key, make).facts)
+        return LatencyTable.from_json(self.store.entry("latency-tables", key, make, what="the latency table").facts)
+
+    def _doubted(self, table: LatencyTable, note: Callable[[str], None]) -> LatencyTable:
+        found = disturbance(table.foreign_share, self.recipe.runtime.threads, "layers were timed")
+        if found is not None:
+            note(f"{found}: the sizes chosen may miss the objective; on an idle machine, use another store")
+        return table
 
     def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
         lengths = self._reading(teacher).split("validation")["length"]
@@ -233,8 +243,9 @@ class Workshop:
             return dataclasses.asdict(prove(artifact.folder, target if runtime.needs_export else None, task, runtime))
 
         try:
-            entry = self.store.entry("exports", export_key(self.recipe, artifact.key), make)
-        except CompressError as error:
+            key, needed = export_key(self.recipe, artifact.key), _with_room(bytes_in(artifact.folder))
+            entry = self.store.entry("exports", key, make, what="a model's export", needed_bytes=needed)
+        except StageError as error:
             self.store.set_aside(artifact, str(error))
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
@@ -267,6 +278,11 @@ class Workshop:
 
     def _batches(self, split: str, reading: Reading) -> Path:
         return reading.batches(split, self.store.cache_folder("batches"))
+
+
+def _with_room(size_bytes: int) -> int:
+    """About what writing a model of this size takes: its tokenizer and probes come with it."""
+    return round(1.1 * size_bytes) + 2_000_000
 
 
 def _joined(split: str, ours: Reading, theirs: Reading) -> str:

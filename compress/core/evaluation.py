@@ -31,10 +31,12 @@ class Latency:
     """Milliseconds per example, `rounds[round][example]`, and those of the baseline it took turns with.
 
     baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
+    foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
     """
 
     rounds: tuple[tuple[float, ...], ...]
     baseline_rounds: tuple[tuple[float, ...], ...] = ()
+    foreign_share: float | None = None
 
 
 @dataclass(frozen=True)

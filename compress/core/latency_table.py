@@ -16,7 +16,7 @@ class LatencyTable:
 
     teacher: the FP32 teacher, timed in the same turns as everything else. fixed: what no cutting changes: embeddings,
     head, the call itself. attention: one attention block by its number of heads, ffn: one FFN by its neurons, each with
-    residual sum and normalisation; last_attention, last_ffn: the same in the last layer.
+    residual sum and normalisation; last_attention, last_ffn: the same in the last layer. foreign_share: as in Latency.
     """
 
     teacher: float
@@ -25,6 +25,7 @@ class LatencyTable:
     ffn: Curve
     last_attention: Curve
     last_ffn: Curve
+    foreign_share: float | None = None
 
     def layer(self, heads: int, neurons: int, *, last: bool) -> float:
         """Milliseconds of one layer. Between measured sizes costs lie on a line."""
@@ -55,6 +56,7 @@ class LatencyTable:
             ffn=curve("ffn"),
             last_attention=curve("last_attention"),
             last_ffn=curve("last_ffn"),
+            foreign_share=data["foreign_share"],
         )
 
 

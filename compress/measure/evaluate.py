@@ -14,7 +14,8 @@ from datasets import Dataset
 from compress.core.evaluation import Evaluation, Latency, Proof, Size
 from compress.core.words import Measurement, Runtime, Task
 from compress.measure.accuracy import logits_of
-from compress.measure.environment import describe_machine
+from compress.measure.bystanders import Bystanders
+from compress.measure.environment import allowed_cpus, describe_machine
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
 from compress.models.checkpoint import load_model
@@ -58,10 +59,10 @@ def time_candidate(
     batches: the same examples as each of them reads them, the baseline's first.
     """
     chosen = representative(lengths, measurement.examples)
-    if baseline is None:
-        return Latency(measure_in_turns([candidate], batches, chosen, measurement)[0])
-    before, after = measure_in_turns([baseline, candidate], batches, chosen, measurement)
-    return Latency(rounds=after, baseline_rounds=before)
+    bystanders = Bystanders(allowed_cpus()[: candidate.runtime.threads])
+    turns = [candidate] if baseline is None else [baseline, candidate]
+    *before, after = measure_in_turns(turns, batches, chosen, measurement, bystanders)
+    return Latency(rounds=after, baseline_rounds=before[0] if before else (), foreign_share=bystanders.share)
 
 
 def torch_ratio_of(latency: Latency) -> float:
@@ -96,11 +97,16 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
             **data,
             "scores": tuple(data["scores"]),
             "groups": tuple(data["groups"]),
-            "latency": None if latency is None else Latency(**{k: _rounds(v) for k, v in latency.items()}),
+            "latency": None if latency is None else _latency_from_json(latency),
             "size": None if size is None else Size(**size),
             "proof": None if proof is None else Proof(**{**proof, "shapes": tuple(tuple(s) for s in proof["shapes"])}),
         }
     )
+
+
+def _latency_from_json(data: Mapping[str, Any]) -> Latency:
+    rounds = {name: _rounds(data[name]) for name in ("rounds", "baseline_rounds")}
+    return Latency(**rounds, foreign_share=data["foreign_share"])
 
 
 def _rounds(rounds: list[list[float]]) -> tuple[tuple[float, ...], ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from compress.core.words import Measurement
+from compress.measure.bystanders import Bystanders
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 
 Rounds = tuple[tuple[float, ...], ...]
@@ -25,19 +26,27 @@ def representative(lengths: Sequence[int], count: int) -> list[int]:
 
 
 def measure_in_turns(
-    candidates: Sequence[Candidate], batches: Sequence[Path], chosen: Sequence[int], measurement: Measurement
+    candidates: Sequence[Candidate],
+    batches: Sequence[Path],
+    chosen: Sequence[int],
+    measurement: Measurement,
+    bystanders: Bystanders | None = None,
 ) -> list[Rounds]:
     """Milliseconds per example for each candidate, as rounds of one value per chosen example.
 
     batches: for each candidate the same examples, as it reads them.
     In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
     `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
-    little for as long as they live. The machine-wide lock is held throughout.
+    little for as long as they live. The machine-wide lock is held throughout. bystanders: watch the timed rounds.
     """
     samples: list[list[tuple[float, ...]]] = [[] for _ in candidates]
     command = {"time": list(chosen), "warmup": measurement.warmup}
     total = measurement.launches * measurement.rounds
-    with one_measurement_at_a_time(), tqdm(total=total, desc="latency", unit="round", leave=False) as bar:
+    with (
+        tqdm(total=total, desc="waiting for another measurement", unit="round", leave=False) as bar,
+        one_measurement_at_a_time(),
+    ):
+        bar.set_description("latency")
         for launch in range(measurement.launches):
             with contextlib.ExitStack() as stack:
                 # Memory is handed out in the order of starting: that, too, takes turns.
@@ -45,6 +54,8 @@ def measure_in_turns(
                 workers = {i: stack.enter_context(Worker(candidate, batches[i])) for i, candidate in numbered}
                 for worker in workers.values():
                     worker.ask(command)
+                if bystanders is not None:
+                    stack.enter_context(bystanders.watching([worker.pid for worker in workers.values()]))
                 for turn in range(measurement.rounds):
                     order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
                     for i in order:

@@ -17,6 +17,8 @@ from compress.export.onnx import export_module
 from compress.layers import FusedEmbeddings, FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.layers.fused_layer import FusedLayerSizes
+from compress.measure.bystanders import Bystanders
+from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
@@ -66,9 +68,10 @@ def measure_table(
             folders.append(folder)
         candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
         files = [root / "batches.npz"] * len(candidates)
-        rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS)
+        bystanders = Bystanders(allowed_cpus()[: runtime.threads])
+        rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS, bystanders)
     costs = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
-    return _table(costs[0], dict(zip(parts, costs[1:], strict=True)))
+    return _table(costs[0], dict(zip(parts, costs[1:], strict=True)), bystanders.share)
 
 
 def _parts(
@@ -93,14 +96,21 @@ def _parts(
     return {key: module.eval() for key, module in made.items()}
 
 
-def _table(teacher: float, costs: Mapping[tuple[str, int], float]) -> LatencyTable:
+def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share: float | None = None) -> LatencyTable:
     call = costs["call", 0]
 
     def curve(name: str) -> dict[int, float]:
         return {size: max(0.0, cost - call) / STACKED for (part, size), cost in costs.items() if part == name}
 
-    names = ("attention", "ffn", "last_attention", "last_ffn")
-    return LatencyTable(teacher=teacher, fixed=costs["fixed", 0], **{name: curve(name) for name in names})
+    return LatencyTable(
+        teacher=teacher,
+        fixed=costs["fixed", 0],
+        attention=curve("attention"),
+        ffn=curve("ffn"),
+        last_attention=curve("last_attention"),
+        last_ffn=curve("last_ffn"),
+        foreign_share=foreign_share,
+    )
 
 
 def _inputs(batch: Mapping[str, np.ndarray], hidden: int) -> dict[str, np.ndarray]:
