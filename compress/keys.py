@@ -1,11 +1,12 @@
 """Content keys: what a finished piece of work depends on, and nothing else.
 
-An artifact's key changes with the stage's resolved settings, the parent artifact, the teacher, the content of the
+An artifact's key changes with the settings that its stage reads, the parent artifact, the teacher, the content of the
 training split and of the unlabelled examples, the seed, the device, the task's settings, the source of the stage's
 module and of the packages it is built on, and the versions of the libraries that compute. It does not change with
 paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine. One
 exception: a stage that reads the latency table makes something else on another machine, for another runtime, other
-lengths of validation examples, or another precision at the end.
+lengths of validation examples, or another precision at the end. The README says it for users, and tests/test_keys.py
+tests it one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def artifact_key(
     what the latency table depends on, for a stage that reads it."""
     return content_key(
         what="stage",
-        settings=_plain(recipe.settings["stages"][stage]),
+        settings=_plain(_read_settings(recipe, stage)),
         parent=parent,
         teacher=teacher,
         train=train_fingerprint,
@@ -125,6 +126,11 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
             *(_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")),
         ],
     )
+
+
+def _read_settings(recipe: Recipe, stage: str) -> Mapping[str, Any]:
+    unread: Collection[str] = getattr(recipe.stages[stage], "unread", frozenset())
+    return {name: value for name, value in recipe.settings["stages"][stage].items() if name not in unread}
 
 
 def _plain(settings: Any) -> Any:

@@ -120,6 +120,33 @@ def test_what_does_not_change_an_artifacts_key(recipe_of: Make, override: str) -
     assert prune_key(recipe_of(override)) == prune_key(recipe_of())
 
 
+@pytest.mark.parametrize("override", ["objective.speedup=8", "stages.distill.narrowest=0.2"])
+def test_what_decides_the_depth_does_not_count_where_it_is_given(recipe_of: Make, override: str) -> None:
+    def key(*overrides: str) -> str:
+        return prune_key(recipe_of(*overrides), stage="distill")
+
+    assert key("stages.distill.layers=2", override) == key("stages.distill.layers=2")
+    assert key("stages.distill.layers=auto", override) != key("stages.distill.layers=auto")
+
+
+def test_the_machine_does_not_count_for_a_cut_to_shares(shares_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = shares_of()
+    before, machine = prune_key(recipe), keys.describe_machine
+    monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
+    monkeypatch.setattr(environment, "_cpu_flags", lambda: {"avx2"})
+    assert prune_key(recipe) == before
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime", "datasets", "hydra-core", "matplotlib"])
+def test_the_version_of_a_library_that_does_not_compute_does_not_count(
+    recipe_of: Make, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    recipe, installed = recipe_of(), keys.versions
+    before = prune_key(recipe), teacher_key(recipe, "f")
+    monkeypatch.setattr(keys, "versions", lambda names: installed(names) | ({library: "0"} if library in names else {}))
+    assert (prune_key(recipe), teacher_key(recipe, "f")) == before
+
+
 def test_the_objective_does_not_count_where_shares_are_given(shares_of: Make) -> None:
     assert prune_key(shares_of("objective.speedup=8")) == prune_key(shares_of())
 

@@ -235,7 +235,9 @@ class Stage(Protocol):
 
     leaves: what it leaves in the model that later stages must respect. refuses: what it cannot be applied to, with
     the reason. Both are words such as `int8`, `low_rank`, `sparse`. A stage that reads `context.latency` says so by
-    `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine.
+    `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine. One that does
+    not read some of its settings, as others are set, names them in `unread`, a set of names: they do not count in the
+    key of what it makes.
     """
 
     @property

@@ -126,6 +126,11 @@ class Distill:
         """Whether the latency table decides anything."""
         return self.layers == "auto"
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """What only decides the depth, where that is given."""
+        return frozenset() if self.uses_latency else frozenset({"target_speedup", "narrowest"})
+
     def _chosen(self, available: int) -> list[int]:
         assert not isinstance(self.layers, str)
         if isinstance(self.layers, int):
