@@ -1,0 +1,90 @@
+"""A sweep does each piece of work once: the jobs' common beginnings are found in the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress.commands.run import main
+from compress.measure import accuracy, latency, prove
+from compress.measure.processes import Candidate
+from compress.measure.worker import load_batches
+
+SWEPT = (
+    "stages.prune.heads=0.5,0.75",
+    "stages.factorize.kept_energy=0.9,0.99",
+    "stages.quantize.scheme=dynamic,static",
+)
+CHEAP = (
+    *("data.max_length=16", "stages.distill.layers=2", "stages.distill.epochs=1", "device=cpu", "runtime=torch"),
+    *("stages.distill.imitation.shortest_epoch=1", "stages.prune.recovery_epochs=0", "runtime.threads=1"),
+    *("measurement.launches=1", "measurement.rounds=1", "measurement.examples=2", "measurement.warmup=0"),
+    *(f"gates.{name}.on_failure=warn" for name in ("distill", "prune", "factorize", "quantize")),
+)
+
+
+class WorkerHere:
+    """What a worker answers, without a process: here stages are counted, and nobody looks at times."""
+
+    pid = os.getpid()
+
+    def __init__(self, candidate: Candidate, batches: Path) -> None:
+        self._session, self._batches = candidate.runtime.open(candidate.folder), load_batches(batches)
+
+    def __enter__(self) -> WorkerHere:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        pass
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Scores or times."""
+        if "time" in command:
+            return {"milliseconds": [1.0 for _ in command["time"]]}
+        np.savez(command["logits"], *[self._session.run(batch) for batch in self._batches])
+        return {"rows": len(self._batches)}
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring and proving start no processes, which take most of a tiny run's time."""
+    monkeypatch.setattr(latency, "Worker", WorkerHere)
+    monkeypatch.setattr(accuracy, "Worker", WorkerHere)
+    monkeypatch.setattr("compress.workshop.prove", prove._prove_here)
+
+
+def sweep(folder: Path, *settings: str) -> list[list[dict[str, Any]]]:
+    """The ledgers of a sweep's jobs."""
+    old, sys.argv = sys.argv, ["compress", "-m", "-cn", "text_classification", f"hydra.sweep.dir={folder}", *settings]
+    try:
+        with pytest.raises(SystemExit) as done:
+            main()
+    finally:
+        sys.argv = old
+    assert not done.value.code
+    ledgers = sorted(folder.glob("*/ledger.jsonl"))
+    return [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in ledgers]
+
+
+def test_two_by_two_by_two_after_one_distillation(tmp_path: Path, checkpoint: Path, examples: Path) -> None:
+    given = (f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}")
+    order = ("order=[distill,prune,factorize,quantize]", "stage/prune@stages.prune=structured")
+    jobs = sweep(tmp_path / "first", *given, *order, *CHEAP, *SWEPT)
+    assert len(jobs) == 8
+    made = [row["stage"] for rows in jobs for row in rows if not row["reused"]]
+    stages = ("teacher", "distill", "prune", "factorize", "quantize")
+    assert {stage: made.count(stage) for stage in stages} == dict(zip(stages, (1, 1, 2, 4, 8), strict=True))
+    written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store" / "artifacts").iterdir()}
+    # The teacher, and 1 + 2 + 4 + 8.
+    assert len(written) == 16 == len({row["artifact"] for rows in jobs for row in rows})
+
+    again = sweep(tmp_path / "second", *given, *order, *CHEAP, *SWEPT)
+    assert all(row["reused"] for rows in again for row in rows)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store" / "artifacts").iterdir()} == written
+    assert sorted(rows[-1]["artifact"] for rows in again) == sorted(rows[-1]["artifact"] for rows in jobs)
