@@ -151,7 +151,7 @@ def test_killed_runs_end_as_one_that_was_not(place: Callable[[str], Place]) -> N
 
     # With all work done, every change is one of publishing.
     known = killed.manifests()
-    for number in sorted(draw.sample(range(1, changes + 1), 6)):
+    for number in sorted(draw.sample(range(1, changes + 1), 5)):
         assert killed.start(number, under=killed.folder) == -9
         killed.require_nothing_torn()
     killed.finish(killed.folder)
