@@ -127,6 +127,24 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
     )
 
 
+def blame_key(recipe: Recipe, entries: Sequence[str], split_fingerprint: str, case: Mapping[str, Any]) -> str:
+    """The key of what was found out about a stage that missed its limits. entries: of the teacher, and of the models
+    before and after it. case: what else it depends on."""
+    return content_key(
+        what="blame",
+        entries=list(entries),
+        split=split_fingerprint,
+        case=case,
+        seed=recipe.seed,
+        task=_plain(recipe.settings["task"]),
+        sources=[
+            _source_of(type(recipe.stages[case["name"]]).__module__),
+            *(_source_of(f"compress.blame.{name}") for name in ("case", "restore", "advise")),
+            _shared_sources(),
+        ],
+    )
+
+
 def _plain(settings: Any) -> Any:
     """Settings with every `*_path` replaced by the content it names: a moved file is the same file."""
     if isinstance(settings, Mapping):

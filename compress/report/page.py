@@ -25,7 +25,12 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> N
     limited = _limited_stage(rows, summary)
     confidences = sorted({limits["confidence"] for limits in summary["gates"].values()})
     templates = environment()
-    templates.filters["share_of_zeros"] = _share_of_zeros
+    templates.filters.update(
+        share_of_zeros=_share_of_zeros,
+        blame_sentences=wording.blame_sentences,
+        advice_sentence=wording.advice_sentence,
+        capitalize_first=lambda text: f"{text[0].upper()}{text[1:]}",
+    )
     text = templates.get_template("page.html.jinja").render(
         rows=rows,
         summary=summary,
