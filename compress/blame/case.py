@@ -89,13 +89,15 @@ class Case:
         notes = blame.notes
         earlier = self._against(self.before)
         low, high = earlier.score_interval
-        # The teacher against itself: no examples are enough for a margin of next to nothing.
-        if low <= self.limit and self.before.artifact != self.teacher.artifact:
-            notes = (
-                *notes,
-                f"the model before it does not pass this limit either: accuracy {earlier.score_difference:+.4f} "
-                f"[{low:+.4f}, {high:+.4f}], limit {self.limit:+.4f}",
+        if low <= self.limit:
+            measured = f"accuracy {earlier.score_difference:+.4f} [{low:+.4f}, {high:+.4f}], limit {self.limit:+.4f}"
+            first = self.before.artifact == self.teacher.artifact
+            told = (
+                "so few examples cannot prove this limit even for the teacher against itself"
+                if first
+                else "the model before it does not pass this limit either"
             )
+            notes = (*notes, f"{told}: {measured}")
         return replace(blame, slices=tuple(slices[:SLICES_KEPT]), compared=len(slices), notes=notes)
 
     def _against(self, evaluation: Evaluation) -> Comparison:

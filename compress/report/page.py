@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from compress.core.ledger import Row
+from compress.report import wording
 from compress.report.decision import decide
 from compress.report.frontier import accuracy_against_latency
 from compress.report.plots import bytes_by_part, gain_and_cost
