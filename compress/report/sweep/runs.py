@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from compress.core.errors import InputError
 from compress.core.blame import Blame
+from compress.core.errors import InputError
 from compress.core.ledger import Row
 from compress.report.sweep.command import command_again
 
