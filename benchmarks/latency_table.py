@@ -111,7 +111,15 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
     if precision == "float":
         return model
     calibration = Calibration(method="minmax", percentile=100, examples=1)
-    stage = QuantizeInt8(scheme=precision, embeddings=True, weight_bits=8, keep_float=[], calibration=calibration)
+    stage = QuantizeInt8(
+        scheme=precision,
+        embeddings=True,
+        weight_bits=8,
+        keep_float=[],
+        float_share=0,
+        sensitivity_examples=1,
+        calibration=calibration,
+    )
     return stage.apply(model, context)
 
 

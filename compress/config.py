@@ -19,7 +19,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.core.checks import nearest, require_choice, require_integer
+from compress.core.checks import nearest, require_at_least, require_choice, require_integer
 from compress.core.errors import CompressError, InputError
 from compress.measure.environment import allowed_cpus, int8_weight_bits
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from compress.core.words import Recipe
 
 GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement")
-PARTS = (*GROUPS, "order", "device", "seed", "store")
+PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
 # These every data group has, for whatever task reads them; not every task does.
 READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
 LARGEST_SEED = 2**32 - 1
@@ -100,6 +100,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         seed=_seed(plain["seed"]),
         store=_store(plain["store"]),
         objective=objective,
+        blame_seconds=_blame_seconds(plain["blame_seconds"]),
         settings=plain,
     )
     _require_one_objective(recipe)
@@ -301,6 +302,11 @@ def _seed(seed: Any) -> int:
     if seed > LARGEST_SEED:
         raise InputError(f"seed is {seed}; it must be at most {LARGEST_SEED}. Use 0, for example.")
     return int(seed)
+
+
+def _blame_seconds(seconds: Any) -> float:
+    require_at_least("blame_seconds", seconds, 0, "Use 60, or 0 for not at all.")
+    return float(seconds)
 
 
 def _store(store: Any) -> Path:

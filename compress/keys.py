@@ -128,6 +128,24 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
     )
 
 
+def blame_key(recipe: Recipe, entries: Sequence[str], split_fingerprint: str, case: Mapping[str, Any]) -> str:
+    """The key of what was found out about a stage that missed its limits. entries: of the teacher, and of the models
+    before and after it. case: what else it depends on."""
+    return content_key(
+        what="blame",
+        entries=list(entries),
+        split=split_fingerprint,
+        case=case,
+        seed=recipe.seed,
+        task=_plain(recipe.settings["task"]),
+        sources=[
+            _source_of(type(recipe.stages[case["name"]]).__module__),
+            *(_source_of(f"compress.blame.{name}") for name in ("case", "restore", "advise")),
+            _shared_sources(),
+        ],
+    )
+
+
 def _read_settings(recipe: Recipe, stage: str) -> Mapping[str, Any]:
     unread: Collection[str] = getattr(recipe.stages[stage], "unread", frozenset())
     return {name: value for name, value in recipe.settings["stages"][stage].items() if name not in unread}

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from compress.blame.case import Case
+from compress.core.blame import Blame
 from compress.core.errors import CompressError, InputError, NothingPassedError
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
@@ -103,12 +105,30 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)
         step = Step(name, artifact, evaluation)
-        on_row(ledger.append(_row(step, comparison, verdict, decision, time.monotonic() - started)))
+        blame = None
+        if decision != "keep" or verdict.outcome == "failed":
+            blame = _blame(workshop, name, comparison, (teacher, current, step))
+        on_row(ledger.append(_row(step, comparison, verdict, decision, time.monotonic() - started, blame)))
         if decision == "keep":
             current = step
         if decision == "stop":
             break
     return current
+
+
+def _blame(workshop: Workshop, stage: str, comparison: Comparison, steps: tuple[Step, Step, Step]) -> Blame | None:
+    """Why a stage missed its limits; None where that is not to be found out, or where it is not the accuracy's.
+
+    steps: the teacher, the model before the stage, and its result.
+    """
+    recipe = workshop.recipe
+    if not recipe.blame_seconds or comparison.score_interval[0] > -recipe.gates[stage].max_accuracy_drop:
+        return None
+    teacher, before, after = (step.evaluation for step in steps)
+    try:
+        return workshop.blame(Case(recipe, stage, teacher, before, after), *(step.entry for step in steps))
+    except Exception as error:  # noqa: BLE001 - an explanation that cannot be had is no reason to lose the run
+        return Blame(notes=(f"what did it was not found out: {type(error).__name__}: {error}",))
 
 
 def _finish(
@@ -139,7 +159,14 @@ def _finding(workshop: Workshop, step: Step) -> Finding:
     return Finding(step.stage, step.entry, export, step.evaluation, workshop.test(step.entry))
 
 
-def _row(step: Step, comparison: Comparison | None, verdict: Verdict | None, decision: str, seconds: float) -> Row:
+def _row(
+    step: Step,
+    comparison: Comparison | None,
+    verdict: Verdict | None,
+    decision: str,
+    seconds: float,
+    blame: Blame | None = None,
+) -> Row:
     evaluation = step.evaluation
     assert evaluation.latency is not None and evaluation.size is not None
     p50, p90 = percentiles(evaluation.latency)
@@ -164,6 +191,7 @@ def _row(step: Step, comparison: Comparison | None, verdict: Verdict | None, dec
         seconds=seconds,
         reused=step.entry.reused,
         notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
+        blame=blame,
     )
 
 

@@ -11,12 +11,15 @@ from typing import Any
 
 from transformers import set_seed
 
+from compress.blame.case import Case
+from compress.core.blame import Blame
 from compress.core.errors import CompressError, StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
 from compress.keys import (
     artifact_key,
+    blame_key,
     evaluation_key,
     export_key,
     latency_table_key,
@@ -37,13 +40,17 @@ from compress.measure.evaluate import (
 from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
+from compress.measure.slices import length_bins
 from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, read_config, save_model, settle
 from compress.preflight import check_examples
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
+from compress.training.calibration import chosen_rows
+from compress.training.sensitivity import answers
 
+BLAME_EXAMPLES = 128
 Check = Callable[[Any, Any], None]
 
 
@@ -187,6 +194,26 @@ class Workshop:
         against = "" if teacher is None else teacher.key
         key = evaluation_key(recipe, artifact.key, against, _joined("validation", reading, shown), timed=True)
         return _read_evaluation(self.store.entry("evaluations", key, make, what="a measurement"))
+
+    def blame(self, case: Case, teacher: Entry, before: Entry, after: Entry) -> Blame:
+        """Why a stage may have missed its accuracy limit, and what to try; teacher, before, after: the case's."""
+        recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(after)
+
+        def make(target: Path) -> dict[str, Any]:
+            rows = chosen_rows(recipe.seed, len(ours.split("validation")), BLAME_EXAMPLES)
+            shown = [theirs.split("validation")[row] for row in rows]
+            reference = answers(load_model(teacher.folder), [theirs.collate([row]) for row in shown], recipe.task)
+            sample = [ours.split("validation")[row] for row in rows]
+            batches = [ours.collate([row]) for row in sample]
+            found = case.parts(load_model(before.folder), load_model(after.folder), sample, batches, reference)
+            return dataclasses.asdict(found)
+
+        entries = (teacher.key, before.key, after.key)
+        key = blame_key(recipe, entries, _joined("validation", ours, theirs), case.identity())
+        found = Blame.from_json(self.store.entry("blame", key, make).facts)
+        rows = theirs.split("validation")
+        names = {"class": recipe.task.kinds(rows, self.config), "length": length_bins(rows["length"])}
+        return case.with_slices(found, names)
 
     def test(self, artifact: Entry) -> Evaluation | None:
         """Scores on the test split, which nothing else reads; None where there is none."""

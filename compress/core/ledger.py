@@ -7,12 +7,15 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from compress.core.blame import Blame
+
 
 @dataclass(frozen=True)
 class Row:
     """One stage of a run. Accuracies are fractions, latencies milliseconds per example at batch 1, on the CPU.
 
-    decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the stage reported.
+    decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the stage reported. blame:
+    why it may have missed its limits, where it did and that was looked into; a ledger of an earlier release has none.
     """
 
     stage: str
@@ -35,6 +38,7 @@ class Row:
     seconds: float
     reused: bool
     notes: tuple[str, ...]
+    blame: Blame | None = None
 
 
 class Ledger:

@@ -145,6 +145,10 @@ class Task(Protocol):
         """Further figures about all examples together, by name. The gate does not look at them."""
         ...
 
+    def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
+        """For each encoded row, the name of the kind of answer it should get: scores are also looked at by kind."""
+        ...
+
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """For each input, the axes whose size may change, by name."""
         ...
@@ -237,7 +241,8 @@ class Stage(Protocol):
     the reason. Both are words such as `int8`, `low_rank`, `sparse`. A stage that reads `context.latency` says so by
     `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine. One that does
     not read some of its settings, as others are set, names them in `unread`, a set of names: they do not count in the
-    key of what it makes.
+    key of what it makes. One that knows milder settings of its own offers `relax(setback: Setback) -> Milder | None`,
+    which a run asks where it missed its limits.
     """
 
     @property
@@ -359,6 +364,7 @@ class Measurement:
 class Recipe:
     """Stages in order, a gate for each, the task, the data, the runtime. Data only.
 
+    blame_seconds: how long to look for the reason where a stage missed its accuracy limit; 0 for not at all.
     settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record.
     """
 
@@ -375,4 +381,5 @@ class Recipe:
     seed: int
     store: Path
     objective: Objective
+    blame_seconds: float
     settings: Mapping[str, Any]

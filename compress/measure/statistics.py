@@ -49,6 +49,32 @@ def paired_interval(differences: np.ndarray, groups: Sequence[int], score_range:
     matched proportions (half a pseudo-example in each cell of the two-by-two table); Cochran 1977, Sampling
     Techniques, chapter 9 (clusters of unequal size).
     """
+    centre, error, freedom = _mean_and_error(differences, groups, score_range)
+    half = float(stats.t.ppf(confidence, freedom)) * error
+    return centre - half, centre + half
+
+
+def chance_of_no_loss(differences: np.ndarray, groups: Sequence[int], score_range: float) -> float:
+    """The p-value of a mean paired difference of 0 or more, one-sided: small where the candidate is shown to be worse.
+
+    It agrees with `paired_interval`: below 1 - confidence where that interval's upper end is below 0.
+    """
+    centre, error, freedom = _mean_and_error(differences, groups, score_range)
+    return float(stats.t.cdf(centre / error, freedom))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p-value corrected for how many there are, in their order. Source: Holm 1979, A simple sequentially
+    rejective multiple test procedure."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(np.asarray(p_values), kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def _mean_and_error(differences: np.ndarray, groups: Sequence[int], score_range: float) -> tuple[float, float, int]:
+    """Centre, standard error and degrees of freedom: see `paired_interval`."""
     n = len(differences)
     _, cluster = np.unique(np.asarray(groups), return_inverse=True)
     clusters = int(cluster.max()) + 1
@@ -56,11 +82,8 @@ def paired_interval(differences: np.ndarray, groups: Sequence[int], score_range:
     sums = np.bincount(cluster, weights=differences - mean, minlength=clusters)
     correction = clusters / (clusters - 1) if clusters > 1 else 1.0
     variance = correction * (float((sums**2).sum()) + score_range**2) / (n + 2) ** 2
-    quantile = float(stats.t.ppf(confidence, max(clusters - 1, 1)))
-    half = quantile * math.sqrt(variance)
     # The pseudo-examples pull the centre towards zero by the same small amount on both sides.
-    centre = mean * n / (n + 2)
-    return centre - half, centre + half
+    return mean * n / (n + 2), math.sqrt(variance), max(clusters - 1, 1)
 
 
 def examples_to_decide(difference: float, interval: Interval, margin: float, examples: int) -> int | None:

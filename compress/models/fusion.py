@@ -17,6 +17,19 @@ from compress.models.structure import replace_module
 
 SIMPLE = ("attention_output", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
 
+# What a fused layer calls its products, in all of its forms, and fused embeddings their tables.
+PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+TABLES = ("word_embeddings", "positions")
+
+
+def fused_paths(model: PreTrainedModel) -> list[str]:
+    """Where dense layers and tables may lie once layers and embeddings are fused."""
+    embeddings = f"{model.base_model_prefix}.{family_of(model.config).embeddings}"
+    return [
+        *(f"{layer.path}.{name}" for layer in layers_of(model) for name in PRODUCTS),
+        *(f"{embeddings}.{name}" for name in TABLES),
+    ]
+
 
 def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
     """Replace every layer by a FusedLayer, in place. first_token: the last one for the first token only."""

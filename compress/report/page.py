@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from compress.core.ledger import Row
+from compress.report import wording
 from compress.report.decision import decide
 from compress.report.frontier import accuracy_against_latency
 from compress.report.plots import bytes_by_part, gain_and_cost
@@ -25,7 +26,12 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], path: Path) -> N
     limited = _limited_stage(rows, summary)
     confidences = sorted({limits["confidence"] for limits in summary["gates"].values()})
     templates = environment()
-    templates.filters["share_of_zeros"] = _share_of_zeros
+    templates.filters.update(
+        share_of_zeros=_share_of_zeros,
+        blame_sentences=wording.blame_sentences,
+        advice_sentence=wording.advice_sentence,
+        capitalize_first=lambda text: f"{text[0].upper()}{text[1:]}",
+    )
     text = templates.get_template("page.html.jinja").render(
         rows=rows,
         summary=summary,

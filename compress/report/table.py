@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from compress.core.blame import Blame
 from compress.core.ledger import Row
 from compress.report import wording
 
@@ -86,7 +87,22 @@ class StageTable:
         self._print(cells, "top")
         if tone in ("bad", "unsure"):
             for reason in row.reasons:
-                self._console.print(Padding(Text(reason, style="dim"), (0, 0, 0, 2)))
+                self._indented(reason)
+        if row.blame is not None:
+            self._blame(row, row.blame)
+
+    def _blame(self, row: Row, blame: Blame) -> None:
+        for sentence in wording.blame_sentences(blame):
+            self._indented(sentence)
+        if blame.advice is not None:
+            self._console.print(Padding(Text("to try:", style="bold"), (0, 0, 0, 2)))
+            # Never broken into lines: it is there to be copied.
+            for override in blame.advice.overrides:
+                self._console.print(f"    {override}", soft_wrap=True, markup=False, highlight=False)
+            self._indented(wording.advice_sentence(blame.advice, row))
+
+    def _indented(self, sentence: str) -> None:
+        self._console.print(Padding(Text(sentence, style="dim"), (0, 0, 0, 2)))
 
     def _print(self, cells: list[Text], vertical: Literal["top", "bottom"]) -> None:
         line = Table.grid(padding=(0, self._gap, 0, 0))

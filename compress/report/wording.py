@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Row
 
 MISSING = "-"
 # Of percentages and points on the pages; the terminal shows fewer.
 DECIMALS = 2
+NAMED = 3
+# A part that repairs less than this is not worth a name.
+LEAST_RECOVERED = 0.05
 
 _SHARES = {
     2: "half",
@@ -121,3 +125,64 @@ def verdict_words(row: Row) -> str:
 def verdict_tone(row: Row) -> str:
     """How a verdict looks: `good`, `bad`, `unsure` or `plain`."""
     return {"passed": "good", "failed": "bad", "error": "bad", "inconclusive": "unsure"}.get(row.verdict, "plain")
+
+
+def blame_sentences(blame: Blame) -> list[str]:
+    """What was found out about a stage that missed its limit: where accuracy went, which parts did it, and what is not
+    known."""
+    told = []
+    if blame.slices:
+        told.append(_slices_sentence(blame))
+    if blame.examples and blame.restored:
+        told.append(_parts_sentence(blame))
+    return [*told, *(f"{note[0].upper()}{note[1:]}." for note in blame.notes)]
+
+
+def advice_sentence(advice: Advice, row: Row) -> str:
+    """What the advised settings are expected to cost and to bring."""
+    reached = three_digits(row.speedup)
+    if advice.speedup is None:
+        cost = (
+            f"what it costs in speed is not known: at least {three_digits(advice.at_least)} times the teacher's remain"
+        )
+    else:
+        cost = f"expected speed-up {three_digits(advice.speedup)} instead of {reached}, a prediction"
+    if advice.recovered is None:
+        return f"{cost}; what it brings was not measured"
+    return f"{cost}; on the sample it took away {advice.recovered:.0%} of the distance that the stage added"
+
+
+def slice_words(entry: Slice) -> str:
+    """`class tech -2.1 [-3.2, -1.0] on 640 examples`."""
+    loss = points_with_interval(entry.difference, entry.interval, 1)
+    return f"{entry.by} {entry.name} {loss} on {entry.examples:,} examples"
+
+
+def _slices_sentence(blame: Blame) -> str:
+    corrected = f"{blame.compared} classes and lengths compared, with Holm's correction"
+    worst = [entry for entry in blame.slices if entry.shown][:NAMED]
+    if not worst:
+        return (
+            f"No class or length is shown to be worse than the teacher's ({corrected}); the lowest measured, in "
+            f"points: {slice_words(blame.slices[0])}."
+        )
+    return f"Shown to be worse than the teacher, in points: {'; '.join(map(slice_words, worst))} ({corrected})."
+
+
+def _parts_sentence(blame: Blame) -> str:
+    sample = f"on {blame.examples} validation examples"
+    named = [part for part in blame.restored if part.recovered >= LEAST_RECOVERED][:NAMED]
+    if not named:
+        return (
+            f"No part alone did it: put back to what it was, none brings the answers nearer to the teacher's, {sample}."
+        )
+    return (
+        "Of the distance from the teacher's answers that the stage added (KL of the logits), putting one part back to "
+        f"what it was takes away, {sample}: {'; '.join(map(_part_words, named))}."
+    )
+
+
+def _part_words(part: Restored) -> str:
+    change = points(part.score_change, 1)
+    told = "" if change == points(0.0, 1) else f" (accuracy there {change} points)"
+    return f"{part.part} {min(part.recovered, 1):.0%}{told}"

@@ -283,6 +283,10 @@ class TextClassification:
             "matthews_correlation": float(multiclass_matthews_corrcoef(predicted, labels, num_classes=classes)),
         }
 
+    def kinds(self, rows: Dataset, config: Any) -> list[str]:
+        """The label's name."""
+        return [str(config.id2label[label]) for label in rows["labels"]]
+
     def dynamic_axes(self) -> dict[str, dict[int, str]]:
         """Both inputs have any number of rows and any length."""
         return {name: {0: "batch", 1: "sequence"} for name in self.inputs}

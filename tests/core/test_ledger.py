@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Ledger, Row
 
 ROW = Row(
@@ -28,6 +29,26 @@ def test_a_line_for_each_row(tmp_path: Path) -> None:
     assert json.loads(lines[0])["accuracy_interval"] == [-0.02, 0.0]
     assert json.loads(lines[1])["accuracy"] is None
     assert [row.stage for row in ledger.rows] == ["prune", "quantize"]
+
+
+def test_blame_comes_back_and_an_earlier_release_has_none(tmp_path: Path) -> None:
+    blame = Blame(
+        slices=(Slice("class", "tech", 640, 0.9, -0.02, (-0.03, -0.01), True),),
+        compared=9,
+        restored=(Restored("a.b", 0.6, 0.01),),
+        examples=128,
+        divergence_before=0.0,
+        divergence=0.01,
+        advice=Advice(("stages.quantize.keep_float=[a.b]",), 3.1, 1.0, 0.6),
+        notes=("a note",),
+    )
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(dataclasses.replace(ROW, blame=blame))
+    ledger.append(ROW)
+    lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert Blame.from_json(lines[0]["blame"]) == blame
+    assert lines[1].pop("blame") is None
+    assert Row(**lines[1]).blame is None
 
 
 def test_an_earlier_ledger_is_cleared(tmp_path: Path) -> None:

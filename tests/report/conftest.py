@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Row
 
 NOT_MEASURED: dict[str, Any] = {
@@ -28,6 +29,28 @@ NOT_MEASURED: dict[str, Any] = {
     "reasons": (),
     "notes": (),
 }
+
+
+@pytest.fixture
+def blame() -> Blame:
+    """Two slices of which one is shown to be worse, three parts of which two count, and what to try."""
+    return Blame(
+        slices=(
+            Slice("class", "tech", 640, 0.91, -0.0312, (-0.0421, -0.0203), True),
+            Slice("length", "12 to 19 tokens", 1250, 0.9, -0.004, (-0.0101, 0.0021), False),
+        ),
+        compared=9,
+        restored=(
+            Restored("bert.encoder.layer.4.attention.self.key", 0.412, 0.0156),
+            Restored("classifier", 0.08, 0.0),
+            Restored("bert.pooler.dense", -0.02, 0.0),
+        ),
+        examples=128,
+        divergence_before=0.0,
+        divergence=0.0241,
+        advice=Advice(("'stages.quantize.keep_float=[classifier]'",), 3.1, 1.0, 0.62),
+        notes=("the model before it does not pass this limit either",),
+    )
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from compress.core.blame import Blame
 from compress.core.ledger import Row
 from compress.report.page import write_page
 
@@ -130,6 +131,30 @@ def test_without_a_student_it_says_which_limit(rows: list[Row], summary: dict[st
     assert "Nothing was exported: at stage prune_heads, accuracy fell 1.70 points below its limit" in outline.words
     assert "failed, stopped" in outline.words
     assert "Test split It was not used." in outline.words
+
+
+def test_a_failed_stage_says_why_and_what_to_try(
+    rows: list[Row], summary: dict[str, Any], blame: Blame, tmp_path: Path
+) -> None:
+    _, outline = page([*rows[:2], dataclasses.replace(rows[2], blame=blame), *rows[3:]], summary, tmp_path)
+    for phrase in (
+        "'stages.quantize.keep_float=[classifier]' Expected speed-up 3.10 instead of 5.00, a prediction",
+        "class tech \N{MINUS SIGN}3.1 [\N{MINUS SIGN}4.2, \N{MINUS SIGN}2.0] on 640 examples",
+        "class tech 640 91.00% \N{MINUS SIGN}3.12 [\N{MINUS SIGN}4.21, \N{MINUS SIGN}2.03] yes",
+        "12 to 19 tokens 1,250 90.00% \N{MINUS SIGN}0.40 [\N{MINUS SIGN}1.01, +0.21] no",
+    ):
+        assert phrase in outline.words
+    assert outline.words.count("Why, and what to try") == 1
+
+
+def test_blame_is_as_hostile_as_the_rest(
+    rows: list[Row], summary: dict[str, Any], blame: Blame, tmp_path: Path
+) -> None:
+    blame = Blame.from_json(hostile(dataclasses.asdict(blame)))
+    html, outline = page([rows[0], dataclasses.replace(rows[1], blame=blame)], summary, tmp_path)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "{{ 7 * 7 }}" in outline.text
 
 
 def test_unproven_is_said_plainly(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:

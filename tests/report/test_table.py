@@ -8,6 +8,7 @@ import math
 import pytest
 from rich.console import Console
 
+from compress.core.blame import Blame
 from compress.core.ledger import Row
 from compress.report.table import StageTable
 
@@ -42,6 +43,14 @@ def test_reasons_follow_what_did_not_pass(rows: list[Row]) -> None:
     assert "  rank 192 saves nothing" in text
     assert "2000 examples cannot tell" in text
     assert "limit 4.00" not in text
+
+
+def test_advice_is_one_line_to_be_copied(rows: list[Row], blame: Blame) -> None:
+    long = f"'stages.quantize.keep_float=[{','.join(['bert.encoder.layer.4.attention.self.key'] * 4)}]'"
+    blame = dataclasses.replace(blame, advice=dataclasses.replace(blame.advice, overrides=(long,)))
+    lines = printed([dataclasses.replace(rows[2], blame=blame)], 80)
+    assert lines[lines.index("  to try:".ljust(80)) + 1] == f"    {long}"
+    assert any(line.startswith("  Shown to be worse than the teacher") for line in lines)
 
 
 def test_narrow_lines_keep_what_decides(rows: list[Row]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 
+from compress.core.blame import Advice, Blame
 from compress.report import wording
 
 
@@ -42,3 +45,36 @@ def test_shares_in_words() -> None:
 
 def test_durations() -> None:
     assert [wording.duration(seconds) for seconds in (41.6, 200, 3900)] == ["42 s", "3 min 20 s", "1 h 05 min"]
+
+
+def test_blame_in_sentences(blame: Blame) -> None:
+    assert wording.blame_sentences(blame) == [
+        "Shown to be worse than the teacher, in points: class tech -3.1 [-4.2, -2.0] on 640 examples (9 classes and "
+        "lengths compared, with Holm's correction).",
+        "Of the distance from the teacher's answers that the stage added (KL of the logits), putting one part back to "
+        "what it was takes away, on 128 validation examples: bert.encoder.layer.4.attention.self.key 41% "
+        "(accuracy there +1.6 points); classifier 8%.",
+        "The model before it does not pass this limit either.",
+    ]
+
+
+def test_nothing_is_named_that_is_not_shown(blame: Blame) -> None:
+    quiet = dataclasses.replace(blame, slices=blame.slices[1:], compared=1, restored=blame.restored[2:], notes=())
+    assert wording.blame_sentences(quiet) == [
+        "No class or length is shown to be worse than the teacher's (1 classes and lengths compared, with Holm's "
+        "correction); the lowest measured, in points: length 12 to 19 tokens -0.4 [-1.0, +0.2] on 1,250 examples.",
+        "No part alone did it: put back to what it was, none brings the answers nearer to the teacher's, on 128 "
+        "validation examples.",
+    ]
+    assert wording.blame_sentences(Blame()) == []
+
+
+def test_what_advice_costs(blame: Blame, make_row: Callable) -> None:
+    row = make_row("quantize", "failed", "roll_back", speedup=3.49)
+    assert wording.advice_sentence(blame.advice, row) == (
+        "expected speed-up 3.10 instead of 3.49, a prediction; on the sample it took away 62% of the distance that "
+        "the stage added"
+    )
+    assert wording.advice_sentence(Advice(("a=1",), None, 1.5, None), row) == (
+        "what it costs in speed is not known: at least 1.50 times the teacher's remain; what it brings was not measured"
+    )

@@ -40,6 +40,8 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
         embeddings=True,
         weight_bits=8,
         keep_float=[],
+        float_share=0,
+        sensitivity_examples=4,
         calibration=Calibration(method="minmax", percentile=99.9, examples=16),
     )
     return stage.apply(make_model(), make_context(teacher))

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, set_seed
 
 from compress.config import build, compose_settings, settings_root
+from compress.core.blame import Setback
 from compress.core.errors import InputError
 from compress.core.structure import Edit, Structure
 from compress.core.words import Recipe, Stage
@@ -265,3 +266,12 @@ def test_it_refuses_what_it_says(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_its_settings_fit_every_family(method: str, model_type: str, make_model: Callable) -> None:
     check_settings(in_order(method), make_model(model_type))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_milder_settings_are_its_own(method: str, make_model: Callable) -> None:
+    stage = stage_of(method)
+    if not hasattr(stage, "relax"):
+        pytest.skip("it knows none")
+    milder = stage.relax(Setback(make_model(layers=4), make_model(layers=3), ["classifier"], 0.1, 1.5))
+    assert milder is None or dataclasses.replace(stage, **milder.settings) != stage

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from compress.core.blame import Blame
 from compress.core.errors import InputError
 from compress.core.ledger import Row
 from compress.report.sweep.command import command_again
@@ -150,7 +151,16 @@ def _row(line: str) -> Row | None:
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
     values.update({name: tuple(str(text) for text in values[name] or ()) for name in _TEXTS})
     values.update({name: None if values[name] is None else tuple(values[name]) for name in _INTERVALS})
+    values["blame"] = _blame(values["blame"])
     return Row(**values)
+
+
+def _blame(told: Any) -> Blame | None:
+    """What was found out about a stage; None where nothing was, or by a version that wrote it otherwise."""
+    try:
+        return None if told is None else Blame.from_json(told)
+    except (KeyError, TypeError):
+        return None
 
 
 def _json(path: Path, needed: set[str], damage: list[str]) -> Mapping[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2CLS
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_choice, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.words import Context
@@ -62,6 +63,14 @@ class Distill:
             require_choice("stages.distill.activation", self.activation, ACT2CLS)
         if self.hidden_size is not None:
             require_integer("stages.distill.hidden_size", self.hidden_size, 1, "Use null to keep the teacher's.")
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """One layer more; where there are as many as before, twice as long a training."""
+        more = len(layers_of(setback.after)) + 1
+        deepest = len(layers_of(setback.before))
+        if self.student_path is None and not isinstance(self.layers, list | tuple) and more <= deepest:
+            return Milder({"layers": more}, 1 / (deepest - more + 1))
+        return Milder({"epochs": 2 * self.epochs}, 0.0)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The trained student. Raises InputError where the settings do not fit the model."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
@@ -84,6 +85,15 @@ class FactorizeSvd:
                 f"stages.factorize.rank is {self.rank}; above {largest} every layer of this model would grow. "
                 f"Use less than {largest}."
             )
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of the energy that was lost stays, or half as many values more."""
+        if self.kept_energy is not None:
+            return Milder({"kept_energy": (1 + self.kept_energy) / 2}, None) if self.kept_energy < 1 else None
+        if self.ratio is not None:
+            return Milder({"ratio": (1 + self.ratio) / 2}, 0.5) if self.ratio < 1 else None
+        assert self.rank is not None
+        return Milder({"rank": -(-3 * self.rank // 2)}, None)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""

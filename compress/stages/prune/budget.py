@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
@@ -86,6 +87,16 @@ class PruneToBudget:
                 f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "
                 "objective.speedup=10 sets the first."
             )
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of the time that was saved, or of the importance that was lost, comes back."""
+        if self.target_speedup is not None:
+            return Milder({"target_speedup": _two_digits(self.target_speedup / setback.slowdown)}, 0.5)
+        if self.target_latency_ms is not None:
+            return Milder({"target_latency_ms": _two_digits(self.target_latency_ms * setback.slowdown)}, 0.5)
+        if self.kept_importance is not None and self.kept_importance < 1:
+            return Milder({"kept_importance": (1 + self.kept_importance) / 2}, None)
+        return None
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""
@@ -182,6 +193,10 @@ class PruneToBudget:
             keep_layers(model, kept)
         tell_config(model)
         return kept
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def _kept_sums(importance: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_choice, require_fraction
 from compress.core.errors import InputError
 from compress.core.words import Context
@@ -58,6 +59,10 @@ class PruneMagnitude:
                     f"stages.prune.pattern is {self.pattern!r}; {path} has {module.in_features} inputs, which is no "
                     f"multiple of {m}. Use '2:4', for example, and keep widths multiples of it."
                 )
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of the weights that became zero stay. Zeros save no time."""
+        return Milder({"weights": (1 + self.weights) / 2}, 0.0) if self.pattern is None and self.weights < 1 else None
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with zeros, recovered by distillation where asked."""

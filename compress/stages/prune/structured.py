@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import (
     require_at_least,
     require_choice,
@@ -117,6 +118,14 @@ class PruneStructured:
             return max(layer.heads * size, layer.neurons)
         neurons = count_kept(layer.neurons, self.neurons, self.neuron_multiple)
         return max(count_kept(layer.heads, self.heads) * size, neurons)
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of what was cut stays."""
+        cut = {name: getattr(self, name) for name in ("heads", "neurons", "layers")}
+        settings = {
+            name: (1 + share) / 2 for name, share in cut.items() if isinstance(share, int | float) and share < 1
+        }
+        return Milder(settings, 0.5) if settings else None
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The smaller model, refitted and recovered by distillation where asked."""

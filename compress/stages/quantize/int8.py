@@ -7,19 +7,27 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_choice, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
+from compress.models.exchange import Part
+from compress.models.fusion import fused_paths
 from compress.models.structure import replace_module
+from compress.ops.allocation import allocate
 from compress.ops.int8 import scale_of_range
-from compress.training.calibration import show_examples
+from compress.training.calibration import chosen_rows, show_examples
+from compress.training.sensitivity import answers, products_of, shift_of
 
 SAMPLE_PER_CALL = 4096
+# Of the sum over all layers: one that moves the logits less stays in int8.
+LEAST_SENSITIVITY = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +55,17 @@ class QuantizeInt8:
     """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too, and positions that are
     fused. weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
 
-    keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. calibration: read where
-    the scheme is `static`.
+    keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. float_share: how many of
+    the dense layers' multiply-adds may stay in float besides, in [0, 1); chosen are the layers that, quantized alone,
+    move the logits most on sensitivity_examples training examples. calibration: read where the scheme is `static`.
     """
 
     scheme: str
     embeddings: bool
     weight_bits: int
     keep_float: Sequence[str]
+    float_share: float
+    sensitivity_examples: int
     calibration: Calibration
 
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
@@ -62,6 +73,13 @@ class QuantizeInt8:
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         require_boolean("stages.quantize.embeddings", self.embeddings)
+        share = self.float_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise InputError(
+                f"stages.quantize.float_share is {share}; it must lie in [0, 1). Use 0.05 to leave at most a twentieth "
+                "of the work in float, 0 for none."
+            )
+        require_integer("stages.quantize.sensitivity_examples", self.sensitivity_examples, 1, "Use 64, for example.")
         if self.weight_bits not in (7, 8):
             raise InputError(
                 f"stages.quantize.weight_bits is {self.weight_bits}; it must be 8, or 7 for processors without VNNI."
@@ -82,10 +100,11 @@ class QuantizeInt8:
         return frozenset({"int8", f"int8_{self.scheme}"})
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a pattern that names no layer."""
+        """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
         names = [path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Embedding)]
+        factors = [f"{name}.{factor}" for name in (*names, *fused_paths(model)) for factor in ("up", "down")]
         for pattern in self.keep_float:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if not any(fnmatchcase(name, pattern) for name in (*names, *fused_paths(model), *factors)):
                 raise InputError(
                     f"stages.quantize.keep_float has {pattern!r}, which matches no layer. Layers are named like "
                     f"{names[-1]!r} and {names[len(names) // 2]!r}; '*' matches anything."
@@ -93,27 +112,75 @@ class QuantizeInt8:
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with int8 layers."""
+        paths = [path for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
+        for pattern in self.keep_float:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                context.note(f"keep_float has {pattern!r}, which matches no layer that the stages before left")
         dense = {path: m for path, m in model.named_modules() if isinstance(m, nn.Linear) and not self._kept(path)}
-        ranges = self._ranges(model, context, dense) if self.scheme == "static" else {}
-        for path, module in dense.items():
-            if self.scheme == "static":
-                replace_module(
-                    model,
-                    path,
-                    Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path])),
-                )
-            else:
-                replace_module(model, path, Int8DynamicLinear.of(module, self.weight_bits))
-        tables = self._tables(model) if self.embeddings else {}
-        for path, table in tables.items():
-            replace_module(model, path, Int8Embedding.of(table))
-        context.note(f"{len(dense)} dense layers and {len(tables)} embedding tables in int8, {self.scheme} activations")
+        replacements = self._dense(model, context, dense)
+        if self.float_share:
+            for path in self._most_sensitive(model, context, replacements):
+                del replacements[path]
+        tables = {path: Int8Embedding.of(table) for path, table in self._tables(model).items()}
+        for path, module in {**replacements, **tables}.items():
+            replace_module(model, path, module)
+        context.note(
+            f"{len(replacements)} dense layers and {len(tables)} embedding tables in int8, {self.scheme} activations"
+        )
         return model.eval()
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """The layers that did the harm stay in float."""
+        dense = [path for path, m in setback.before.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
+        harmful = [path for path in setback.worst if path in dense]
+        if not harmful:
+            return None
+        return Milder({"keep_float": [*self.keep_float, *harmful]}, setback.worst_share)
+
+    def _dense(
+        self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]
+    ) -> dict[str, Int8DynamicLinear]:
+        if self.scheme == "dynamic":
+            return {path: Int8DynamicLinear.of(module, self.weight_bits) for path, module in dense.items()}
+        ranges = self._ranges(model, context, dense)
+        return {
+            path: Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path]))
+            for path, module in dense.items()
+        }
+
+    def _most_sensitive(
+        self, model: PreTrainedModel, context: Context, replacements: Mapping[str, nn.Module]
+    ) -> list[str]:
+        """The layers whose quantization moves the logits most, as many as `float_share` allows."""
+        rows = chosen_rows(context.seed, len(context.train), self.sensitivity_examples)
+        batches = [context.collate([context.train[row]]) for row in rows]
+        parts = [Part(path, {path: module}) for path, module in replacements.items()]
+        reference = answers(model, batches, context.task)
+        variants = [(part,) for part in parts]
+        alone = shift_of(model, variants, batches, reference, context.task, title="which layers INT8 hurts").mean
+        work = products_of(model, batches, context.task)
+        # Where next to nothing would be gained, another kernel is not worth it, however little it costs.
+        gained = np.where(alone >= LEAST_SENSITIVITY * alone.sum(), alone, 0.0)
+        share = np.array([work.get(part.name, 0.0) for part in parts]) / sum(work.values())
+        chosen = allocate(
+            [np.array([0.0, cost]) for cost in share], [np.array([0.0, harm]) for harm in gained], self.float_share
+        )
+        kept = sorted((i for i, stays in enumerate(chosen) if stays and gained[i] > 0), key=lambda i: -alone[i])
+        context.note(
+            f"{len(kept)} of {len(parts)} dense layers stay in float: {sum(share[i] for i in kept):.1%} of the "
+            f"multiply-adds, {sum(alone[i] for i in kept) / max(alone.sum(), 1e-12):.0%} of what quantizing each alone "
+            f"moves the logits on {len(batches)} training examples (KL {alone.sum():.2g} in sum)"
+        )
+        for i in kept:
+            context.note(f"{parts[i].name}: stays in float, KL {alone[i]:.2g}, {share[i]:.1%} of the multiply-adds")
+        return [parts[i].name for i in kept]
 
     def _kept(self, path: str) -> bool:
         return any(fnmatchcase(path, pattern) for pattern in self.keep_float)
 
     def _tables(self, model: PreTrainedModel) -> dict[str, nn.Embedding]:
+        if not self.embeddings:
+            return {}
         # Looked up token by token, small position and type tables would cost time and save little. A fused one is read
         # as a whole, and scaled back once.
         words = model.get_input_embeddings()
@@ -146,7 +213,5 @@ class QuantizeInt8:
 
 
 def _quantiles(values: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    import numpy as np
-
     low, high = np.quantile(values.numpy(), [1 - share, share])
     return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)

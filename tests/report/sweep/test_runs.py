@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
 
 import pytest
 
+from compress.core.blame import Blame
 from compress.core.errors import InputError
 from compress.report.sweep.runs import Run, find_runs, flat
 
@@ -50,6 +52,12 @@ def test_a_damaged_line_in_the_middle_ends_the_reading(bad: str, make_run: MakeR
 def test_lines_of_other_versions_are_read(make_run: MakeRun) -> None:
     run = find_runs([make_run("0", [line("prune", advice="a field of tomorrow", reasons=None)])])[0]
     assert run.rows[1].reasons == () and run.rows[1].speedup is None
+
+
+def test_blame_is_read_where_it_is_known(make_run: MakeRun) -> None:
+    blame = Blame(notes=("the reason",))
+    lines = [line("prune", blame=dataclasses.asdict(blame)), line("quantize", blame={"of": "another version"})]
+    assert [row.blame for row in find_runs([make_run("0", lines)])[0].rows[1:]] == [blame, None]
 
 
 def test_a_damaged_summary_makes_the_run_unfinished_not_the_report(make_run: MakeRun) -> None:

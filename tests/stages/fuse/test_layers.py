@@ -98,7 +98,13 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
     model = FuseLayers(first_token=True).apply(model, context)
     calibration = Calibration(method="minmax", percentile=100, examples=4)
     model = QuantizeInt8(
-        scheme="dynamic", embeddings=True, weight_bits=8, keep_float=[], calibration=calibration
+        scheme="dynamic",
+        embeddings=True,
+        weight_bits=8,
+        keep_float=[],
+        float_share=0,
+        sensitivity_examples=4,
+        calibration=calibration,
     ).apply(model, context)
     graph = onnx.load(export_onnx(model, context.task, batch, tmp_path)).graph
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]

