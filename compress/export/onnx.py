@@ -84,9 +84,19 @@ def export_module(
     proto = program.model_proto
     # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
     del proto.graph.value_info[:]
+    _keep_norms_apart(proto.graph)
     path = folder / FILE
     onnx.save(proto, path)
     return path
+
+
+def _keep_norms_apart(graph: onnx.GraphProto) -> None:
+    """Write additions that are normalised next as `Sum`, which is the same. ONNX Runtime fuses `Add` with the
+    normalisation, to an operator that is slower than the two (benchmarks/graph_forms.py, `fused_norm`)."""
+    normalised = {node.input[0] for node in graph.node if node.op_type == "LayerNormalization"}
+    for node in graph.node:
+        if node.op_type == "Add" and node.output[0] in normalised:
+            node.op_type = "Sum"
 
 
 class _LogitsOnly(nn.Module):
