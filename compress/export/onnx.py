@@ -140,7 +140,7 @@ def _attention(projections: Sequence[Any], mask: Any, heads: int) -> Any:
     query, key, value = _one_by_one(projections, axis=2)
     if mask is not None and projections[0].shape[1] != 1:
         # ONNX Runtime reads a row for every query. They are made from the mask's shape, so that all layers share them.
-        rows = op.Concat(op.Constant(value_ints=[1, 1]), op.Shape(mask, start=3), op.Constant(value_ints=[1]), axis=0)
+        rows = op.Concat(_integers(1, 1), op.Shape(mask, start=3), _integers(1), axis=0)
         mask = op.Expand(mask, rows)
     # Given three dimensions it reads each head where it lies, and nothing is transposed.
     return opset23.Attention(query, key, value, mask, q_num_heads=heads, kv_num_heads=heads, scale=1.0)[0]
@@ -148,7 +148,7 @@ def _attention(projections: Sequence[Any], mask: Any, heads: int) -> Any:
 
 def _attention_in_parts(projections: Sequence[Any], mask: Any, heads: int) -> Any:
     size = sum(part.shape[2] for part in projections) // 3 // heads
-    by_head = op.Constant(value_ints=[0, 0, -1, size])
+    by_head = _integers(0, 0, -1, size)
     # Put in order all at once, and only then taken apart: OpenVINO is faster so.
     ordered = [op.Transpose(op.Reshape(part, by_head), perm=[0, 2, 1, 3]) for part in projections]
     query, key, value = _one_by_one(ordered, axis=1)
@@ -156,7 +156,11 @@ def _attention_in_parts(projections: Sequence[Any], mask: Any, heads: int) -> An
     if mask is not None:
         scores = op.Add(scores, mask)
     context = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), value), perm=[0, 2, 1, 3])
-    return op.Reshape(context, op.Constant(value_ints=[0, 0, -1]))
+    return op.Reshape(context, _integers(0, 0, -1))
+
+
+def _integers(*values: int) -> Any:
+    return op.Constant(value_ints=values)
 
 
 def _one_by_one(projections: Sequence[Any], *, axis: int) -> Sequence[Any]:
