@@ -5,7 +5,7 @@
 For every INT8 product in a `model.onnx` a graph of nothing but `MatMulInteger` on the same shapes is timed, kernel by
 kernel, by ONNX Runtime's own profiler: no rounding of inputs, no scaling of sums, no attention, no normalisation. Their
 sum is the floor. The whole model is timed in the same process, in turns with it; the ratio of the two is printed, and
-where the rest of the time goes.
+where the rest of the time goes. The profiler adds about 3 microseconds to every kernel, to the floor's too.
 """
 
 from __future__ import annotations

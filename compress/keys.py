@@ -29,7 +29,8 @@ COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tok
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 TIMED_SOURCES = (
     *("measure.latency_table", "measure.latency", "export.onnx"),
-    *("layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear", "layers.int8_embedding"),
+    *("layers.attention", "layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear"),
+    "layers.int8_embedding",
 )
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 

@@ -269,11 +269,13 @@ class Runtime(Protocol):
     """What runs the model for the user.
 
     libraries: the packages whose versions its results depend on. refuses: what a stage may not leave behind for it,
-    in the words of `Stage.leaves`, with the reason.
+    in the words of `Stage.leaves`, with the reason. attention_operator: whether it is fastest with ONNX's operator for
+    attention in its exports.
     """
 
     name: ClassVar[str]
     needs_export: ClassVar[bool]
+    attention_operator: ClassVar[bool]
     libraries: ClassVar[tuple[str, ...]]
     refuses: ClassVar[Mapping[str, str]]
 

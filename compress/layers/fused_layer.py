@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from compress.layers import attention as _operator  # noqa: F401  (the operator exists once it is imported)
+
 # What a `structure.json` numbers. Append only: the numbers are in saved models.
 ACTIVATIONS = ("gelu", "relu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh")
 
@@ -80,33 +82,25 @@ class FusedLayer(nn.Module):
     def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The attention block, with its residual sum and normalisation."""
         residual = hidden_states[:, :1] if self.sizes.first_token else hidden_states
-        query, key, value = self._projections(hidden_states, residual)
-        scores = query @ key.transpose(2, 3)
-        if attention_mask is not None:
-            scores = scores + _additive(attention_mask[:, :, :1], scores)
-        context = (torch.softmax(scores, dim=-1) @ value).transpose(1, 2)
-        states = self.attention_output(context.reshape(*context.shape[:2], -1))
-        return self.attention_norm(states + residual)
+        mask = None if attention_mask is None else _additive(attention_mask[:, :, :1], hidden_states)
+        projections = self._projections(hidden_states, residual)
+        context = torch.ops.compress.attention(projections, mask, self.sizes.heads)
+        return self.attention_norm(self.attention_output(context) + residual)
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """The FFN block, with its residual sum and normalisation."""
         return self.ffn_norm(self.ffn_out(self.activation(self.ffn_in(states))) + states)
 
-    def _projections(self, states: Tensor, first: Tensor) -> tuple[Tensor, ...]:
-        """Query, key and value, each (batch, heads, length, head size). The query's weights hold the 1/sqrt(size)."""
+    def _projections(self, states: Tensor, first: Tensor) -> list[Tensor]:
+        """Query, key and value, side by side where one product computes them. The query's hold the 1/sqrt(size)."""
         if self.sizes.separate:
-            return tuple(self._by_head(part) for part in (self.query(first), self.key(states), self.value(states)))
-        heads = self.sizes.heads
+            return [self.query(first), self.key(states), self.value(states)]
         if self.sizes.first_token:
-            both = self._by_head(self.key_value(states))
-            return self._by_head(self.query(first)), both[:, :heads], both[:, heads:]
-        return self._by_head(self.query_key_value(states)).chunk(3, dim=1)
-
-    def _by_head(self, values: Tensor) -> Tensor:
-        return values.reshape(*values.shape[:2], -1, self.sizes.head_size).transpose(1, 2)
+            return [self.query(first), self.key_value(states)]
+        return [self.query_key_value(states)]
 
 
-def _additive(mask: Tensor, scores: Tensor) -> Tensor:
+def _additive(mask: Tensor, values: Tensor) -> Tensor:
     if mask.dtype != torch.bool:
         return mask
-    return torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return torch.zeros_like(mask, dtype=values.dtype).masked_fill(~mask, torch.finfo(values.dtype).min)

@@ -64,7 +64,7 @@ def measure_table(
         for number, module in enumerate(parts.values()):
             folder = root / str(number)
             folder.mkdir()
-            _export(module, inputs[-1], folder)
+            _export(module, inputs[-1], folder, runtime)
             folders.append(folder)
         candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
         files = [root / "batches.npz"] * len(candidates)
@@ -119,12 +119,12 @@ def _inputs(batch: Mapping[str, np.ndarray], hidden: int) -> dict[str, np.ndarra
     return {"input_ids": ids, "attention_mask": batch["attention_mask"], "states": states}
 
 
-def _export(module: nn.Module, inputs: Mapping[str, np.ndarray], folder: Path) -> None:
+def _export(module: nn.Module, inputs: Mapping[str, np.ndarray], folder: Path, runtime: Runtime) -> None:
     # Two rows, or the exporter freezes their number.
     wanted = {name: torch.from_numpy(np.concatenate([value, value])) for name, value in inputs.items()}
     wanted = {name: wanted[name] for name in module.reads}  # type: ignore[union-attr]
     axes = {name: {0: "batch", 1: "length"} for name in wanted}
-    export_module(module, wanted, axes, folder)
+    export_module(module, wanted, axes, folder, attention_operator=runtime.attention_operator)
 
 
 class _Nothing(nn.Module):

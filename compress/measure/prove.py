@@ -130,7 +130,8 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         from compress.export.onnx import export_onnx
 
         largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
-        export_onnx(model, task, {k: torch.from_numpy(v) for k, v in largest_batch.items()}, export)
+        example = {name: torch.from_numpy(value) for name, value in largest_batch.items()}
+        export_onnx(model, task, example, export, attention_operator=runtime.attention_operator)
     session = runtime.open(export or artifact)
     rounded = runtime.rounds or any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
     return compare_logits(after, [session.run(batch) for batch in batches], rounded=rounded, batches=batches)

@@ -22,6 +22,7 @@ class OnnxRuntime:
 
     name: ClassVar[str] = "onnxruntime"
     needs_export: ClassVar[bool] = True
+    attention_operator: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     refuses: ClassVar[Mapping[str, str]] = {}
     label: ClassVar[str] = "ONNX Runtime"

@@ -28,6 +28,8 @@ class OpenVinoRuntime:
 
     name: ClassVar[str] = "openvino"
     needs_export: ClassVar[bool] = True
+    # Release 2026.0 refuses a graph that has it, 2026.4 takes it apart.
+    attention_operator: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
     refuses: ClassVar[Mapping[str, str]] = {
         "int8_dynamic": "OpenVINO has no 8-bit kernels for ranges found anew for each batch, and is slower at them "

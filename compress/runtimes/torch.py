@@ -23,6 +23,7 @@ class TorchRuntime:
 
     name: ClassVar[str] = "torch"
     needs_export: ClassVar[bool] = False
+    attention_operator: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     refuses: ClassVar[Mapping[str, str]] = {}
     label: ClassVar[str] = "PyTorch"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -22,6 +23,7 @@ from compress.measure.prove import FLOAT_TOLERANCE, compare_logits
 from compress.preflight import check_order
 from compress.runtimes import openvino as module
 from compress.runtimes.openvino import OpenVinoRuntime
+from compress.stages.fuse.layers import FuseLayers
 from compress.stages.quantize.int8 import Calibration, QuantizeInt8
 from compress.tasks.text_classification import TextClassification
 
@@ -71,6 +73,21 @@ def kernels(folder: Path, operator: str) -> Counter[str]:
     graph = session._request.get_compiled_model().get_runtime_model()
     nodes = [node.get_rt_info() for node in graph.get_ops()]
     return Counter(n["runtimePrecision"].astype(str) for n in nodes if n["layerType"].astype(str) == operator)
+
+
+@installed
+def test_fused_layers_in_operators_that_it_reads(
+    make_model: Make, make_context: Make, batch: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    model = make_model(layers=2)
+    model, batches = FuseLayers(first_token=True).apply(model, make_context(model)), shapes_of(batch)
+    runtime = OpenVinoRuntime(threads=1, precision="f32")
+    path = export_onnx(model, TASK, batch, tmp_path, attention_operator=runtime.attention_operator)
+    operators = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert (operators["Attention"], operators["Softmax"]) == (0, 2)
+    session = runtime.open(tmp_path)
+    for ours, inputs in zip(torch_logits(model, batches), batches, strict=True):
+        np.testing.assert_allclose(session.run(inputs), ours, rtol=0, atol=FLOAT_TOLERANCE)
 
 
 @installed
