@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -117,7 +119,7 @@ def test_a_damaged_entry_is_set_aside_and_made_again(
 
 
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
-    text = '{"files": {"../secret": {"bytes": 0, "xxh3_128": ""}}, "facts": {}, "key": "k"}'
+    text = '{"files": {"../secret": {"bytes": 0, "sha256": "", "xxh3_128": ""}}, "facts": {}, "key": "k"}'
     (tmp_path / MANIFEST).write_text(text, encoding="utf-8")
     assert find_damage(tmp_path) == "its manifest names '../secret', which leaves the folder"
 
@@ -341,8 +343,6 @@ def test_another_disk_that_is_full_is_not_the_stores(store: Store) -> None:
 
 
 def test_a_manifest_holds_sizes_hashes_key_and_facts(tmp_path: Path) -> None:
-    import hashlib
-    import json
 
     (tmp_path / "a").write_bytes(b"abc")
     write_manifest(tmp_path, {"parent": "p"}, key="k")
@@ -351,3 +351,12 @@ def test_a_manifest_holds_sizes_hashes_key_and_facts(tmp_path: Path) -> None:
     assert (found["key"], found["facts"]) == ("k", {"parent": "p"})
     # XXH3 with 128 bits of "abc", as `xxhsum -H2` says.
     assert found["files"] == {"a": {"bytes": 3, "sha256": digest, "xxh3_128": "06b05ab6733a618578af5f94892f3950"}}
+
+
+def test_a_manifest_of_before_there_was_an_xxh3(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    files = {"a": {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": files, "facts": {}, "key": "k"}), "utf-8")
+    assert find_damage(tmp_path) is None
+    (tmp_path / "a").write_bytes(b"abd")
+    assert find_damage(tmp_path) == "a has changed"
