@@ -26,7 +26,7 @@ from compress.measure.environment import allowed_cpus, int8_weight_bits
 if TYPE_CHECKING:
     from compress.core.words import Recipe
 
-GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement")
+GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store")
 # These every data group has, for whatever task reads them; not every task does.
 READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
@@ -100,6 +100,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         seed=_seed(plain["seed"]),
         store=_store(plain["store"]),
         objective=objective,
+        tracker=_build("tracking", plain["tracking"], offers=("start",)),
         settings=plain,
     )
     _require_one_objective(recipe)

@@ -13,6 +13,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -116,7 +117,9 @@ def _run(settings: DictConfig, command: str) -> None:
     def record() -> None:
         _record_settings(settings, folder / ".hydra")
 
-    result = run(recipe, folder, command=command, on_row=show, on_start=record)
+    hydra_settings = HydraConfig.get()
+    sweep = Path(hydra_settings.sweep.dir).name if hydra_settings.mode == RunMode.MULTIRUN else ""
+    result = run(recipe, folder, command=command, sweep=sweep, on_row=show, on_start=record)
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
