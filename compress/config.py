@@ -61,12 +61,13 @@ def compose_settings(name: str, overrides: Sequence[str] = (), folder: Path | No
     folder: a recipe folder of the user's own. Raises InputError for what does not exist.
     """
     register()
-    with _hydra_in(folder or settings_root() / "recipes"):
+    with hydra_in(folder or settings_root() / "recipes"):
         return compose(config_name=name, overrides=list(overrides))
 
 
 @contextmanager
-def _hydra_in(folder: Path) -> Iterator[None]:
+def hydra_in(folder: Path) -> Iterator[None]:
+    """Inside, Hydra composes the recipes of `folder`, and ours."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
         yield

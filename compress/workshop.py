@@ -15,14 +15,7 @@ from compress.core.errors import CompressError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
-from compress.keys import (
-    artifact_key,
-    evaluation_key,
-    export_key,
-    latency_table_key,
-    precision_of,
-    teacher_key,
-)
+from compress.keys import precision_of
 from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.evaluate import (
     candidate_of,
@@ -37,49 +30,29 @@ from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.measure.worker import load_batches
-from compress.models.checkpoint import load_model, read_config, save_model, settle
-from compress.preflight import check_examples
+from compress.models.checkpoint import load_model, save_model, settle
+from compress.prepared import Check, Prepared
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
 
-Check = Callable[[Any, Any], None]
 
+class Workshop(Prepared):
+    """A recipe made ready, and the store that its work goes through.
 
-class Workshop:
-    """A recipe with its data read and encoded, and the store that its work goes through.
-
-    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used.
-    `check(model, processor)` sees a model of the teacher's shape, and its processor, before the examples are encoded.
-    An artifact is shown examples as its own processor reads them.
+    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. See Prepared.
     """
 
     def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
-        self.recipe = recipe
         self.store = Store(recipe.store, warn)
-        splits = recipe.data.load()
-        self.notes = splits.notes
-        self.config, processor = recipe.teacher.read(recipe.task, splits.train)
-        shape = recipe.teacher.look(recipe.task, self.config)
-        check(shape, processor)
-        given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        known = {name: split for name, split in given.items() if split is not None}
-        reading = Reading(recipe.task, known, processor, self.config)
-        self.examples = {name: reading.split(name) for name in known}
-        check_examples(recipe, shape, list(self.examples["train"]["length"]))
-        if splits.unlabelled is not None:
-            reading, note = reading.with_unlabelled(splits.unlabelled)
-            self.notes = (*self.notes, note)
-        # By the artifact that brought its processor; None is the teacher.
-        self._readings: dict[str | None, Reading] = {None: reading}
+        super().__init__(recipe, check)
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
-        recipe, reading = self.recipe, self._readings[None]
-        key = teacher_key(recipe, reading.fingerprint("train"))
+        recipe, reading, key = self.recipe, self._readings[None], self.teacher_key()
 
         def make(target: Path) -> dict[str, Any]:
-            began = time.monotonic()
+            began, effort = time.monotonic(), self._effort_from_the_start("teacher", key)
             context = TeacherContext(
                 task=recipe.task,
                 config=self.config,
@@ -91,7 +64,8 @@ class Workshop:
                 collate=reading.collate,
             )
             self._save(recipe.teacher.make(context), target, reading)
-            return {"parent": None, "processor": None, "notes": [], "seconds": time.monotonic() - began}
+            seconds = time.monotonic() - began
+            return {"parent": None, "processor": None, "notes": [], "seconds": seconds, "effort": effort}
 
         entry = self.store.entry("artifacts", key, make)
         self.store.forget_work(key)
@@ -100,12 +74,10 @@ class Workshop:
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
-        prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
-        measured = self._latency_key(teacher, {}) if getattr(recipe.stages[stage], "uses_latency", False) else ""
-        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints, measured)
+        key = self.stage_key(stage, parent, teacher)
 
         def make(target: Path) -> dict[str, Any]:
-            began = time.monotonic()
+            began, effort = time.monotonic(), self._effort_from_the_start(stage, key)
             notes: list[str] = []
             processors: list[Any] = []
             set_seed(recipe.seed)
@@ -135,7 +107,7 @@ class Workshop:
             source = key if processors else parent.facts["processor"]
             self._save(model, target, self._readings[source])
             seconds = time.monotonic() - began
-            return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds}
+            return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds, "effort": effort}
 
         try:
             entry = self.store.entry("artifacts", key, make)
@@ -148,7 +120,7 @@ class Workshop:
 
     def evaluate(self, artifact: Entry, teacher: Entry | None) -> Evaluation:
         """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
-        recipe = self.recipe
+        recipe, began = self.recipe, time.monotonic()
         export, proof = self.export(artifact)
         candidate = candidate_of(recipe.runtime, artifact.folder, export)
         reading = self._reading(artifact)
@@ -174,10 +146,11 @@ class Workshop:
                 proof=proof,
                 torch_ratio=torch_ratio_of(latency) if teacher is None else None,
             )
-            return _write_evaluation(measured, target)
+            facts = _write_evaluation(measured, target)
+            effort = dataclasses.asdict(self.effort(f"evaluation of a {'teacher' if teacher is None else 'student'}"))
+            return {**facts, "seconds": time.monotonic() - began, "effort": effort}
 
-        against = "" if teacher is None else teacher.key
-        key = evaluation_key(recipe, artifact.key, against, _joined("validation", reading, shown), timed=True)
+        key = self.evaluation_key(artifact, teacher)
         return _read_evaluation(self.store.entry("evaluations", key, make))
 
     def test(self, artifact: Entry) -> Evaluation | None:
@@ -186,12 +159,11 @@ class Workshop:
             return None
         reading = self._reading(artifact)
         candidate = candidate_of(self.recipe.runtime, artifact.folder, self.export(artifact)[0])
-        key = evaluation_key(self.recipe, artifact.key, "", reading.fingerprint("test"), timed=False)
 
         def make(target: Path) -> dict[str, Any]:
             return _write_evaluation(self._score(candidate, artifact.key, "test", reading), target)
 
-        return _read_evaluation(self.store.entry("evaluations", key, make))
+        return _read_evaluation(self.store.entry("evaluations", self.test_key(artifact), make))
 
     def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
         """What layers of these sizes cost on this machine, measured once."""
@@ -216,10 +188,6 @@ class Workshop:
         key = self._latency_key(teacher, dataclasses.asdict(sizes))
         return LatencyTable.from_json(self.store.entry("latency-tables", key, make).facts)
 
-    def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
-        lengths = self._reading(teacher).split("validation")["length"]
-        return latency_table_key(self.recipe, teacher.key, lengths, sizes)
-
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof
         that the reloaded artifact is the same. Raises StageError, and sets the artifact aside, where it is not."""
@@ -229,20 +197,17 @@ class Workshop:
             return dataclasses.asdict(prove(artifact.folder, target if runtime.needs_export else None, task, runtime))
 
         try:
-            entry = self.store.entry("exports", export_key(self.recipe, artifact.key), make)
+            entry = self.store.entry("exports", self.export_key(artifact), make)
         except CompressError as error:
             self.store.set_aside(artifact, str(error))
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
         return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
 
-    def _reading(self, artifact: Entry) -> Reading:
-        """The examples as an artifact's own processor reads them."""
-        source = artifact.facts["processor"]
-        if source not in self._readings:
-            processor = self.recipe.task.load_processor(artifact.folder)
-            self._readings[source] = self._readings[None].read_by(processor, read_config(artifact.folder))
-        return self._readings[source]
+    def _effort_from_the_start(self, stage: str, key: str) -> dict[str, Any] | None:
+        """See Prepared.effort. None where an earlier run has done a part of it: its time would mislead."""
+        begun = any(self.store.work_folder(key).iterdir())
+        return None if begun else dataclasses.asdict(self.effort(stage))
 
     def _save(self, model: Any, target: Path, reading: Reading) -> None:
         settle(model)
@@ -263,11 +228,6 @@ class Workshop:
 
     def _batches(self, split: str, reading: Reading) -> Path:
         return reading.batches(split, self.store.cache_folder("batches"))
-
-
-def _joined(split: str, ours: Reading, theirs: Reading) -> str:
-    """What two readings of a split contain: one fingerprint where they are one."""
-    return "+".join(dict.fromkeys((ours.fingerprint(split), theirs.fingerprint(split))))
 
 
 def _write_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, Any]:

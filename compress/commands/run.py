@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from compress.commands.dry_run import FLAG, asks_hydra, dry_run
 from compress.config import build, register, settings_root
 from compress.core.errors import CompressError, InputError
 from compress.hydra_errors import explain, quoted
@@ -38,8 +39,11 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
     typed, failures = sys.argv, _Failures()
-    sys.argv = [typed[0], *quoted(typed[1:])]
+    given = quoted(typed[1:])
+    sys.argv = [typed[0], *(argument for argument in given if argument != FLAG)]
     try:
+        if FLAG in given and not asks_hydra(sys.argv[1:]):
+            sys.exit(dry_run(sys.argv[1:]))
         _application(failures, shlex.join(["compress", *typed[1:]]))()
         status = max((_refuse(error) for error in failures), default=0)
     except KeyboardInterrupt:
