@@ -40,17 +40,23 @@ def _plan(*pieces: Piece) -> Plan:
 
 
 def test_shared_work_is_counted_once() -> None:
-    teacher, distilled = _piece("teacher", "nothing", 0.0), _piece("distilled", "all", 60.0, 100)
-    first = _plan(teacher, distilled, _piece("half", "all", 20.0, 50))
-    second = _plan(teacher, distilled, _piece("third", "measuring", None, 25))
+    first = _plan(
+        _piece("teacher", "nothing", 0.0), _piece("distilled", "all", 60.0, 100), _piece("half", "all", 20.0, 50)
+    )
+    # Another way of measuring: the teacher is there, and yet to be measured so.
+    second = _plan(
+        _piece("teacher", "measuring", 7.0, 1),
+        _piece("distilled", "all", 60.0, 100),
+        _piece("third", "measuring", None, 25),
+    )
     assert total([first, second]) == Total(
         stages=6,
         distinct=4,
         to_make=2,
-        to_measure=1,
-        stored=1,
-        seconds=80.0,
+        to_measure=2,
+        stored=0,
+        seconds=87.0,
         unknown=1,
         training_seconds=5.0,
-        bytes=175,
+        bytes=176,
     )
