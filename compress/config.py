@@ -26,7 +26,7 @@ from compress.measure.environment import allowed_cpus, int8_weight_bits
 if TYPE_CHECKING:
     from compress.core.words import Recipe
 
-GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement")
+GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
 # These every data group has, for whatever task reads them; not every task does.
 READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
@@ -61,12 +61,13 @@ def compose_settings(name: str, overrides: Sequence[str] = (), folder: Path | No
     folder: a recipe folder of the user's own. Raises InputError for what does not exist.
     """
     register()
-    with _hydra_in(folder or settings_root() / "recipes"):
+    with hydra_in(folder or settings_root() / "recipes"):
         return compose(config_name=name, overrides=list(overrides))
 
 
 @contextmanager
-def _hydra_in(folder: Path) -> Iterator[None]:
+def hydra_in(folder: Path) -> Iterator[None]:
+    """Inside, Hydra composes the recipes of `folder`, and ours."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
         yield
@@ -101,6 +102,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         store=_store(plain["store"]),
         objective=objective,
         blame_seconds=_blame_seconds(plain["blame_seconds"]),
+        tracker=_build("tracking", plain["tracking"], offers=("start",)),
         settings=plain,
     )
     _require_one_objective(recipe)

@@ -27,6 +27,7 @@ from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
 from compress.publish import Finding, publish
 from compress.store import Entry
+from compress.tracking.follow import tracked
 from compress.workshop import Workshop
 
 OnRow = Callable[[Row], None]
@@ -56,12 +57,14 @@ def run(
     folder: Path,
     *,
     command: str = "",
+    sweep: str = "",
     on_row: OnRow = lambda row: None,
     on_start: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
 
     on_start is called once the folder is this run's alone and everything given has been checked; on_row with each row.
+    sweep: the name under which a tracker keeps the jobs of one sweep together.
     """
     started = time.monotonic()
     check_order(recipe)
@@ -72,9 +75,15 @@ def run(
         _forget_earlier_run(folder)
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")
-        teacher = _start(workshop, ledger, on_row)
-        best = _compress(workshop, teacher, ledger, on_row)
-        return _finish(workshop, folder, ledger, teacher, best, command, started)
+        with tracked(recipe, folder, command=command, sweep=sweep, warn=_warn) as tracking:
+
+            def tell(row: Row) -> None:
+                tracking.row(row)
+                on_row(row)
+
+            teacher = _start(workshop, ledger, tell)
+            best = _compress(workshop, teacher, ledger, tell)
+            return _finish(workshop, folder, ledger, teacher, best, command, started)
 
 
 def _warn(message: str) -> None:

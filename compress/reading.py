@@ -42,6 +42,11 @@ class Reading:
         more._encoded = {**self._encoded, UNLABELLED: encoded.select(kept)}
         return more, note
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return tuple(self._splits)
+
     def split(self, name: str) -> Dataset:
         """The encoded rows of a split."""
         if name not in self._encoded:

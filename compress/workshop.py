@@ -17,15 +17,7 @@ from compress.core.errors import CompressError, StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Recipe, TeacherContext
-from compress.keys import (
-    artifact_key,
-    blame_key,
-    evaluation_key,
-    export_key,
-    latency_table_key,
-    precision_of,
-    teacher_key,
-)
+from compress.keys import precision_of
 from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.bystanders import disturbance
 from compress.measure.evaluate import (
@@ -42,8 +34,8 @@ from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.measure.slices import length_bins
 from compress.measure.worker import load_batches
-from compress.models.checkpoint import load_model, read_config, save_model, settle
-from compress.preflight import check_examples
+from compress.models.checkpoint import load_model, save_model, settle
+from compress.prepared import Check, Prepared
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
@@ -51,36 +43,17 @@ from compress.training.calibration import chosen_rows
 from compress.training.sensitivity import answers
 
 BLAME_EXAMPLES = 128
-Check = Callable[[Any, Any], None]
 
 
-class Workshop:
-    """A recipe with its data read and encoded, and the store that its work goes through.
+class Workshop(Prepared):
+    """A recipe made ready, and the store that its work goes through.
 
-    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used.
-    `check(model, processor)` sees a model of the teacher's shape, and its processor, before the examples are encoded.
-    An artifact is shown examples as its own processor reads them.
+    Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. See Prepared.
     """
 
     def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
-        self.recipe = recipe
         self.store = Store(recipe.store, warn)
-        splits = recipe.data.load()
-        self.notes = splits.notes
-        self.config, processor = recipe.teacher.read(recipe.task, splits.train)
-        shape = recipe.teacher.look(recipe.task, self.config)
-        self._teacher_bytes = sum(tensor.numel() * tensor.element_size() for tensor in shape.state_dict().values())
-        check(shape, processor)
-        given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        known = {name: split for name, split in given.items() if split is not None}
-        reading = Reading(recipe.task, known, processor, self.config)
-        self.examples = {name: reading.split(name) for name in known}
-        check_examples(recipe, shape, list(self.examples["train"]["length"]))
-        if splits.unlabelled is not None:
-            reading, note = reading.with_unlabelled(splits.unlabelled)
-            self.notes = (*self.notes, note)
-        # By the artifact that brought its processor; None is the teacher.
-        self._readings: dict[str | None, Reading] = {None: reading}
+        super().__init__(recipe, check)
 
     def content(self, split: str) -> str:
         """What identifies the examples of a split, whoever reads them; "" where there is none."""
@@ -88,11 +61,10 @@ class Workshop:
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
-        recipe, reading = self.recipe, self._readings[None]
-        key = teacher_key(recipe, reading.fingerprint("train"))
+        recipe, reading, key = self.recipe, self._readings[None], self.teacher_key()
 
         def make(target: Path) -> dict[str, Any]:
-            began = time.monotonic()
+            began, effort = time.monotonic(), self._effort_from_the_start("teacher", key)
             context = TeacherContext(
                 task=recipe.task,
                 config=self.config,
@@ -104,9 +76,10 @@ class Workshop:
                 collate=reading.collate,
             )
             self._save(recipe.teacher.make(context), target, reading)
-            return {"parent": None, "processor": None, "notes": [], "seconds": time.monotonic() - began}
+            seconds = time.monotonic() - began
+            return {"parent": None, "processor": None, "notes": [], "seconds": seconds, "effort": effort}
 
-        needed = _with_room(self._teacher_bytes)
+        needed = _with_room(4 * self.parameters)
         entry = self.store.entry("artifacts", key, make, what="the teacher", needed_bytes=needed)
         self.store.forget_work(key)
         return entry
@@ -114,12 +87,10 @@ class Workshop:
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
-        prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
-        measured = self._latency_key(teacher, {}) if getattr(recipe.stages[stage], "uses_latency", False) else ""
-        key = artifact_key(recipe, stage, parent.key, teacher.key, *prints, measured)
+        key = self.stage_key(stage, parent, teacher)
 
         def make(target: Path) -> dict[str, Any]:
-            began = time.monotonic()
+            began, effort = time.monotonic(), self._effort_from_the_start(stage, key)
             notes: list[str] = []
             processors: list[Any] = []
             set_seed(recipe.seed)
@@ -149,7 +120,7 @@ class Workshop:
             source = key if processors else parent.facts["processor"]
             self._save(model, target, self._readings[source])
             seconds = time.monotonic() - began
-            return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds}
+            return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds, "effort": effort}
 
         try:
             needed = _with_room(bytes_in(parent.folder))
@@ -163,7 +134,7 @@ class Workshop:
 
     def evaluate(self, artifact: Entry, teacher: Entry | None) -> Evaluation:
         """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
-        recipe = self.recipe
+        recipe, began = self.recipe, time.monotonic()
         export, proof = self.export(artifact)
         candidate = candidate_of(recipe.runtime, artifact.folder, export)
         reading = self._reading(artifact)
@@ -189,10 +160,11 @@ class Workshop:
                 proof=proof,
                 torch_ratio=torch_ratio_of(latency) if teacher is None else None,
             )
-            return _write_evaluation(measured, target)
+            facts = _write_evaluation(measured, target)
+            effort = dataclasses.asdict(self.effort(f"evaluation of a {'teacher' if teacher is None else 'student'}"))
+            return {**facts, "seconds": time.monotonic() - began, "effort": effort}
 
-        against = "" if teacher is None else teacher.key
-        key = evaluation_key(recipe, artifact.key, against, _joined("validation", reading, shown), timed=True)
+        key = self.evaluation_key(artifact, teacher)
         return _read_evaluation(self.store.entry("evaluations", key, make, what="a measurement"))
 
     def blame(self, case: Case, teacher: Entry, before: Entry, after: Entry) -> Blame:
@@ -208,8 +180,7 @@ class Workshop:
             found = case.parts(load_model(before.folder), load_model(after.folder), sample, batches, reference)
             return dataclasses.asdict(found)
 
-        entries = (teacher.key, before.key, after.key)
-        key = blame_key(recipe, entries, _joined("validation", ours, theirs), case.identity())
+        key = self.blame_key(case, teacher, before, after)
         found = Blame.from_json(self.store.entry("blame", key, make).facts)
         rows = theirs.split("validation")
         names = {"class": recipe.task.kinds(rows, self.config), "length": length_bins(rows["length"])}
@@ -221,11 +192,11 @@ class Workshop:
             return None
         reading = self._reading(artifact)
         candidate = candidate_of(self.recipe.runtime, artifact.folder, self.export(artifact)[0])
-        key = evaluation_key(self.recipe, artifact.key, "", reading.fingerprint("test"), timed=False)
 
         def make(target: Path) -> dict[str, Any]:
             return _write_evaluation(self._score(candidate, artifact.key, "test", reading), target)
 
+        key = self.test_key(artifact)
         return _read_evaluation(self.store.entry("evaluations", key, make, what="the scores on the test split"))
 
     def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
@@ -257,10 +228,6 @@ class Workshop:
             note(f"{found}: the sizes chosen may miss the objective; on an idle machine, use another store")
         return table
 
-    def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
-        lengths = self._reading(teacher).split("validation")["length"]
-        return latency_table_key(self.recipe, teacher.key, lengths, sizes)
-
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof
         that the reloaded artifact is the same. Raises StageError, and sets the artifact aside, where it is not."""
@@ -270,7 +237,7 @@ class Workshop:
             return dataclasses.asdict(prove(artifact.folder, target if runtime.needs_export else None, task, runtime))
 
         try:
-            key, needed = export_key(self.recipe, artifact.key), _with_room(bytes_in(artifact.folder))
+            key, needed = self.export_key(artifact), _with_room(bytes_in(artifact.folder))
             entry = self.store.entry("exports", key, make, what="a model's export", needed_bytes=needed)
         except StageError as error:
             self.store.set_aside(artifact, str(error))
@@ -278,13 +245,10 @@ class Workshop:
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
         return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
 
-    def _reading(self, artifact: Entry) -> Reading:
-        """The examples as an artifact's own processor reads them."""
-        source = artifact.facts["processor"]
-        if source not in self._readings:
-            processor = self.recipe.task.load_processor(artifact.folder)
-            self._readings[source] = self._readings[None].read_by(processor, read_config(artifact.folder))
-        return self._readings[source]
+    def _effort_from_the_start(self, stage: str, key: str) -> dict[str, Any] | None:
+        """See Prepared.effort. None where an earlier run has done a part of it: its time would mislead."""
+        begun = any(self.store.work_folder(key).iterdir())
+        return None if begun else dataclasses.asdict(self.effort(stage))
 
     def _save(self, model: Any, target: Path, reading: Reading) -> None:
         settle(model)
@@ -310,11 +274,6 @@ class Workshop:
 def _with_room(size_bytes: int) -> int:
     """About what writing a model of this size takes: its tokenizer and probes come with it."""
     return round(1.1 * size_bytes) + 2_000_000
-
-
-def _joined(split: str, ours: Reading, theirs: Reading) -> str:
-    """What two readings of a split contain: one fingerprint where they are one."""
-    return "+".join(dict.fromkeys((ours.fingerprint(split), theirs.fingerprint(split))))
 
 
 def _write_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from compress.commands.dry_run import FLAG, asks_hydra, dry_run
 from compress.config import build, register, settings_root
 from compress.core.errors import CompressError, InputError
 from compress.hydra_errors import explain, quoted
@@ -37,8 +39,11 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
     typed, failures = sys.argv, _Failures()
-    sys.argv = [typed[0], *quoted(typed[1:])]
+    given = quoted(typed[1:])
+    sys.argv = [typed[0], *(argument for argument in given if argument != FLAG)]
     try:
+        if FLAG in given and not asks_hydra(sys.argv[1:]):
+            sys.exit(dry_run(sys.argv[1:]))
         _application(failures, shlex.join(["compress", *typed[1:]]))()
         status = max((_refuse(error) for error in failures), default=0)
     except KeyboardInterrupt:
@@ -116,7 +121,9 @@ def _run(settings: DictConfig, command: str) -> None:
     def record() -> None:
         _record_settings(settings, folder / ".hydra")
 
-    result = run(recipe, folder, command=command, on_row=show, on_start=record)
+    hydra_settings = HydraConfig.get()
+    sweep = Path(hydra_settings.sweep.dir).name if hydra_settings.mode == RunMode.MULTIRUN else ""
+    result = run(recipe, folder, command=command, sweep=sweep, on_row=show, on_start=record)
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.gate import Gate
 from compress.core.latency_table import LatencyTable
+from compress.core.ledger import Row
 from compress.core.objective import Objective
 
 if TYPE_CHECKING:
@@ -342,6 +343,43 @@ class TeacherContext:
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
 
+Ending = Literal["exported", "nothing passed", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as trackers are told of it. group: the sweep that it is a job of, or "". settings: by their full names."""
+
+    name: str
+    group: str
+    folder: Path
+    command: str
+    settings: Mapping[str, Any]
+
+
+class Tracking(Protocol):
+    """A run that a tracker has been told of. What goes wrong may raise anything: the run goes on without it."""
+
+    def row(self, number: int, row: Row) -> None:
+        """A stage has ended: the ledger's row, and its number from 0, the teacher's."""
+        ...
+
+    def finish(self, ending: Ending, reason: str, figures: Mapping[str, float], files: Sequence[Path]) -> None:
+        """The run has ended. reason: why it exported nothing, or "". figures: of what was exported. files: what it
+        left: report, summary and ledger, as far as they are there."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where runs are told of, beside their own ledger. Refuses, when built, where its package is not installed."""
+
+    name: ClassVar[str]
+
+    def start(self, run: TrackedRun) -> Tracking:
+        """Tell of a run that begins."""
+        ...
+
+
 @dataclass(frozen=True)
 class Measurement:
     """How latency is sampled.
@@ -384,4 +422,5 @@ class Recipe:
     store: Path
     objective: Objective
     blame_seconds: float
+    tracker: Tracker
     settings: Mapping[str, Any]

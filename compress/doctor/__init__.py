@@ -1,0 +1,1 @@
+"""What of a machine makes runs slow or wrong: facts, and what follows from them."""
