@@ -30,6 +30,11 @@ def _quoted(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if not equals or value[:1] in ("", "'", '"', "[", "{") or "${" in value or not _needs_quotes(argument, value):
         return argument
+    return in_quotes(name, value)
+
+
+def in_quotes(name: str, value: str) -> str:
+    """The override that sets `name` to this text, whatever is in it."""
     return f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
 
 
@@ -77,6 +82,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
+    if wrong.startswith("hydra."):
+        see = f"{' '.join([_command(recipe, folder), *choices])} --cfg hydra"
+        return f"{wrong} is no setting of Hydra here. All of its settings: {see} (a new one is added with +{wrong}=...)"
     try:
         hint = _method_with(wrong, recipe, choices, folder) or nearest_setting(
             wrong, known_settings(recipe, choices, folder)

@@ -53,18 +53,20 @@ def run(
     folder: Path,
     *,
     command: str = "",
+    training_threads: int | None = None,
     on_row: OnRow = lambda row: None,
     on_start: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
 
-    on_start is called once the folder is this run's alone and everything given has been checked; on_row with each row.
+    training_threads: at most so many, where jobs train side by side; the measurement keeps the runtime's. on_start is
+    called once the folder is this run's alone and everything given has been checked; on_row with each row.
     """
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
     with _only_run_in(folder):
-        torch.set_num_threads(recipe.runtime.threads)
+        torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
         workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given))
         _forget_earlier_run(folder)
         on_start()
