@@ -24,6 +24,7 @@ from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
 from compress.publish import Finding, publish
 from compress.store import Entry
+from compress.training.processes import same
 from compress.workshop import Workshop
 
 OnRow = Callable[[Row], None]
@@ -74,6 +75,17 @@ def run(
         teacher = _start(workshop, ledger, on_row)
         best = _compress(workshop, teacher, ledger, on_row)
         return _finish(workshop, folder, ledger, teacher, best, command, started)
+
+
+def help_train(recipe: Recipe) -> None:
+    """Help the main process, which calls `run`, with every training, until it has ended: see
+    `compress.training.processes`."""
+    workshop: Workshop | None = None
+    while (asked := same(None)) is not None:
+        workshop = workshop or Workshop(recipe, warn=lambda message: None, check=lambda *given: None)
+        # The main process meets the same, and says so.
+        with contextlib.suppress(CompressError):
+            workshop.take_part(*asked)
 
 
 def _warn(message: str) -> None:

@@ -42,6 +42,7 @@ from compress.preflight import check_examples
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store
+from compress.training.processes import once, same
 
 Check = Callable[[Any, Any], None]
 
@@ -84,22 +85,34 @@ class Workshop:
 
         def make(target: Path) -> dict[str, Any]:
             began = time.monotonic()
-            context = TeacherContext(
-                task=recipe.task,
-                config=self.config,
-                processor=reading.processor,
-                train=reading.split("train"),
-                device=recipe.device,
-                seed=recipe.seed,
-                work_folder=self.store.work_folder(key),
-                collate=reading.collate,
-            )
-            self._save(recipe.teacher.make(context), target, reading)
+            same(("teacher", key))
+            self._save(self._teacher(key), target, reading)
             return {"parent": None, "processor": None, "notes": [], "seconds": time.monotonic() - began}
 
         entry = self.store.entry("artifacts", key, make)
         self.store.forget_work(key)
         return entry
+
+    def _teacher(self, key: str) -> Any:
+        reading = self._readings[None]
+        context = TeacherContext(
+            task=self.recipe.task,
+            config=self.config,
+            processor=reading.processor,
+            train=reading.split("train"),
+            device=self.recipe.device,
+            seed=self.recipe.seed,
+            work_folder=self.store.work_folder(key),
+            collate=reading.collate,
+        )
+        return self.recipe.teacher.make(context)
+
+    def take_part(self, what: str, *given: Any) -> None:
+        """Do in a helping process (see `compress.training.processes`) what the main process has begun."""
+        if what == "teacher":
+            self._teacher(*given)
+        else:
+            self._apply(*given, notes=[], processors=[])
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
@@ -112,28 +125,8 @@ class Workshop:
             began = time.monotonic()
             notes: list[str] = []
             processors: list[Any] = []
-            set_seed(recipe.seed)
-            context = Context(
-                teacher=load_model(teacher.folder),
-                teacher_key=teacher.key,
-                task=recipe.task,
-                processor=ours.processor,
-                train=ours.split("train"),
-                train_fingerprint=ours.fingerprint("train"),
-                unlabelled=ours.unlabelled,
-                unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
-                teacher_reading=theirs.for_student(ours),
-                device=recipe.device,
-                seed=recipe.seed,
-                threads=recipe.runtime.threads,
-                work_folder=self.store.work_folder(key),
-                cache_folder=self.store.cache_folder("teacher-outputs"),
-                note=notes.append,
-                collate=ours.collate,
-                use_processor=processors.append,
-                latency=lambda sizes: self.latency_table(teacher, sizes),
-            )
-            model = recipe.stages[stage].apply(load_model(parent.folder), context)
+            same(("stage", stage, parent, teacher, key))
+            model = self._apply(stage, parent, teacher, key, notes=notes, processors=processors)
             if processors:
                 self._readings[key] = ours.read_by(processors[-1], model.config)
             source = key if processors else parent.facts["processor"]
@@ -149,6 +142,33 @@ class Workshop:
             raise
         self.store.forget_work(key)
         return entry
+
+    def _apply(
+        self, stage: str, parent: Entry, teacher: Entry, key: str, *, notes: list[str], processors: list[Any]
+    ) -> Any:
+        recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
+        set_seed(recipe.seed)
+        context = Context(
+            teacher=load_model(teacher.folder),
+            teacher_key=teacher.key,
+            task=recipe.task,
+            processor=ours.processor,
+            train=ours.split("train"),
+            train_fingerprint=ours.fingerprint("train"),
+            unlabelled=ours.unlabelled,
+            unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
+            teacher_reading=theirs.for_student(ours),
+            device=recipe.device,
+            seed=recipe.seed,
+            threads=recipe.runtime.threads,
+            work_folder=self.store.work_folder(key),
+            cache_folder=self.store.cache_folder("teacher-outputs"),
+            note=notes.append,
+            collate=ours.collate,
+            use_processor=processors.append,
+            latency=lambda sizes: once(lambda: self.latency_table(teacher, sizes)),
+        )
+        return recipe.stages[stage].apply(load_model(parent.folder), context)
 
     def evaluate(self, artifact: Entry, teacher: Entry | None) -> Evaluation:
         """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""

@@ -16,11 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.commands.reasons import as_compress_error, complain
 from compress.config import build, register
-from compress.core.errors import CompressError
+from compress.core.errors import InputError
+from compress.measure.environment import allowed_cpus
 from compress.sweep import outcome
 from compress.sweep.outcome import Ending, Outcome, measured
 from compress.sweep.own import command_of
 from compress.sweep.threads import training_threads
+from compress.training.processes import count_here, is_main, join, leave
 
 if TYPE_CHECKING:
     from compress.core.ledger import Row
@@ -32,7 +34,29 @@ ENDINGS: dict[int, Ending] = {1: "broken", 2: "refused", 3: "nothing passed"}
 
 def run_alone(settings: DictConfig, command: str) -> None:
     """The run of a command without a sweep: a line as each stage finishes, and the decision."""
-    _run(build(settings, _recipe_name()), settings, command, threads=None, shown=True, on_row=lambda row: None)
+    _require_no_sweep()
+    recipe = build(settings, _recipe_name())
+    threads = max(1, len(allowed_cpus()) // count_here())
+    join(recipe.device)
+    try:
+        if is_main():
+            _run(recipe, settings, command, threads=threads, shown=True, on_row=lambda row: None)
+        else:
+            _help(recipe, threads)
+    finally:
+        leave()
+
+
+def _help(recipe: Recipe, threads: int) -> None:
+    import torch
+
+    from compress.pipeline import help_train
+
+    torch.set_num_threads(threads)
+    help_train(recipe)
+    # Hydra has made a folder for this process too, perhaps of another second's name.
+    with contextlib.suppress(OSError):
+        Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
 def run_in_sweep(settings: DictConfig) -> Outcome:
@@ -59,13 +83,15 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
             )
             ending, reason = "exported", None
             rows = [row for row in result.rows if row.stage == result.summary["exported"]["stage"]]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a stage may raise anything, and the other jobs go on.
             ending, reason = _told(error, folder)
-            complain(f"job {HydraConfig.get().job.num}: {reason}", 0)
+            if _in_this_terminal():
+                complain(reason, 0)
     finally:
         row = next((row for row in reversed(rows) if row.accuracy_difference is not None), None)
         if row is not None:
             drop = recipe.gates[row.stage].max_accuracy_drop
+        print(f"job {HydraConfig.get().job.num}: {ending}", flush=True)
         found = Outcome(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
         # Where it cannot be written it still comes back.
         with contextlib.suppress(OSError):
@@ -78,7 +104,7 @@ def _run(
     settings: DictConfig,
     command: str,
     *,
-    threads: int | None,
+    threads: int,
     shown: bool,
     on_row: Callable[[Row], Any],
 ) -> RunResult:
@@ -112,6 +138,14 @@ def _run(
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
     return result
+
+
+def _require_no_sweep() -> None:
+    """Raise InputError for a search or a launcher that would be left aside."""
+    for group, usual in (("hydra/sweeper", "grid"), ("hydra/launcher", "basic")):
+        chosen = HydraConfig.get().runtime.choices[group]
+        if chosen != usual:
+            raise InputError(f"{group} is {chosen!r}, which runs many jobs, and this is one. Begin with: compress -m")
 
 
 def _recipe_name() -> str:

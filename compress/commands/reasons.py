@@ -6,6 +6,7 @@ import errno
 import sys
 
 from compress.core.errors import CompressError, InputError
+from compress.training.processes import is_main
 
 DISK = {
     errno.ENOSPC: "the disk is full",
@@ -18,7 +19,9 @@ WAY_OUT = "What was finished is kept. Free some space, or name other folders: st
 
 def complain(message: str, status: int) -> int:
     """Print the one message of a refusal, and return the exit status."""
-    print(f"compress: {message}", file=sys.stderr, flush=True)
+    # Of several processes that train together, each meets what is wrong with the settings.
+    if is_main():
+        print(f"compress: {message}", file=sys.stderr, flush=True)
     return status
 
 

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 class _Alone:
-    """A run without a sweep. failure: what it ended with. entered: whether Hydra had made its folder and handed over."""
+    """A run without a sweep. failure: what it ended with. entered: whether Hydra had made its folder, and called us."""
 
     failure: CompressError | None = None
     entered = False

@@ -1,4 +1,4 @@
-"""A sweep's command as Hydra gives it: its jobs are checked before the first starts, then launched by Hydra's launcher."""
+"""A sweep's command as Hydra gives it: its jobs are checked before the first starts, then a launcher runs them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from compress.sweep import outcome
 from compress.sweep.outcome import Outcome
 from compress.sweep.own import HYDRAS, command_of, own_folders
 from compress.sweep.threads import training_threads
+from compress.training.processes import count
 
 Overrides = Sequence[str]
 SHOWN_COMBINATIONS = 3
@@ -60,6 +61,11 @@ class Command:
     def check(self, jobs: Sequence[Overrides], shown: Sequence[str]) -> None:
         """Raise InputError where a job's settings cannot be used, for all of them together. shown: what tells each job
         from the others, in words. Looks at settings alone: composed, of the right kinds, in an order that works."""
+        if count() > 1:
+            raise InputError(
+                f"this is one of {count()} processes, which train one run together; the jobs of a sweep are placed by "
+                "hydra/launcher. Leave out accelerate launch, or -m."
+            )
         training_threads(OmegaConf.to_container(self._config.hydra.launcher, resolve=True))  # type: ignore[arg-type]
         wrong: dict[str, list[str]] = {}
         for job, words in zip(jobs, shown, strict=True):
@@ -113,10 +119,16 @@ class Command:
                 f"hydra.sweep.dir is {self.folder}, which cannot be written ({error.strerror}). Name another folder."
             ) from error
         try:
-            OmegaConf.save(self._config, self.folder / "multirun.yaml")
             yield
         finally:
             lock.release()
+            self._leave_nothing_empty()
+
+    def _leave_nothing_empty(self) -> None:
+        """What was refused after all leaves no folder that holds nothing but its lock."""
+        if [path.name for path in self.folder.iterdir()] == [".lock"]:
+            (self.folder / ".lock").unlink()
+            self.folder.rmdir()
 
     def launch(self, jobs: Sequence[Overrides], shown: Sequence[str], first: int) -> list[Outcome]:
         """Run jobs, numbered from `first`, and return how each ended. One that fails stops no other. shown: as in
@@ -151,8 +163,8 @@ class Command:
         place = in_quotes("hydra.sweep.dir", str(self.folder))
         try:
             returned = launcher.launch([[*job, place] for job in jobs], initial_job_idx=first)
-        except Exception as error:
-            # The task function returns whatever happens: what comes here is a process that died, or the launcher's own.
+        except Exception as error:  # noqa: BLE001 - each launcher has types of its own.
+            # A job returns whatever happens: what comes here is a process that died, or the launcher's own failure.
             return self._after_a_death(jobs, first, folders, error)
         return [outcome.read(folder) or _returned(value) for folder, value in zip(folders, returned, strict=False)]
 

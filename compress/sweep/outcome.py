@@ -1,4 +1,4 @@
-"""How one job of a sweep ended: a file in the job's folder, because jobs run in other processes and on other machines."""
+"""How one job of a sweep ended: a file in its folder, because jobs run in other processes and on other machines."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ WORST_LAST = (0, 3, 2, 1, 130)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """ending: `exported`; `nothing passed` its gate; `refused`, bad input; `broken`, a stage or the program; `lost`, the
-    job's process died; `interrupted`; `not started`. reason: why, where nothing was exported.
+    """ending: `exported`; `nothing passed` its gate; `refused`, bad input; `broken`, a stage or the program; `lost`:
+    the job's process died; `interrupted`; `not started`. reason: why, where nothing was exported.
 
     stage and the five after it: of the exported model, or, where nothing was exported, of the last that was measured;
     in units of the ledger. shortfall: by how much accuracy misses that stage's limit, as a fraction, 0 where it does

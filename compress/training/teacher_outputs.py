@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from compress.core.words import Context
 from compress.models.family import head_size, hidden_size, layers_of
 from compress.training.attention import RELATED, attention_vectors
+from compress.training.processes import main_first
 from compress.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
@@ -46,15 +47,16 @@ class TeacherOutputs:
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
-        needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
-        free = shutil.disk_usage(self._folder).free
-        self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
-        if not self.stores_vectors:
-            context.note(
-                f"the teacher's inner states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
-                "teacher runs again for every batch"
-            )
-        self._compute_missing()
+        with main_first():
+            needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
+            free = shutil.disk_usage(self._folder).free
+            self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
+            if not self.stores_vectors:
+                context.note(
+                    f"the teacher's inner states would take {needed / 1e9:.1f} GB of {free / 1e9:.1f} GB free, so the "
+                    "teacher runs again for every batch"
+                )
+            self._compute_missing()
         self._logits = np.load(self._path("logits"), mmap_mode="r")
         names = self._widths if self.stores_vectors else ()
         self._vectors = {name: np.load(self._path(name), mmap_mode="r") for name in names}
