@@ -55,7 +55,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the status among them."""
-        return {"ending": self.ending, "status": self.status, **asdict(self)}
+        return {**asdict(self), "status": self.status}
 
 
 def from_json(values: Mapping[str, Any]) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,19 +42,30 @@ class JobsFailedError(CompressError):
         self.exit_status = status
 
 
-def write(folder: Path, *, recipe: str, command: str, jobs: Sequence[Job], seconds: float, **more: Any) -> None:
-    """Write `sweep.json`, whole or not at all. more: what only a search has."""
+def conclude(
+    folder: Path,
+    *,
+    recipe: str,
+    command: str,
+    jobs: Sequence[Job],
+    seconds: float,
+    search: Mapping[str, Any] | None = None,
+) -> None:
+    """Write what a sweep leaves in its folder, and print it. search: the objectives, storage and front of a search."""
+    found: dict[str, Any] = {} if search is None else {"search": search}
+    _write(folder, {"recipe": recipe, "command": command, "seconds": seconds, **found}, jobs)
+    _show(jobs, found.get("search", {}).get("front", ()))
+
+
+def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
     values = {
         "format": FORMAT,
-        "recipe": recipe,
-        "command": command,
         "status": worst([job.outcome.status for job in jobs]),
-        "seconds": seconds,
-        **more,
+        **facts,
         "jobs": [
             {
                 "number": job.number,
-                "folder": job.folder.relative_to(folder).as_posix(),
+                "folder": Path(os.path.relpath(job.folder, folder)).as_posix(),
                 "settings": dict(job.settings),
                 "command": job.command,
                 **job.outcome.to_json(),
@@ -64,8 +76,8 @@ def write(folder: Path, *, recipe: str, command: str, jobs: Sequence[Job], secon
     write_whole(folder / FILE, values)
 
 
-def show(jobs: Sequence[Job], marked: Sequence[int] = ()) -> None:
-    """Print every job with its settings and how it ended. marked: the numbers of those on the front of a search."""
+def _show(jobs: Sequence[Job], marked: Sequence[int]) -> None:
+    """marked: the numbers of the jobs on the front of a search."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("job", justify="right")

@@ -52,11 +52,14 @@ def search(command: Command, arguments: Sequence[str], settings: Mapping[str, An
             jobs = [_job(command, trial, fixed) for trial in study.trials()]
             front = study.front()
             found = {"objectives": chosen.objectives, "storage": chosen.storage, "front": front}
-            seconds = time.monotonic() - began
-            record.write(
-                command.folder, recipe=command.recipe, command=command.whole, jobs=jobs, seconds=seconds, search=found
+            record.conclude(
+                command.folder,
+                recipe=command.recipe,
+                command=command.whole,
+                jobs=jobs,
+                seconds=time.monotonic() - began,
+                search=found,
             )
-            record.show(jobs, marked=front)
     if not front:
         error = record.failed(jobs, command.folder)
         assert error is not None

@@ -124,11 +124,13 @@ def terminal(
         make_model(layers=1).save_pretrained(shared / "teacher")
         tokenizer.save_pretrained(shared / "teacher")
         (shared / "stages_that_end.py").write_text(STAGES, encoding="utf-8")
-        (shared / "ending.yaml").write_text(RECIPE, encoding="utf-8")
+        # A folder of its own: Hydra takes every folder beside a recipe for a group of settings.
+        (shared / "recipes").mkdir()
+        (shared / "recipes" / "ending.yaml").write_text(RECIPE, encoding="utf-8")
         make_examples(shared / "examples.jsonl", 160)
     monkeypatch.chdir(tmp_path)
     # For this process, and for those that a launcher starts.
     monkeypatch.syspath_prepend(shared)
     monkeypatch.setenv("PYTHONPATH", str(shared), prepend=":")
     paths = [f"model.path={shared / 'teacher'}", f"data.train={shared / 'examples.jsonl'}", f"store={shared / 'store'}"]
-    return Sweeps(tmp_path, ["-cd", str(shared), "-cn", "ending", *paths], capfd)
+    return Sweeps(tmp_path, ["-cd", str(shared / "recipes"), "-cn", "ending", *paths], capfd)
