@@ -33,10 +33,9 @@ def sweep(command: Command, arguments: Sequence[str]) -> None:
 
     def finish(outcomes: Sequence[Outcome]) -> list[Job]:
         jobs = [_job(command, number, combinations[number], differing[number], outcomes[number]) for number in indices]
-        record.write(
+        record.conclude(
             command.folder, recipe=command.recipe, command=command.whole, jobs=jobs, seconds=time.monotonic() - began
         )
-        record.show(jobs)
         return jobs
 
     indices = range(len(combinations))
