@@ -44,7 +44,7 @@ def test_a_jobs_command_makes_its_run_again(terminal: Any, monkeypatch: pytest.M
     assert terminal.sweep("gates.ends.min_speedup=null,0.0001").status == 0
     for job in terminal.record()["jobs"]:
         words = shlex.split(job["command"])
-        assert words[0] == "compress" and not any("sweep" in word for word in words)
+        assert words[0] == "compress" and not any("hydra" in word for word in words)
         monkeypatch.setattr(sys, "argv", [*words, f"hydra.run.dir={terminal.folder / 'alone'}"])
         with pytest.raises(SystemExit) as done:
             main()
