@@ -46,7 +46,8 @@ def test_two_processes_make_the_student_that_one_makes(tmp_path: Path, checkpoin
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launch = ["--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    # With --cpu accelerate starts several processes through MPI alone; device=cpu keeps these two on the processors.
+    launch = ["--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", *launch, f"--main_process_port={port}"),
