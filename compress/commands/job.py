@@ -69,7 +69,9 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
     os.chdir(HydraConfig.get().runtime.cwd)
     began, folder = time.monotonic(), Path(HydraConfig.get().runtime.output_dir)
     rows: list[Row] = []
-    ending, reason, drop = "interrupted", "the sweep was stopped", None
+    ending: Ending = "interrupted"
+    reason: str | None = "the sweep was stopped"
+    drop: float | None = None
     try:
         try:
             recipe = build(settings, _recipe_name())

@@ -60,7 +60,7 @@ class Outcome:
 
 def from_json(values: Mapping[str, Any]) -> Outcome:
     """The outcome that `Outcome.to_json` gave."""
-    known = {field.name: values.get(field.name) for field in fields(Outcome)}
+    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Outcome)}
     for name in ("accuracy_interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
     return Outcome(**known)
