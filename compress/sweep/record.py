@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compress.core.errors import CompressError
+from compress.core.errors import CompressError, InputError
 from compress.report import wording
+from compress.report.sweep import publish
 from compress.sweep.outcome import Outcome, worst, write_whole
 
 FORMAT = 1
@@ -54,7 +55,16 @@ def conclude(
     """Write what a sweep leaves in its folder, and print it. search: the objectives, storage and front of a search."""
     found: dict[str, Any] = {} if search is None else {"search": search}
     _write(folder, {"recipe": recipe, "command": command, "seconds": seconds, **found}, jobs)
-    _show(jobs, found.get("search", {}).get("front", ()))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    _show(console, jobs, found.get("search", {}).get("front", ()))
+    console.print()
+    try:
+        page = publish(folder, console)
+    except InputError as error:
+        # Jobs that no page can compare have still run.
+        console.print(f"no report.html: {error}", soft_wrap=True)
+    else:
+        console.print(f"\nreport: {page}", soft_wrap=True)
 
 
 def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
@@ -76,9 +86,8 @@ def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
     write_whole(folder / FILE, values)
 
 
-def _show(jobs: Sequence[Job], marked: Sequence[int]) -> None:
+def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
     """marked: the numbers of the jobs on the front of a search."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("job", justify="right")
     table.add_column("settings", overflow="fold", ratio=1)
