@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -17,7 +17,11 @@ from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 from compress.sweep.outcome import Outcome, from_json
 
-DIRECTIONS = {"accuracy_difference": "maximize", "speedup": "maximize", "size_bytes": "minimize"}
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    "accuracy_difference": "maximize",
+    "speedup": "maximize",
+    "size_bytes": "minimize",
+}
 IDENTITY, OUTCOME = "identity", "outcome"
 # How far a trial is from what is allowed. A model that did not pass is not allowed, however little it missed.
 LEAST_VIOLATION = 1e-6

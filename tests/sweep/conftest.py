@@ -32,7 +32,7 @@ class Ends:
             raise RuntimeError("the stage broke")
         if self.how == "stops":
             raise StageError("the loss is not finite")
-        if self.how == "interrupted" and not os.path.exists("mended"):
+        if self.how.startswith("interrupted") and not os.path.exists("mended"):
             raise KeyboardInterrupt
         if self.how == "dies":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -44,7 +44,7 @@ def test_a_search_in_which_nothing_passes_ends_as_its_worst_trial(terminal: Any)
 
 
 def test_a_search_that_is_stopped_goes_on_with_the_trial_it_had_begun(terminal: Any) -> None:
-    command = (*SEARCH, "stages.ends.how=interrupted", "hydra.sweeper.trials=2")
+    command = (*SEARCH, "stages.ends.how=interrupted_search", "hydra.sweeper.trials=2")
     assert terminal.sweep(*command).status == 130
     assert terminal.endings() == ["interrupted"]
     begun = terminal.record()["jobs"][0]["settings"]
