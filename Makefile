@@ -23,11 +23,11 @@ test: $(READY)  ## run the whole test suite
 	$(BIN)/python -m pytest
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
-	$(BIN)/ruff check compress tests benchmarks
-	$(BIN)/ruff format --check compress tests benchmarks
+	$(BIN)/ruff check compress hydra_plugins tests benchmarks
+	$(BIN)/ruff format --check compress hydra_plugins tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 fix: $(READY)  ## format and mend what ruff can mend
-	$(BIN)/ruff check --fix compress tests benchmarks
-	$(BIN)/ruff format compress tests benchmarks
+	$(BIN)/ruff check --fix compress hydra_plugins tests benchmarks
+	$(BIN)/ruff format compress hydra_plugins tests benchmarks

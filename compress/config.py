@@ -55,14 +55,17 @@ def register() -> None:
     OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
 
 
-def compose_settings(name: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
+def compose_settings(
+    name: str, overrides: Sequence[str] = (), folder: Path | None = None, hydras: bool = False
+) -> DictConfig:
     """The settings of a recipe by name, with overrides as on the command line.
 
-    folder: a recipe folder of the user's own. Raises InputError for what does not exist.
+    folder: a recipe folder of the user's own. hydras: with Hydra's own settings. Raises InputError for what does not
+    exist.
     """
     register()
     with hydra_in(folder or settings_root() / "recipes"):
-        return compose(config_name=name, overrides=list(overrides))
+        return compose(config_name=name, overrides=list(overrides), return_hydra_config=hydras)
 
 
 @contextmanager
@@ -110,8 +113,10 @@ def build(settings: DictConfig, name: str) -> Recipe:
 
 
 def known_settings(name: str, choices: Sequence[str] = (), folder: Path | None = None) -> list[str]:
-    """The full names of a recipe's settings. `choices`: overrides that choose groups, and so other settings."""
-    return list(_names(OmegaConf.to_container(compose_settings(name, choices, folder), resolve=False), ""))
+    """The full names of a recipe's settings and of Hydra's. `choices`: overrides that choose groups, and so other
+    settings."""
+    settings = compose_settings(name, choices, folder, hydras=True)
+    return list(_names(OmegaConf.to_container(settings, resolve=False), ""))
 
 
 def _names(node: Any, prefix: str) -> Iterator[str]:

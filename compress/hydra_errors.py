@@ -17,6 +17,9 @@ from compress.core.errors import InputError
 
 UNKNOWN = r"Could not (?:override|delete from config\.) '([^']+)'|Key '[^']+' is not in struct full_key: (\S+)"
 
+# What brings a launcher.
+EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+
 
 def quoted(arguments: Sequence[str]) -> list[str]:
     """The arguments, with values in quotes that Hydra's grammar would refuse or take apart but that name something.
@@ -30,6 +33,11 @@ def _quoted(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if not equals or value[:1] in ("", "'", '"', "[", "{") or "${" in value or not _needs_quotes(argument, value):
         return argument
+    return in_quotes(name, value)
+
+
+def in_quotes(name: str, value: str) -> str:
+    """The override that sets `name` to this text, whatever is in it."""
     return f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
 
 
@@ -78,13 +86,15 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
 
 def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
     try:
-        hint = _method_with(wrong, recipe, choices, folder) or nearest_setting(
-            wrong, known_settings(recipe, choices, folder)
-        )
+        known = known_settings(recipe, choices, folder)
+        # Hydra's own are near nothing but each other.
+        known = [name for name in known if name.startswith("hydra.") == wrong.startswith("hydra.")]
+        hint = _method_with(wrong, recipe, choices, folder) or nearest_setting(wrong, known)
     except (HydraException, OmegaConfBaseException, InputError):
         hint = ""
     told = f"{wrong} is no setting of the recipe {recipe!r}{' with ' + ' '.join(choices) if choices else ''}."
-    see = f"All settings: {' '.join([_command(recipe, folder), *choices])} --cfg job"
+    part = "hydra" if wrong.startswith("hydra.") else "job"
+    see = f"All settings: {' '.join([_command(recipe, folder), *choices])} --cfg {part}"
     return " ".join(part for part in (told, hint, see) if part)
 
 
@@ -110,6 +120,8 @@ def _missing_file(error: MissingConfigException, recipe: str, folder: Path | Non
     if error.options:
         group, _, value = wanted.rpartition("/")
         hint = nearest(value, error.options) or "Use one of these."
+        if group == "hydra/launcher" and value in EXTRAS:
+            hint = f"Run: pip install 'compress[{EXTRAS[value]}]'"
         return f"{group} is {value!r}; it must be one of {', '.join(sorted(error.options))}. {hint}"
     return _first_line(error).rstrip(".") + ". Give one that exists."
 

@@ -28,6 +28,7 @@ from compress.preflight import check_model, check_order, check_threads
 from compress.publish import Finding, publish
 from compress.store import Entry
 from compress.tracking.follow import tracked
+from compress.training.processes import same
 from compress.workshop import Workshop
 
 OnRow = Callable[[Row], None]
@@ -58,19 +59,21 @@ def run(
     *,
     command: str = "",
     sweep: str = "",
+    training_threads: int | None = None,
     on_row: OnRow = lambda row: None,
     on_start: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
 
-    on_start is called once the folder is this run's alone and everything given has been checked; on_row with each row.
-    sweep: the name under which a tracker keeps the jobs of one sweep together.
+    training_threads: at most so many, where jobs train side by side; the measurement keeps the runtime's. on_start is
+    called once the folder is this run's alone and everything given has been checked; on_row with each row. sweep: the
+    name under which a tracker keeps the jobs of one sweep together.
     """
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
     with _only_run_in(folder):
-        torch.set_num_threads(recipe.runtime.threads)
+        torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
         workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given))
         _forget_earlier_run(folder)
         on_start()
@@ -84,6 +87,17 @@ def run(
             teacher = _start(workshop, ledger, tell)
             best = _compress(workshop, teacher, ledger, tell)
             return _finish(workshop, folder, ledger, teacher, best, command, started)
+
+
+def help_train(recipe: Recipe) -> None:
+    """Help the main process, which calls `run`, with every training, until it has ended: see
+    `compress.training.processes`."""
+    workshop: Workshop | None = None
+    while (asked := same(None)) is not None:
+        workshop = workshop or Workshop(recipe, warn=lambda message: None, check=lambda *given: None)
+        # The main process meets the same, and says so.
+        with contextlib.suppress(CompressError):
+            workshop.take_part(*asked)
 
 
 def _warn(message: str) -> None:

@@ -40,6 +40,7 @@ from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
 from compress.training.calibration import chosen_rows
+from compress.training.processes import once, same
 from compress.training.sensitivity import answers
 
 BLAME_EXAMPLES = 128
@@ -61,21 +62,12 @@ class Workshop(Prepared):
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
-        recipe, reading, key = self.recipe, self._readings[None], self.teacher_key()
+        reading, key = self._readings[None], self.teacher_key()
 
         def make(target: Path) -> dict[str, Any]:
             began, effort = time.monotonic(), self._effort_from_the_start("teacher", key)
-            context = TeacherContext(
-                task=recipe.task,
-                config=self.config,
-                processor=reading.processor,
-                train=reading.split("train"),
-                device=recipe.device,
-                seed=recipe.seed,
-                work_folder=self.store.work_folder(key),
-                collate=reading.collate,
-            )
-            self._save(recipe.teacher.make(context), target, reading)
+            same(("teacher", key))
+            self._save(self._teacher(key), target, reading)
             seconds = time.monotonic() - began
             return {"parent": None, "processor": None, "notes": [], "seconds": seconds, "effort": effort}
 
@@ -84,37 +76,37 @@ class Workshop(Prepared):
         self.store.forget_work(key)
         return entry
 
+    def _teacher(self, key: str) -> Any:
+        reading = self._readings[None]
+        context = TeacherContext(
+            task=self.recipe.task,
+            config=self.config,
+            processor=reading.processor,
+            train=reading.split("train"),
+            device=self.recipe.device,
+            seed=self.recipe.seed,
+            work_folder=self.store.work_folder(key),
+            collate=reading.collate,
+        )
+        return self.recipe.teacher.make(context)
+
+    def take_part(self, what: str, *given: Any) -> None:
+        """Do in a helping process (see `compress.training.processes`) what the main process has begun."""
+        if what == "teacher":
+            self._teacher(*given)
+        else:
+            self._apply(*given, notes=[], processors=[])
+
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
-        recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
-        key = self.stage_key(stage, parent, teacher)
+        ours, key = self._reading(parent), self.stage_key(stage, parent, teacher)
 
         def make(target: Path) -> dict[str, Any]:
             began, effort = time.monotonic(), self._effort_from_the_start(stage, key)
             notes: list[str] = []
             processors: list[Any] = []
-            set_seed(recipe.seed)
-            context = Context(
-                teacher=load_model(teacher.folder),
-                teacher_key=teacher.key,
-                task=recipe.task,
-                processor=ours.processor,
-                train=ours.split("train"),
-                train_fingerprint=ours.fingerprint("train"),
-                unlabelled=ours.unlabelled,
-                unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
-                teacher_reading=theirs.for_student(ours),
-                device=recipe.device,
-                seed=recipe.seed,
-                threads=recipe.runtime.threads,
-                work_folder=self.store.work_folder(key),
-                cache_folder=self.store.cache_folder("teacher-outputs"),
-                note=notes.append,
-                collate=ours.collate,
-                use_processor=processors.append,
-                latency=lambda sizes: self._doubted(self.latency_table(teacher, sizes), notes.append),
-            )
-            model = recipe.stages[stage].apply(load_model(parent.folder), context)
+            same(("stage", stage, parent, teacher, key))
+            model = self._apply(stage, parent, teacher, key, notes=notes, processors=processors)
             if processors:
                 self._readings[key] = ours.read_by(processors[-1], model.config)
             source = key if processors else parent.facts["processor"]
@@ -131,6 +123,33 @@ class Workshop(Prepared):
             raise
         self.store.forget_work(key)
         return entry
+
+    def _apply(
+        self, stage: str, parent: Entry, teacher: Entry, key: str, *, notes: list[str], processors: list[Any]
+    ) -> Any:
+        recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
+        set_seed(recipe.seed)
+        context = Context(
+            teacher=load_model(teacher.folder),
+            teacher_key=teacher.key,
+            task=recipe.task,
+            processor=ours.processor,
+            train=ours.split("train"),
+            train_fingerprint=ours.fingerprint("train"),
+            unlabelled=ours.unlabelled,
+            unlabelled_fingerprint=ours.fingerprint(UNLABELLED),
+            teacher_reading=theirs.for_student(ours),
+            device=recipe.device,
+            seed=recipe.seed,
+            threads=recipe.runtime.threads,
+            work_folder=self.store.work_folder(key),
+            cache_folder=self.store.cache_folder("teacher-outputs"),
+            note=notes.append,
+            collate=ours.collate,
+            use_processor=processors.append,
+            latency=lambda sizes: once(lambda: self._doubted(self.latency_table(teacher, sizes), notes.append)),
+        )
+        return recipe.stages[stage].apply(load_model(parent.folder), context)
 
     def evaluate(self, artifact: Entry, teacher: Entry | None) -> Evaluation:
         """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""

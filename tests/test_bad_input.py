@@ -749,11 +749,13 @@ def test_answers_do_not_wait_for_torch(tmp_path: Path, arguments: list[str]) -> 
     assert "max_accuracy_drop" in done.stdout and not any(tmp_path.iterdir())
 
 
-def test_a_sweep_reports_every_job(terminal: Terminal) -> None:
+def test_a_sweep_reports_every_combination_that_cannot_be_used(terminal: Terminal) -> None:
     command = terminal.command("seed=-1,0.5", f"hydra.sweep.dir={terminal.folder / 'sweep'}")
     answer = terminal.type("-m", *command[1:])
     assert answer.status == 2
-    assert "compress: seed is -1;" in answer.errors and "compress: seed is 0.5;" in answer.errors
+    assert "compress: 2 of 2 combinations cannot be used, so none was started." in answer.errors
+    assert "seed=-1: seed is -1;" in answer.errors and "seed=0.5: seed is 0.5;" in answer.errors
+    assert not (terminal.folder / "sweep").exists()
 
 
 def test_paths_with_spaces_and_letters(workplace: Terminal) -> None:

@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
 from compress.core.errors import DiskFullError, InputError
+from compress.training.processes import count, is_main, same
 
 CHECKPOINT_SECONDS = 30.0
 WHOLE = "whole"
@@ -60,11 +61,20 @@ class Optimization:
 def training_arguments(
     optimization: Optimization, *, width: int, steps: int, device: str, seed: int, folder: Path
 ) -> TrainingArguments:
-    """Arguments for a training of `steps` steps of a model of this hidden width; checkpoints go to `folder`."""
+    """Arguments for a training of `steps` steps of a model of this hidden width; checkpoints go to `folder`.
+
+    Where several processes train together each takes its part of every batch. Raises InputError where a batch cannot be
+    divided among them.
+    """
+    if optimization.batch_size % count():
+        raise InputError(
+            f"batch_size is {optimization.batch_size}, which {count()} processes cannot share evenly. Use a multiple "
+            "of it, or another number of processes."
+        )
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=optimization.batch_size,
+        per_device_train_batch_size=optimization.batch_size // count(),
         learning_rate=optimization.learning_rate_at(width),
         weight_decay=optimization.weight_decay,
         warmup_steps=round(steps * optimization.warmup_share),
@@ -79,6 +89,8 @@ def training_arguments(
         save_strategy="no",
         report_to=[],
         dataloader_num_workers=0,
+        # Every parameter of a learner has a gradient; a search for those that have none takes time in each step.
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=device != "cpu",
     )
 
@@ -106,7 +118,8 @@ class ResumableTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
-        return SimilarLengths(dataset["length"], self.args.train_batch_size, self.args.seed)
+        # Whole batches, of which each process takes its part: as many processes as one see the same.
+        return SimilarLengths(dataset["length"], self.args.train_batch_size * count(), self.args.seed)
 
 
 class SimilarLengths(LengthGroupedSampler):
@@ -127,7 +140,8 @@ def run_training(trainer: Trainer, folder: Path, title: str) -> None:
     """Train to the end, from the last whole checkpoint in `folder` where there is one. Raises DiskFullError where the
     disk cannot hold a checkpoint."""
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_Progress(title))
+    if is_main():
+        trainer.add_callback(_Progress(title))
     trainer.add_callback(_TimedCheckpoints())
     last = last_checkpoint(folder)
     _keep_only(last, folder)
@@ -164,8 +178,9 @@ class _TimedCheckpoints(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint once enough time has passed."""
-        if time.monotonic() - self._last >= CHECKPOINT_SECONDS and state.global_step < state.max_steps:
-            _require_room(kwargs["model"], Path(args.output_dir))
+        if same(time.monotonic() - self._last >= CHECKPOINT_SECONDS) and state.global_step < state.max_steps:
+            if is_main():
+                _require_room(kwargs["model"], Path(args.output_dir))
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -23,6 +23,7 @@ from compress.core.errors import DiskFullError
 from compress.core.words import Context
 from compress.models.family import head_size, hidden_size, layers_of
 from compress.training.attention import RELATED, attention_vectors
+from compress.training.processes import main_first
 from compress.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
@@ -51,7 +52,7 @@ class TeacherOutputs:
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with main_first(), self._alone():
             self._look()
         self._logits = np.load(self._path("logits"), mmap_mode="r")
         names = self._widths if self.stores_vectors else ()

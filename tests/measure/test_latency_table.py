@@ -49,8 +49,8 @@ def operators(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     seen: Counter[str] = Counter()
     export = latency_table._export
 
-    def recorded(module: Any, inputs: Any, folder: Path) -> None:
-        export(module, inputs, folder)
+    def recorded(module: Any, inputs: Any, folder: Path, runtime: Any) -> None:
+        export(module, inputs, folder, runtime)
         seen.update(node.op_type for node in onnx.load(folder / "model.onnx").graph.node)
 
     monkeypatch.setattr(latency_table, "_export", recorded)

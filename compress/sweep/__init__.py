@@ -1,0 +1,1 @@
+"""Many jobs of one command: checked before the first starts, launched, recorded, listed at the end."""

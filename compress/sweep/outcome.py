@@ -1,0 +1,112 @@
+"""How one job of a sweep ended: a file in its folder, because jobs run in other processes and on other machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from compress.core.ledger import Row
+
+FILE = "outcome.json"
+TRACEBACK = "traceback.txt"
+Ending = Literal["exported", "nothing passed", "refused", "broken", "lost", "interrupted", "not started"]
+STATUS: Mapping[Ending, int] = {
+    "exported": 0,
+    "nothing passed": 3,
+    "refused": 2,
+    "broken": 1,
+    "lost": 1,
+    "interrupted": 130,
+    "not started": 130,
+}
+# What a user should look at first.
+WORST_LAST = (0, 3, 2, 1, 130)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """ending: `exported`; `nothing passed` its gate; `refused`, bad input; `broken`, a stage or the program; `lost`:
+    the job's process died; `interrupted`; `not started`. reason: why, where nothing was exported.
+
+    stage and the five after it: of the exported model, or, where nothing was exported, of the last that was measured;
+    in units of the ledger. shortfall: by how much accuracy misses that stage's limit, as a fraction, 0 where it does
+    not. seconds: the job's own.
+    """
+
+    ending: Ending
+    reason: str | None = None
+    stage: str | None = None
+    accuracy_difference: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    speedup: float | None = None
+    speedup_interval: tuple[float, float] | None = None
+    size_bytes: int | None = None
+    shortfall: float | None = None
+    seconds: float | None = None
+
+    @property
+    def status(self) -> int:
+        """What the job alone would have returned."""
+        return STATUS[self.ending]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the status among them."""
+        return {**asdict(self), "status": self.status}
+
+
+def from_json(values: Mapping[str, Any]) -> Outcome:
+    """The outcome that `Outcome.to_json` gave."""
+    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Outcome)}
+    for name in ("accuracy_interval", "speedup_interval"):
+        known[name] = None if known[name] is None else tuple(known[name])
+    return Outcome(**known)
+
+
+def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]:
+    """The fields of an outcome that a row of the ledger has; none for None."""
+    if row is None:
+        return {}
+    missed = 0.0
+    if row.accuracy_difference is not None and max_accuracy_drop is not None:
+        missed = max(0.0, -row.accuracy_difference - max_accuracy_drop)
+    names = ("stage", "accuracy_difference", "accuracy_interval", "speedup", "speedup_interval", "size_bytes")
+    return {**{name: getattr(row, name) for name in names}, "shortfall": missed}
+
+
+def worst(statuses: list[int]) -> int:
+    """The exit status of a sweep: 130 before 1, then 2, then 3, then 0."""
+    return max(statuses, key=WORST_LAST.index, default=0)
+
+
+def write(outcome: Outcome, folder: Path) -> None:
+    """Write `outcome.json`, whole or not at all."""
+    write_whole(folder / FILE, outcome.to_json())
+
+
+def read(folder: Path) -> Outcome | None:
+    """What a job wrote before it ended, or None where it did not come so far."""
+    try:
+        return from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget(folder: Path) -> None:
+    """Remove what an earlier job left in this folder: it would be taken for this one's."""
+    for name in (FILE, TRACEBACK):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, values: Any) -> None:
+    """Write JSON beside `path`, flush it to the disk, and rename it there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1, ensure_ascii=False, default=str)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
