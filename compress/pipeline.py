@@ -73,6 +73,7 @@ def run(
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")
         teacher = _start(workshop, ledger, on_row)
+        workshop.check_latency(teacher.entry)
         best = _compress(workshop, teacher, ledger, on_row)
         return _finish(workshop, folder, ledger, teacher, best, command, started)
 
