@@ -1,8 +1,8 @@
 """What stands in the places of a block's products once the block was dropped. It adds nothing to the hidden states.
 
-The residual sum and the normalisation after it stay where they are: dropping one block of a MiniLM-L6 at a time moved its
-answers more without the normalisation, and also with the bias of the block's output projection, or the mean of what the
-block had added, left in its place (benchmarks/README.md).
+The residual sum and the normalisation after it stay where they are: dropping one block of a MiniLM-L6 at a time moved
+its answers more without the normalisation, and also with the bias of the block's output projection, or the mean of what
+the block had added, left in its place (benchmarks/README.md).
 """
 
 from __future__ import annotations

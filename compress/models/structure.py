@@ -22,7 +22,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def plain_form(model: PreTrainedModel, config: PretrainedConfig | None = None) -> PreTrainedModel:
-    """What the configuration of `model` alone, or another, would build: shapes and names, without memory for weights."""
+    """What the configuration of `model` alone, or another, would build: shapes and names, no memory for weights."""
     with torch.device("meta"):
         return type(model)(config or model.config)
 

@@ -40,7 +40,7 @@ def keep_neurons(model: PreTrainedModel, layer: Layer, neurons: Tensor) -> None:
 
 
 def drop_attention(model: PreTrainedModel, layer: Layer) -> None:
-    """Drop the attention block of one layer, in place: what it was given goes past it, and through its normalisation."""
+    """Drop the attention block of one layer, in place: what it was given is normalised, as the sum was before."""
     family = layer.family
     replace_module(model, layer.path_of("attention"), NoAttention())
     if not family.attention_output.startswith(f"{family.attention}."):
@@ -48,7 +48,7 @@ def drop_attention(model: PreTrainedModel, layer: Layer) -> None:
 
 
 def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
-    """Drop the FFN block of one layer, in place: what it was given goes past it, and through its normalisation."""
+    """Drop the FFN block of one layer, in place: what it was given is normalised, as the sum was before."""
     for part in ("ffn_in", "ffn_out"):
         replace_module(model, layer.path_of(part), Nothing())
 

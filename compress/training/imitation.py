@@ -30,8 +30,8 @@ class Imitation:
 
     logits: softened by `temperature`. hidden: the hidden states of mapped layers. relations: those between positions,
     by queries, keys and values, of the student's last layer with attention and the teacher's layer `relation_layer`
-    (from 1; None for its last that has), cut into `relation_heads` parts, or the most below it that both widths can be cut into. labels:
-    the hard ones, of examples that have any.
+    (from 1; None for its last that has), cut into `relation_heads` parts, or the most below it that both widths can be
+    cut into. labels: the hard ones, of examples that have any.
 
     shortest_epoch: an epoch is at least this many optimizer steps; where one pass over the examples has fewer, it is
     more than one pass. max_steps: no training is longer, whatever the epochs; None for no limit. dropout: the student's

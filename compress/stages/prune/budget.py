@@ -1,4 +1,4 @@
-"""Pruning to a latency budget: which heads, neurons, blocks and layers stay is what keeps most importance in the time."""
+"""Pruning to a latency budget: the heads, neurons, blocks and layers stay that keep most importance in the time given."""
 
 from __future__ import annotations
 
@@ -186,8 +186,8 @@ def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> lis
     before = [(len(layer.heads), len(layer.neurons)) for layer in choices.found]
     took, takes = table.costs(before), table.costs(choice.sizes)
     sentences = [
-        f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it takes "
-        f"{table.fixed + sum(took):.3f} ms"
+        f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it "
+        f"takes {table.fixed + sum(took):.3f} ms"
     ]
     for i, (layer, (heads, neurons)) in enumerate(zip(choices.found, choice.sizes, strict=True)):
         parts = []
