@@ -1,4 +1,4 @@
-"""Pruning to a latency budget: the heads, neurons, blocks and layers stay that keep most importance in the time given."""
+"""Pruning to a latency budget: heads, neurons, blocks and layers stay that keep most importance in the time given."""
 
 from __future__ import annotations
 
