@@ -85,6 +85,7 @@ def run(
                 on_row(row)
 
             teacher = _start(workshop, ledger, tell)
+            workshop.check_latency(teacher.entry)
             best = _compress(workshop, teacher, ledger, tell)
             return _finish(workshop, folder, ledger, teacher, best, command, started)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,29 @@ def check_teacher(recipe: Recipe, structure: Structure) -> None:
 
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
-    """Let every stage, and its imitation, that can look at the model's shapes say whether the settings fit."""
-    for name in recipe.order:
+    """Let every stage, and its imitation, that can look at the shapes of the model it will be given say whether the
+    settings fit."""
+    for name, model in foreseen(recipe, teacher):
         stage = recipe.stages[name]
         check = getattr(stage, "check", None)
         if check is not None:
-            check(teacher)
+            check(model)
         check = getattr(getattr(stage, "imitation", None), "check", None)
         if check is not None:
             try:
                 check(teacher)
             except InputError as error:
                 raise InputError(f"stages.{name}.imitation.{error}") from None
+
+
+def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, PreTrainedModel]]:
+    """Each stage's name, and a model of the shape it will be given, as far as the stages before it can say."""
+    model = teacher
+    for name in recipe.order:
+        yield name, model
+        foresee = getattr(recipe.stages[name], "foresee", None)
+        if foresee is not None:
+            model = foresee(model)
 
 
 def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:

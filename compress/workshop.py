@@ -35,6 +35,7 @@ from compress.measure.prove import prove, write_probe
 from compress.measure.slices import length_bins
 from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, save_model, settle
+from compress.preflight import foreseen
 from compress.prepared import Check, Prepared
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
@@ -96,6 +97,13 @@ class Workshop(Prepared):
             self._teacher(*given)
         else:
             self._apply(*given, notes=[], processors=[])
+
+    def check_latency(self, teacher: Entry) -> None:
+        """Raise InputError where no cut would be as fast as a stage is asked for. Measures the latency table."""
+        for name, model in foreseen(self.recipe, load_model(teacher.folder)):
+            check = getattr(self.recipe.stages[name], "check_latency", None)
+            if check is not None:
+                check(model, lambda sizes: self.latency_table(teacher, sizes))
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""

@@ -38,10 +38,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 TABLE = LatencyTable(
     teacher=20.0,
     fixed=0.1,
-    attention={1: 1.0, 4: 2.0},
-    ffn={16: 1.0, 64: 2.0},
-    last_attention={1: 0.1, 4: 0.2},
-    last_ffn={16: 0.1, 64: 0.2},
+    attention={0: 0.1, 1: 1.0, 4: 2.0},
+    ffn={0: 0.1, 16: 1.0, 64: 2.0},
+    last_attention={0: 0.01, 1: 0.1, 4: 0.2},
+    last_ffn={0: 0.01, 16: 0.1, 64: 0.2},
 )
 
 

@@ -16,7 +16,8 @@ class LatencyTable:
 
     teacher: the FP32 teacher, timed in the same turns as everything else. fixed: what no cutting changes: embeddings,
     head, the call itself. attention: one attention block by its number of heads, ffn: one FFN by its neurons, each with
-    residual sum and normalisation; last_attention, last_ffn: the same in the last layer. foreign_share: as in Latency.
+    residual sum and normalisation, which is what is left at 0; last_attention, last_ffn: the same in the last layer.
+    foreign_share: as in Latency.
     """
 
     teacher: float
@@ -28,15 +29,21 @@ class LatencyTable:
     foreign_share: float | None = None
 
     def layer(self, heads: int, neurons: int, *, last: bool) -> float:
-        """Milliseconds of one layer. Between measured sizes costs lie on a line."""
+        """Milliseconds of one layer. Between measured sizes costs lie on a line. last: no later one has attention."""
         if last:
             return at(self.last_attention, heads) + at(self.last_ffn, neurons)
         return at(self.attention, heads) + at(self.ffn, neurons)
 
     def predict(self, layers: Sequence[tuple[int, int]]) -> float:
         """Milliseconds of a whole model whose layers have these (heads, neurons), first to last."""
-        blocks = [self.layer(*sizes, last=i == len(layers) - 1) for i, sizes in enumerate(layers)]
-        return self.fixed + sum(blocks)
+        return self.fixed + sum(self.costs(layers))
+
+    def costs(self, layers: Sequence[tuple[int, int]]) -> list[float]:
+        """Milliseconds of each layer of such a model. A layer of (0, 0) is not there."""
+        attending = max((number for number, (heads, _) in enumerate(layers) if heads), default=0)
+        return [
+            self.layer(*sizes, last=number >= attending) if any(sizes) else 0.0 for number, sizes in enumerate(layers)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -61,8 +68,13 @@ class LatencyTable:
 
 
 def at(curve: Curve, size: int) -> float:
-    """The cost at `size`, on the line through the two nearest measured sizes. Never negative."""
-    sizes = sorted(curve)
+    """The cost at `size`, on the line through the two nearest measured sizes. Never negative.
+
+    A block that is there at all costs more than the line to a dropped one says, so the cost at 0 is on no line.
+    """
+    if size == 0:
+        return curve[0]
+    sizes = sorted(measured for measured in curve if measured)
     if len(sizes) == 1:
         return curve[sizes[0]]
     upper = min(max(bisect_left(sizes, size), 1), len(sizes) - 1)

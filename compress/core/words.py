@@ -244,6 +244,10 @@ class Stage(Protocol):
     not read some of its settings, as others are set, names them in `unread`, a set of names: they do not count in the
     key of what it makes. One that knows milder settings of its own offers `relax(setback: Setback) -> Milder | None`,
     which a run asks where it missed its limits.
+
+    Where it has them, these are called before any stage works, and raise InputError: `check(model)` with a model of the
+    shape it will be given, and `check_latency(model, latency)` with the latency table too, once there is a teacher.
+    `foresee(model)`, where there is one, gives the shape that the stages after it will be given.
     """
 
     @property

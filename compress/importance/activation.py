@@ -11,11 +11,9 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer
 from compress.core.words import Context, LayerImportance
-from compress.models.family import head_size, layers_of
+from compress.models.family import Layer, head_size, layers_of, output_projections
 from compress.ops.importance import column_contribution, per_head
 from compress.training.calibration import show_examples
-
-OUTPUTS = ("attention_output", "ffn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class ActivationMagnitude:
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Root mean squares of what each head, neuron and layer adds to the hidden states."""
         layers = layers_of(model)
-        modules = {layer.path_of(part): layer.part(part) for layer in layers for part in OUTPUTS}
+        modules = output_projections(layers)
         squares = {path: torch.zeros((), dtype=torch.float64) for path in modules}
         positions = dict.fromkeys(modules, 0)
 
@@ -45,14 +43,17 @@ class ActivationMagnitude:
             squares[path] = squares[path] + inputs.double().pow(2).sum(dim=0)
             positions[path] += len(inputs)
 
+        def contribution(layer: Layer, part: str) -> Tensor:
+            if part not in layer.parts:
+                return torch.zeros(0, dtype=torch.float64)
+            path = layer.path_of(part)
+            return column_contribution(layer.weight(part), squares[path] / positions[path])
+
         shown = show_examples(model, context, modules, self.examples, add)
         context.note(f"importance from {shown} examples (activation-weighted magnitude)")
         found = []
         for layer in layers:
-            attention, ffn = (
-                column_contribution(layer.weight(part), squares[path] / positions[path])
-                for part, path in ((part, layer.path_of(part)) for part in OUTPUTS)
-            )
+            attention, ffn = (contribution(layer, part) for part in ("attention_output", "ffn_out"))
             heads = per_head(attention.pow(2), head_size(model))
             found.append(LayerImportance(heads.sqrt(), ffn, float(heads.sum() + ffn.pow(2).sum()) ** 0.5))
         return found

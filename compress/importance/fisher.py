@@ -13,12 +13,11 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer
 from compress.core.words import Context, LayerImportance
-from compress.models.family import head_size, layers_of
+from compress.models.family import head_size, layers_of, output_projections
 from compress.ops.importance import mask_gradient, per_head
 from compress.training.calibration import chosen_rows
 
 BATCH = 16
-OUTPUTS = ("attention_output", "ffn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class FisherImportance:
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Sums of squared derivatives by the mask of each head, neuron and layer."""
         layers, size = layers_of(model), head_size(model)
-        modules = {layer.path_of(part): layer.part(part) for layer in layers for part in OUTPUTS}
+        modules = output_projections(layers)
         heads = [torch.zeros(layer.heads, dtype=torch.float64) for layer in layers]
         neurons = [torch.zeros(layer.neurons, dtype=torch.float64) for layer in layers]
         whole = torch.zeros(len(layers), dtype=torch.float64)
@@ -54,8 +53,10 @@ class FisherImportance:
             rows = [context.train[row] for row in order[start : start + BATCH]]
             gradients = _mask_gradients(model, context, modules, context.collate(rows))
             for i, layer in enumerate(layers):
-                by_head = per_head(gradients[layer.path_of("attention_output")], size)
-                by_neuron = gradients[layer.path_of("ffn_out")]
+                # A block that was dropped has no columns.
+                none = torch.zeros(len(rows), 0, dtype=torch.float64)
+                by_head = per_head(gradients.get(layer.path_of("attention_output"), none), size)
+                by_neuron = gradients.get(layer.path_of("ffn_out"), none)
                 heads[i] += by_head.pow(2).sum(dim=0)
                 neurons[i] += by_neuron.pow(2).sum(dim=0)
                 whole[i] += (by_head.sum(dim=1) + by_neuron.sum(dim=1)).pow(2).sum()

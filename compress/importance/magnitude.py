@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from transformers import PreTrainedModel
 
 from compress.core.words import Context, LayerImportance
@@ -22,8 +23,11 @@ class Magnitude:
         """Norms of the weights of each head, neuron and layer."""
         found = []
         for layer in layers_of(model):
-            weights = [layer.weight(part) for part in PARTS]
-            query, key, value, output, inner, outer = weights
-            heads = head_magnitude(query, key, value, output, head_size(model))
-            found.append(LayerImportance(heads, neuron_magnitude(inner, outer), total_magnitude(weights)))
+            weights = {part: layer.weight(part) for part in layer.parts}
+            heads = neurons = torch.zeros(0, dtype=torch.float64)
+            if layer.heads:
+                heads = head_magnitude(*(weights[part] for part in PARTS[:4]), head_size=head_size(model))
+            if layer.neurons:
+                neurons = neuron_magnitude(weights["ffn_in"], weights["ffn_out"])
+            found.append(LayerImportance(heads, neurons, total_magnitude(list(weights.values()))))
         return found

@@ -11,13 +11,12 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer, require_positive
 from compress.core.words import Context, LayerImportance
-from compress.models.family import head_size, layers_of
+from compress.models.family import Layer, head_size, layers_of, output_projections
 from compress.ops.reconstruction import elimination_errors
 from compress.training.calibration import show_examples
 
 # Judging the rest anew after every single neuron of 1,536 takes seconds a layer.
 NEURONS_AT_ONCE = 16
-OUTPUTS = ("attention_output", "ffn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Reconstruction:
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Squared errors of a layer's output without each head and neuron, the rest refitted."""
         layers, size = layers_of(model), head_size(model)
-        modules = {layer.path_of(part): layer.part(part) for layer in layers for part in OUTPUTS}
+        modules = output_projections(layers)
         grams: dict[str, Tensor] = {}
 
         def add(path: str, inputs: Tensor) -> None:
@@ -50,13 +49,18 @@ class Reconstruction:
 
         shown = show_examples(model, context, modules, self.examples, add)
         context.note(f"importance from {shown} examples (reconstruction)")
+
+        def errors(layer: Layer, part: str, width: int, at_once: int) -> Tensor:
+            if part not in layer.parts:
+                return torch.zeros(0, dtype=torch.float64)
+            gram = _centred(grams[layer.path_of(part)])
+            return elimination_errors(layer.weight(part), gram, width, self.ridge, at_once)
+
         found = []
         for layer in layers:
-            heads, neurons = (
-                elimination_errors(layer.weight(part), _centred(grams[layer.path_of(part)]), width, self.ridge, at_once)
-                for part, width, at_once in zip(OUTPUTS, (size, 1), (1, NEURONS_AT_ONCE), strict=True)
-            )
-            found.append(LayerImportance(heads, neurons, float(heads.amax() + neurons.amax())))
+            heads, neurons = errors(layer, "attention_output", size, 1), errors(layer, "ffn_out", 1, NEURONS_AT_ONCE)
+            whole = sum(float(values.amax()) for values in (heads, neurons) if len(values))
+            found.append(LayerImportance(heads, neurons, whole))
         return found
 
 

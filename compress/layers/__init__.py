@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compress.layers.dropped import NoAttention, Nothing
 from compress.layers.fused_embeddings import FusedEmbeddings
 from compress.layers.fused_layer import FusedLayer
 from compress.layers.int8_embedding import Int8Embedding
@@ -16,6 +17,8 @@ KINDS = {
         PlainLinear,
         MaskedLinear,
         LowRankLinear,
+        Nothing,
+        NoAttention,
         FusedLayer,
         FusedEmbeddings,
         Int8DynamicLinear,
@@ -33,5 +36,7 @@ __all__ = [
     "Int8StaticLinear",
     "LowRankLinear",
     "MaskedLinear",
+    "NoAttention",
+    "Nothing",
     "PlainLinear",
 ]

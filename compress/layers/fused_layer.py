@@ -18,7 +18,8 @@ ACTIVATIONS = ("gelu", "relu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh")
 
 @dataclass(frozen=True)
 class FusedLayerSizes:
-    """activation: a number in ACTIVATIONS. epsilon_exponent: normalisation adds 10 to the power of minus this.
+    """heads, neurons: 0 where the block was dropped; its normalisation stays. activation: a number in ACTIVATIONS.
+    epsilon_exponent: normalisation adds 10 to the power of minus this.
 
     first_token: 1 where only the first token's output is computed. separate: 1 where query, key and value stay products
     of their own, because one of them was factorized.
@@ -48,6 +49,16 @@ class FusedLayer(nn.Module):
     def __init__(self, sizes: FusedLayerSizes) -> None:
         super().__init__()
         self.sizes = sizes
+        epsilon = 10.0**-sizes.epsilon_exponent
+        if sizes.heads:
+            self._add_attention(sizes)
+        self.attention_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        if sizes.neurons:
+            self.ffn_in, self.ffn_out = nn.Linear(sizes.hidden, sizes.neurons), nn.Linear(sizes.neurons, sizes.hidden)
+        self.ffn_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        self.activation = ACT2FN[ACTIVATIONS[sizes.activation]]
+
+    def _add_attention(self, sizes: FusedLayerSizes) -> None:
         hidden, inner = sizes.hidden, sizes.heads * sizes.head_size
         if sizes.separate:
             self.query, self.key, self.value = (nn.Linear(hidden, inner) for _ in range(3))
@@ -55,12 +66,7 @@ class FusedLayer(nn.Module):
             self.query, self.key_value = nn.Linear(hidden, inner), nn.Linear(hidden, 2 * inner)
         else:
             self.query_key_value = nn.Linear(hidden, 3 * inner)
-        epsilon = 10.0**-sizes.epsilon_exponent
         self.attention_output = nn.Linear(inner, hidden)
-        self.attention_norm = nn.LayerNorm(hidden, eps=epsilon)
-        self.ffn_in, self.ffn_out = nn.Linear(hidden, sizes.neurons), nn.Linear(sizes.neurons, hidden)
-        self.ffn_norm = nn.LayerNorm(hidden, eps=epsilon)
-        self.activation = ACT2FN[ACTIVATIONS[sizes.activation]]
 
     @staticmethod
     def sizes_of(module: FusedLayer) -> dict[str, int]:
@@ -82,6 +88,8 @@ class FusedLayer(nn.Module):
     def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The attention block, with its residual sum and normalisation."""
         residual = hidden_states[:, :1] if self.sizes.first_token else hidden_states
+        if not self.sizes.heads:
+            return self.attention_norm(residual)
         mask = None if attention_mask is None else _additive(attention_mask[:, :, :1], hidden_states)
         projections = self._projections(hidden_states, residual)
         context = torch.ops.compress.attention(projections, mask, self.sizes.heads)
@@ -89,6 +97,8 @@ class FusedLayer(nn.Module):
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """The FFN block, with its residual sum and normalisation."""
+        if not self.sizes.neurons:
+            return self.ffn_norm(states)
         return self.ffn_norm(self.ffn_out(self.activation(self.ffn_in(states))) + states)
 
     def _projections(self, states: Tensor, first: Tensor) -> list[Tensor]:

@@ -88,6 +88,9 @@ def _parts(
     for share in SHARES:
         made["attention", heads[share]] = _Attention(replace(layer, heads=heads[share]))
         made["ffn", neurons[share]] = _FeedForward(replace(layer, neurons=neurons[share]))
+    # What is left of a dropped block: the same, whichever it was.
+    made["dropped", 0] = _FeedForward(replace(layer, heads=0, neurons=0))
+    made["last_dropped", 0] = _FeedForward(replace(last, heads=0, neurons=0))
     for share in LAST_SHARES:
         made["last_attention", heads[share]] = _Attention(replace(last, heads=heads[share]))
         made["last_ffn", neurons[share]] = _FeedForward(replace(last, neurons=neurons[share]))
@@ -102,13 +105,14 @@ def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share
     def curve(name: str) -> dict[int, float]:
         return {size: max(0.0, cost - call) / STACKED for (part, size), cost in costs.items() if part == name}
 
+    dropped, last_dropped = curve("dropped"), curve("last_dropped")
     return LatencyTable(
         teacher=teacher,
         fixed=costs["fixed", 0],
-        attention=curve("attention"),
-        ffn=curve("ffn"),
-        last_attention=curve("last_attention"),
-        last_ffn=curve("last_ffn"),
+        attention=dropped | curve("attention"),
+        ffn=dropped | curve("ffn"),
+        last_attention=last_dropped | curve("last_attention"),
+        last_ffn=last_dropped | curve("last_ffn"),
         foreign_share=foreign_share,
     )
 

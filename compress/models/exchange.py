@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.layers.fused_layer import FusedLayer
-from compress.models.family import Layer, family_of, hidden_size, layers_of
+from compress.models.family import PARTS, Layer, family_of, hidden_size, layers_of
 
 ATTENTION = ("query", "key", "value", "attention_output", "attention_norm")
 FFN = ("ffn_in", "ffn_out", "ffn_norm", "activation")
@@ -54,8 +54,8 @@ def parts_from(source: PreTrainedModel, model: PreTrainedModel) -> tuple[list[Pa
     """What of `source` fits into `model` and differs from what is there.
 
     Single layers (dense products, embedding tables) where nothing else differs, else blocks: attention, FFN,
-    embeddings, head; whole layers where one of the two models is fused. The second result says in words why there are
-    no parts where there are none.
+    embeddings, head; whole layers where one of the two models is fused, or lacks a block there. The second result says
+    in words why there are no parts where there are none.
     """
     ours, theirs = layers_of(model), layers_of(source)
     if len(ours) != len(theirs):
@@ -108,7 +108,7 @@ def _blocks(source: PreTrainedModel, model: PreTrainedModel) -> list[Part]:
     if source.config.vocab_size == model.config.vocab_size:
         parts.append(Part("embeddings", {embeddings: source.get_submodule(embeddings)}))
     for number, (theirs, ours) in enumerate(zip(layers_of(source), layers_of(model), strict=True)):
-        if FusedLayer in (type(theirs.module), type(ours.module)):
+        if FusedLayer in (type(theirs.module), type(ours.module)) or not theirs.parts == ours.parts == PARTS:
             parts.append(Part(f"layer {number}", {theirs.path: theirs.module}))
         else:
             parts += [_attention(theirs, f"attention of layer {number}"), _ffn(theirs, f"FFN of layer {number}")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
+from compress.layers.dropped import NoAttention, Nothing
 from compress.models import families
 
 
@@ -83,13 +84,20 @@ class Layer:
 
     @property
     def heads(self) -> int:
-        """How many attention heads the layer has now."""
-        return int(getattr(self.part("attention"), self.family.head_attributes[0]))
+        """How many attention heads the layer has now; 0 where its attention was dropped."""
+        attention = self.part("attention")
+        return 0 if isinstance(attention, NoAttention) else int(getattr(attention, self.family.head_attributes[0]))
 
     @property
     def neurons(self) -> int:
-        """How many FFN neurons the layer has now."""
-        return cast(int, self.part("ffn_in").out_features)
+        """How many FFN neurons the layer has now; 0 where its FFN was dropped."""
+        inner = self.part("ffn_in")
+        return 0 if isinstance(inner, Nothing) else cast(int, inner.out_features)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the dense parts it has: fewer than PARTS where a block was dropped."""
+        return (*(PARTS[:4] if self.heads else ()), *(PARTS[4:] if self.neurons else ()))
 
 
 PARTS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -135,10 +143,25 @@ def layers_of(model: PreTrainedModel) -> list[Layer]:
     return [Layer(f"{prefix}.{i}", module, family) for i, module in enumerate(modules)]
 
 
+def output_projections(layers: Sequence[Layer]) -> dict[str, nn.Module]:
+    """The projections that add to the hidden states, by path: two a layer, but for blocks that were dropped."""
+    return {
+        layer.path_of(part): layer.part(part)
+        for layer in layers
+        for part in ("attention_output", "ffn_out")
+        if part in layer.parts
+    }
+
+
+def last_attending(layers: Sequence[Layer]) -> int:
+    """The number of the last layer that has attention: after it no position sees another. 0 where none has."""
+    return max((number for number, layer in enumerate(layers) if layer.heads), default=0)
+
+
 def dense_layers(model: PreTrainedModel) -> Iterator[tuple[str, nn.Linear]]:
     """Every part of a model's layers that is one float matrix, (path, module): neither factorized nor in int8."""
     for layer in layers_of(model):
-        for part in PARTS:
+        for part in layer.parts:
             module = layer.part(part)
             if isinstance(module, nn.Linear):
                 yield layer.path_of(part), module

@@ -12,10 +12,11 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
 from compress.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
-from compress.models.family import Layer, base_of, family_of, head_size, layers_of
+from compress.models.family import Layer, base_of, family_of, head_size, last_attending, layers_of
 from compress.models.structure import replace_module
 
-SIMPLE = ("attention_output", "attention_norm", "ffn_in", "ffn_out", "ffn_norm")
+NORMS = ("attention_norm", "ffn_norm")
+SIMPLE = ("attention_output", "ffn_in", "ffn_out")
 
 # What a fused layer calls its products, in all of its forms, and fused embeddings their tables.
 PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -32,11 +33,13 @@ def fused_paths(model: PreTrainedModel) -> list[str]:
 
 
 def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
-    """Replace every layer by a FusedLayer, in place. first_token: the last one for the first token only."""
+    """Replace every layer by a FusedLayer, in place. first_token: the last one for the first token only, and with it
+    all from the last one that has attention on."""
     layers = layers_of(model)
     sizes = [fused_sizes(model, layer) for layer in layers]
     if first_token:
-        sizes[-1] = replace(sizes[-1], first_token=1)
+        start = last_attending(layers)
+        sizes[start:] = [replace(size, first_token=1) for size in sizes[start:]]
     for layer, size in zip(layers, sizes, strict=True):
         replace_module(model, layer.path, _fused(layer, size))
 
@@ -80,7 +83,8 @@ def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = N
         )
     norm = layer.part("attention_norm")
     assert isinstance(norm, nn.LayerNorm)
-    whole = all(isinstance(layer.part(part), nn.Linear) for part in ("query", "key", "value"))
+    projections = [part for part in ("query", "key", "value") if part in layer.parts]
+    whole = all(isinstance(layer.part(part), nn.Linear) for part in projections)
     return FusedLayerSizes(
         hidden=int(norm.normalized_shape[0]),
         heads=layer.heads,
@@ -93,10 +97,19 @@ def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = N
     )
 
 
+def widest_sizes(model: PreTrainedModel, activation: str | None = None) -> FusedLayerSizes:
+    """The sizes of a fused layer with the most heads and the most neurons that any layer of the model has."""
+    layers = layers_of(model)
+    heads, neurons = max(layer.heads for layer in layers), max(layer.neurons for layer in layers)
+    return replace(fused_sizes(model, layers[0], activation), heads=heads, neurons=neurons)
+
+
 def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
     fused = FusedLayer(sizes)
-    for name in SIMPLE:
+    for name in (*NORMS, *(part for part in SIMPLE if part in layer.parts)):
         setattr(fused, name, layer.part(name))
+    if not sizes.heads:
+        return fused
     scale = sizes.head_size**-0.5
     with torch.no_grad():
         if sizes.separate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.core.errors import InputError
 from compress.core.structure import Edit, Structure
@@ -21,10 +21,10 @@ def kind_of(module: nn.Module) -> str | None:
     return kind if kind in KINDS else None
 
 
-def plain_form(model: PreTrainedModel) -> PreTrainedModel:
-    """What the configuration of `model` alone would build: shapes and names, without memory for the weights."""
+def plain_form(model: PreTrainedModel, config: PretrainedConfig | None = None) -> PreTrainedModel:
+    """What the configuration of `model` alone, or another, would build: shapes and names, no memory for weights."""
     with torch.device("meta"):
-        return type(model)(model.config)
+        return type(model)(config or model.config)
 
 
 def structure_of(model: PreTrainedModel) -> Structure:
@@ -55,7 +55,7 @@ def _changed_attributes(model: PreTrainedModel, plain: PreTrainedModel) -> dict[
     family = family_of(model.config)
     changed = {}
     for layer, reference in zip(layers_of(model), layers_of(plain), strict=True):
-        if kind_of(layer.module) is not None:
+        if kind_of(layer.module) is not None or not layer.heads:
             continue
         names = (*family.head_attributes, *family.width_attributes)
         values = {name: int(getattr(layer.part("attention"), name)) for name in names}

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from compress.core.errors import InputError
+from compress.layers.dropped import NoAttention, Nothing
 from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import PARTS, Layer, family_of, head_size, layers_of
 from compress.models.structure import replace_module, structure_of
@@ -38,6 +39,20 @@ def keep_neurons(model: PreTrainedModel, layer: Layer, neurons: Tensor) -> None:
     replace_module(model, layer.path_of("ffn_out"), _select(layer.part("ffn_out"), columns=neurons))
 
 
+def drop_attention(model: PreTrainedModel, layer: Layer) -> None:
+    """Drop the attention block of one layer, in place: what it was given is normalised, as the sum was before."""
+    family = layer.family
+    replace_module(model, layer.path_of("attention"), NoAttention())
+    if not family.attention_output.startswith(f"{family.attention}."):
+        replace_module(model, layer.path_of("attention_output"), Nothing())
+
+
+def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
+    """Drop the FFN block of one layer, in place: what it was given is normalised, as the sum was before."""
+    for part in ("ffn_in", "ffn_out"):
+        replace_module(model, layer.path_of(part), Nothing())
+
+
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     """Keep these layers (indices, in the order given), in place."""
     family = family_of(model.config)
@@ -61,9 +76,9 @@ def change_activation(model: PreTrainedModel, name: str) -> None:
 
 
 def tell_config(model: PreTrainedModel) -> None:
-    """Where every layer has the same FFN width, let the configuration say it: then any loader builds it."""
+    """Where every FFN has the same width, let the configuration say it: then any loader builds it."""
     family = family_of(model.config)
-    widths = {layer.neurons for layer in layers_of(model)}
+    widths = {layer.neurons for layer in layers_of(model) if layer.neurons}
     if len(widths) == 1:
         setattr(model.config, family.ffn_field, widths.pop())
 

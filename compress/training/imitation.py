@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_at_least, require_integer, require_positive
 from compress.core.errors import InputError, StageError
 from compress.core.words import Context
-from compress.models.family import hidden_size, layers_of
+from compress.models.family import hidden_size, last_attending, layers_of
 from compress.ops.losses import common_heads, hidden_states_loss, is_finite, relations_loss, softened_logits_loss
 from compress.training.attention import RELATED, attention_vectors
 from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
@@ -29,9 +29,9 @@ class Imitation:
     """The loss, in four parts, each with its weight, and how long to train.
 
     logits: softened by `temperature`. hidden: the hidden states of mapped layers. relations: those between positions,
-    by queries, keys and values, of the student's last layer and the teacher's layer `relation_layer` (from 1; None
-    for its last), cut into `relation_heads` parts, or the most below it that both widths can be cut into. labels:
-    the hard ones, of examples that have any.
+    by queries, keys and values, of the student's last layer with attention and the teacher's layer `relation_layer`
+    (from 1; None for its last that has), cut into `relation_heads` parts, or the most below it that both widths can be
+    cut into. labels: the hard ones, of examples that have any.
 
     shortest_epoch: an epoch is at least this many optimizer steps; where one pass over the examples has fewer, it is
     more than one pass. max_steps: no training is longer, whatever the epochs; None for no limit. dropout: the student's
@@ -76,10 +76,17 @@ class Imitation:
 
     def check(self, teacher: PreTrainedModel) -> None:
         """Raise InputError where `relation_layer` is no layer of the teacher."""
-        layers = len(layers_of(teacher))
-        if self.relation_layer is not None and self.relation_layer > layers:
+        layers = layers_of(teacher)
+        if self.relation_layer is None:
+            return
+        if self.relation_layer > len(layers):
             raise InputError(
-                f"relation_layer is {self.relation_layer}; the teacher has {layers} layers. Use null for its last."
+                f"relation_layer is {self.relation_layer}; the teacher has {len(layers)} layers. Use null for its last."
+            )
+        if not layers[self.relation_layer - 1].heads:
+            raise InputError(
+                f"relation_layer is {self.relation_layer}, whose attention the teacher has dropped. Use null for the "
+                "last that has one."
             )
 
 
@@ -120,8 +127,9 @@ def imitate(
     it should match; evenly spread where None. Raises StageError as soon as the loss is not finite.
     """
     teacher_layers = len(layers_of(context.teacher))
+    last = last_attending(layers_of(context.teacher)) + 1
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
-    relation_layer = (settings.relation_layer or teacher_layers) if settings.relation_weight else None
+    relation_layer = (settings.relation_layer or last) if settings.relation_weight else None
     outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [], relation_layer)
     examples = transfer_set(context)
     learner = Learner(
@@ -186,7 +194,7 @@ class Learner(nn.Module):
     def __init__(self, student: PreTrainedModel, teacher_width: int | None, *, related: bool) -> None:
         super().__init__()
         self.student = student
-        self._related_layer = len(layers_of(student)) if related else None
+        self._related_layer = last_attending(layers_of(student)) + 1 if related else None
         width = hidden_size(student)
         same = teacher_width is None or teacher_width == width
         self.projection = nn.Identity() if same else nn.Linear(width, teacher_width or width, bias=False)

@@ -77,7 +77,7 @@ def refit(
         _norm(layer, "ffn_out").load_state_dict(_norm(originals[stood_for], "ffn_out").state_dict())
         wanted = [_advance_original(originals[before + 1 : stood_for + 1], own - before - 1, p) for p in passages]
         extra = READ_WEIGHT if stood_for == len(originals) - 1 else 1.0
-        for part in NORM_OF:
+        for part in (part for part in NORM_OF if part in layer.parts):
             _refit_part(layer, part, passages, [sums[part] for sums in wanted], ridge, extra)
         for passage in passages:
             passage.cut = _run(layer, passage.cut, passage)

@@ -11,15 +11,15 @@ from compress.core.latency_table import LatencyTable, at
 TABLE = LatencyTable(
     teacher=10.0,
     fixed=0.5,
-    attention={2: 1.0, 6: 3.0, 12: 4.5},
-    ffn={100: 1.0, 200: 2.0},
-    last_attention={2: 0.2, 12: 0.7},
-    last_ffn={100: 0.1},
+    attention={0: 0.4, 2: 1.0, 6: 3.0, 12: 4.5},
+    ffn={0: 0.3, 100: 1.0, 200: 2.0},
+    last_attention={0: 0.04, 2: 0.2, 12: 0.7},
+    last_ffn={0: 0.03, 100: 0.1},
 )
 
 
 @pytest.mark.parametrize(
-    ("size", "cost"), [(2, 1.0), (4, 2.0), (6, 3.0), (9, 3.75), (12, 4.5), (1, 0.5), (14, 5.0), (0, 0.0)]
+    ("size", "cost"), [(2, 1.0), (4, 2.0), (6, 3.0), (9, 3.75), (12, 4.5), (1, 0.5), (14, 5.0), (0, 0.4)]
 )
 def test_costs_lie_on_lines_through_what_was_measured(size: int, cost: float) -> None:
     assert at(TABLE.attention, size) == pytest.approx(cost)
@@ -36,6 +36,19 @@ def test_one_measured_size_serves_all() -> None:
 def test_a_model_is_its_blocks_and_what_is_fixed() -> None:
     # 0.5 fixed, 3.0 + 1.5 in the first layer, 0.45 + 0.1 in the last.
     assert TABLE.predict([(6, 150), (7, 100)]) == pytest.approx(0.5 + 4.5 + 0.55)
+
+
+def test_what_is_left_of_a_dropped_block_is_on_no_line() -> None:
+    # One head costs what the line from 2 to 6 says, not half of the way from nothing to 2.
+    assert [at(TABLE.attention, size) for size in (0, 1, 2)] == [0.4, 0.5, 1.0]
+
+
+def test_no_layer_after_the_last_attention_computes_more_than_one_token() -> None:
+    # The first: 3.0 + 0.3. The second has the last attention, and no FFN: 0.45 + 0.03. The third: 0.04 + 0.1. One more
+    # is not there at all.
+    assert TABLE.costs([(6, 0), (7, 0), (0, 100), (0, 0)]) == pytest.approx([3.3, 0.48, 0.14, 0.0])
+    # Without any attention nothing but the first token is read.
+    assert TABLE.costs([(0, 100), (0, 100)]) == pytest.approx([0.14, 0.14])
 
 
 def test_it_survives_json() -> None:

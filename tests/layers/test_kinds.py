@@ -15,6 +15,8 @@ from compress.layers import (
     Int8StaticLinear,
     LowRankLinear,
     MaskedLinear,
+    NoAttention,
+    Nothing,
 )
 from compress.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.layers.fused_layer import FusedLayerSizes
@@ -53,6 +55,8 @@ def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
         ),
         "fused_layer": (FusedLayer(FusedLayerSizes(**FUSED)), FUSED),
         "fused_embeddings": (FusedEmbeddings(FusedEmbeddingsSizes(**TABLES)), TABLES),
+        "nothing": (Nothing(), {}),
+        "no_attention": (NoAttention(), {}),
         "int8_embedding": (Int8Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
     }
     return layers[kind]
@@ -67,9 +71,12 @@ def test_built_from_its_sizes_and_filled(kind: str, bias: bool) -> None:
     assert type(again) is type(layer)
     again.load_state_dict(layer.state_dict(), strict=True)
     inputs = tensor([[0, 8, 3]]) if kind in ("int8_embedding", "fused_embeddings") else torch.randn(2, 3, 6)
-    found = again.eval()(inputs)
+    found, expected = again.eval()(inputs), layer.eval()(inputs)
+    if kind == "no_attention":
+        assert (found[1], expected[1]) == (None, None)
+        found, expected = found[0], expected[0]
     assert found.shape[:2] == inputs.shape[:2]
-    assert torch.equal(found, layer.eval()(inputs))
+    assert torch.equal(found, expected)
 
 
 def test_kinds_are_named_after_themselves() -> None:

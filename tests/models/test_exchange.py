@@ -16,7 +16,7 @@ from compress.models.exchange import exchanged, parts_from
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
 from compress.models.structure import replace_module
-from compress.models.surgery import keep_heads, keep_layers, keep_neurons
+from compress.models.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons
 
 
 def answer(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -44,6 +44,18 @@ def test_single_layers_where_nothing_else_differs(model_type: str, make_model: C
         assert torch.equal(answer(after, batch), answer(before, batch))
     assert torch.equal(answer(after, batch), changed)
     assert isinstance(after.get_submodule(first), Int8DynamicLinear)
+
+
+def test_a_layer_that_lacks_a_block_is_exchanged_whole(model_type: str, make_model: Callable, batch: dict) -> None:
+    before, after = make_model(model_type), make_model(model_type)
+    drop_attention(after, layers_of(after)[1])
+    drop_ffn(after, layers_of(after)[2])
+    parts, _ = parts_from(before, after)
+    assert [part.name for part in parts] == ["layer 1", "layer 2"]
+    changed = answer(after, batch)
+    with exchanged(after, parts):
+        assert torch.equal(answer(after, batch), answer(before, batch))
+    assert torch.equal(answer(after, batch), changed)
 
 
 def test_a_factor_of_a_factorized_layer(make_model: Callable) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress.ops.allocation import allocate
+from compress.ops.allocation import allocate, least_cost
 
 
 def test_by_hand() -> None:
@@ -44,3 +44,20 @@ def test_no_other_choice_is_better(layers: list[list[tuple[int, int]]], budget: 
     chosen = allocate(costs, values, budget)
     assert sum(cost[i] for cost, i in zip(costs, chosen, strict=True)) <= budget + 1e-9
     assert sum(value[i] for value, i in zip(values, chosen, strict=True)) == best
+
+
+@given(st.lists(layer, min_size=1, max_size=4), st.integers(0, 70))
+@settings(max_examples=200, deadline=None)
+def test_no_other_choice_is_cheaper(layers: list[list[tuple[int, int]]], wanted: int) -> None:
+    costs = [np.array([cost for cost, _ in options], dtype=float) for options in layers]
+    values = [np.array([value for _, value in options], dtype=float) for options in layers]
+    choices = itertools.product(*(range(len(options)) for options in layers))
+    enough = [c for c in choices if sum(value[i] for value, i in zip(values, c, strict=True)) >= wanted]
+    if not enough:
+        with pytest.raises(ValueError, match=f"wanted are {wanted}"):
+            least_cost(costs, values, wanted)
+        return
+    best = min(sum(cost[i] for cost, i in zip(costs, c, strict=True)) for c in enough)
+    chosen = least_cost(costs, values, wanted)
+    assert sum(value[i] for value, i in zip(values, chosen, strict=True)) >= wanted
+    assert sum(cost[i] for cost, i in zip(costs, chosen, strict=True)) == best

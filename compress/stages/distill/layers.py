@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2CLS
@@ -14,10 +14,12 @@ from transformers.activations import ACT2CLS
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_choice, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
 from compress.core.words import Context
 from compress.models.checkpoint import check_checkpoint, read_config, read_structure
 from compress.models.family import family_of, head_size, hidden_size, layers_of
-from compress.models.fusion import fused_sizes
+from compress.models.fusion import widest_sizes
+from compress.models.structure import plain_form
 from compress.models.surgery import change_activation, keep_layers, narrow
 from compress.training.imitation import Imitation, imitate, inherited, spread
 
@@ -99,23 +101,53 @@ class Distill:
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
 
+    def check_latency(self, model: PreTrainedModel, latency: Callable[[Any], LatencyTable]) -> None:
+        """Raise InputError where the objective leaves no time for any student."""
+        if self.layers == "auto":
+            self._budget(latency(widest_sizes(model, activation=self.activation)))
+
+    def foresee(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The student before it has learned. Where the depth is `auto`, with as many layers as the model has."""
+        if self.student_path is not None:
+            student = plain_form(model, _student_config(Path(self.student_path), model))
+        else:
+            every = range(len(layers_of(model)))
+            student = self._student(model, every if self.layers == "auto" else self._chosen(len(every)))
+        if self.activation is not None:
+            change_activation(student, self.activation)
+        return student
+
     def _cut_student(self, model: PreTrainedModel, context: Context) -> tuple[PreTrainedModel, list[int]]:
         available = len(layers_of(model))
         chosen = self._chosen(available) if self.layers != "auto" else self._affordable(model, context)
+        student = self._student(model, chosen)
+        return student, inherited(chosen, available, len(layers_of(context.teacher)))
+
+    def _student(self, model: PreTrainedModel, chosen: Sequence[int]) -> PreTrainedModel:
         student = copy.deepcopy(model)
         keep_layers(student, chosen)
         if self.hidden_size is not None:
             _check_hidden_size(self.hidden_size, model)
             student = narrow(student, self.hidden_size)
-        return student, inherited(chosen, available, len(layers_of(context.teacher)))
+        return student
 
     def _affordable(self, model: PreTrainedModel, context: Context) -> list[int]:
         """Layers evenly spread, as many as the objective leaves time for. Raises InputError, before any training, where
         it leaves none for anything."""
-        assert self.target_speedup is not None
-        sizes = fused_sizes(model, layers_of(model)[0], activation=self.activation)
+        sizes = widest_sizes(model, activation=self.activation)
         table, available = context.latency(sizes), len(layers_of(model))
+        budget = self._budget(table)
         narrow = max(1, round(sizes.heads * self.narrowest)), max(1, round(sizes.neurons * self.narrowest))
+        count = max((n for n in range(1, available + 1) if table.predict([narrow] * n) <= budget), default=1)
+        context.note(
+            f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "
+            f"{table.predict([narrow] * count):.3f} ms of {budget:.3f}"
+        )
+        return [number - 1 for number in spread(count, available)]
+
+    def _budget(self, table: LatencyTable) -> float:
+        """Milliseconds. Raises InputError where they are too few for anything."""
+        assert self.target_speedup is not None
         budget, least = table.teacher / self.target_speedup, table.predict([(1, 1)])
         if budget < least:
             raise InputError(
@@ -123,12 +155,7 @@ class Distill:
                 f"embeddings, the head and one layer of one head and one neuron would take {least:.3f} ms, "
                 f"{table.teacher / least:.1f} times the teacher's speed. Ask for less than that."
             )
-        count = max((n for n in range(1, available + 1) if table.predict([narrow] * n) <= budget), default=1)
-        context.note(
-            f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "
-            f"{table.predict([narrow] * count):.3f} ms of {budget:.3f}"
-        )
-        return [number - 1 for number in spread(count, available)]
+        return budget
 
     @property
     def uses_latency(self) -> bool:

@@ -15,7 +15,7 @@ from compress.core.checks import require_at_least, require_boolean, require_frac
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers.low_rank_linear import LowRankLinear
-from compress.models.family import dense_layers, layers_of
+from compress.models.family import dense_layers, last_attending, layers_of
 from compress.models.structure import replace_module
 from compress.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy, whitened_decomposition
 from compress.training.calibration import show_examples
@@ -99,8 +99,9 @@ class FactorizeSvd:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
         layers = dict(dense_layers(model))
         if context.task.reads_first_token and not self.one_token_products:
-            last = layers_of(model)[-1]
-            alone = {last.path_of(part) for part in ONE_TOKEN}
+            every = layers_of(model)
+            last, *after = every[last_attending(every) :]
+            alone = {layer.path_of(part) for layer in (last, *after) for part in ONE_TOKEN}
             layers = {path: module for path, module in layers.items() if path not in alone}
             context.note(f"{last.path}: left whole but for keys and values, its first token alone is read")
         grams = self._grams(model, context, layers)

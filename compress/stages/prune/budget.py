@@ -1,29 +1,28 @@
-"""Pruning to a latency budget: which heads, neurons and layers stay is what keeps most importance in the time given."""
+"""Pruning to a latency budget: heads, neurons, blocks and layers stay that keep most importance in the time given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
-from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
+from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer, require_positive
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.words import Context, Importance, LayerImportance
-from compress.models.family import layers_of
-from compress.models.fusion import fused_sizes
-from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
-from compress.ops.allocation import allocate
+from compress.models.family import Layer, layers_of
+from compress.models.fusion import widest_sizes
+from compress.models.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
+from compress.ops.layer_sizes import Choice, Choices, Sizes
 from compress.ops.masks import strongest
+from compress.stages.prune.cutting import UNCUTTABLE
 from compress.training.gradual import Gradual, cut_and_recover
 from compress.training.imitation import Imitation, inherited
 
-Sizes = tuple[int, int]
 TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
 
 
@@ -36,8 +35,9 @@ class PruneToBudget:
     all importance that stays, in (0, 1], at the least time that this takes.
     margin: the budget is this share smaller, because a prediction is off by a few percent. importance: the criterion;
     heads, neurons and layers compete for the same time, so values are shares of each layer's own total where the
-    criterion does not compare layers. neuron_multiple: FFN widths are multiples of it. gradual: in how many cuts, each
-    to a budget between the model's own and the last. recovery_epochs: passes of distillation in all.
+    criterion does not compare layers. blocks: whether the attention or the FFN of a layer may leave alone.
+    neuron_multiple: FFN widths are multiples of it. gradual: in how many cuts, each to a budget between the model's own
+    and the last. recovery_epochs: passes of distillation in all.
     """
 
     target_speedup: float | None
@@ -45,17 +45,14 @@ class PruneToBudget:
     kept_importance: float | None
     margin: float
     importance: Importance
+    blocks: bool
     neuron_multiple: int
     recovery_epochs: float
     gradual: Gradual
     imitation: Imitation
 
     leaves: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[Mapping[str, str]] = {
-        "fused": "the heads of a fused layer have no weights of their own; prune before fusing",
-        "int8": "int8 weights cannot be trained or cut; prune before quantizing",
-        "low_rank": "the factors of a factorized layer have no heads or neurons of their own; prune before factorizing",
-    }
+    refuses: ClassVar[Mapping[str, str]] = UNCUTTABLE
     uses_latency: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -77,6 +74,7 @@ class PruneToBudget:
                 f"stages.prune.importance is {self.importance!r}; it must be a criterion. Use "
                 "importance@stages.prune.importance=fisher."
             )
+        require_boolean("stages.prune.blocks", self.blocks)
         require_integer("stages.prune.neuron_multiple", self.neuron_multiple, 1, "Use 16, for example.")
         require_at_least("stages.prune.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
 
@@ -98,18 +96,33 @@ class PruneToBudget:
             return Milder({"kept_importance": (1 + self.kept_importance) / 2}, None)
         return None
 
+    def check_latency(self, model: PreTrainedModel, latency: Callable[[Any], LatencyTable]) -> None:
+        """Raise InputError where nothing that can be cut out of a model of this shape fits the budget."""
+        if self.kept_importance is None:
+            sizes = widest_sizes(model)
+            table = latency(sizes)
+            neurons = 0 if self.blocks else min(self.neuron_multiple, sizes.neurons)
+            self._require_reachable(table, table.predict([(1, neurons)]))
+
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""
         teachers, before = len(layers_of(context.teacher)), len(layers_of(model))
-        table = context.latency(fused_sizes(model, layers_of(model)[0]))
-        whole = table.predict([(layer.heads, layer.neurons) for layer in layers_of(model)])
+        table = context.latency(widest_sizes(model))
+        whole = table.predict(_sizes(model))
         stands_for = list(range(before))
 
         def cut(progress: float) -> list[int]:
             nonlocal stands_for
-            found = self._comparable(self.importance.of(model, context))
-            sizes = self._choose(table, found, whole, progress)
-            kept = self._cut(model, found, sizes)
+            choices = Choices(
+                found=self._comparable(self.importance.of(model, context)),
+                table=table,
+                blocks=self.blocks,
+                neuron_multiple=self.neuron_multiple,
+            )
+            choice = self._choose(choices, whole, progress)
+            for sentence in explanation(choices, choice, stands_for):
+                context.note(sentence)
+            kept = _cut(model, choices.found, choice.sizes)
             stands_for = [stands_for[layer] for layer in kept]
             return inherited(stands_for, before, teachers)
 
@@ -117,7 +130,7 @@ class PruneToBudget:
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         for number, layer in zip(stands_for, layers_of(model), strict=True):
             context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons, from layer {number}")
-        predicted = table.predict([(layer.heads, layer.neurons) for layer in layers_of(model)])
+        predicted = table.predict(_sizes(model))
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
@@ -132,22 +145,14 @@ class PruneToBudget:
             for layer in found
         ]
 
-    def _choose(
-        self, table: LatencyTable, found: Sequence[LayerImportance], whole: float, progress: float
-    ) -> list[Sizes]:
-        options = [self._options(layer, last=i == len(found) - 1) for i, layer in enumerate(found)]
-        costs = [
-            np.array([table.layer(*size, last=i == len(found) - 1) if any(size) else 0.0 for size in sizes])
-            for i, (sizes, _) in enumerate(options)
-        ]
-        values = [value for _, value in options]
+    def _choose(self, choices: Choices, whole: float, progress: float) -> Choice:
         if self.kept_importance is not None:
-            wanted = 1 - (1 - self.kept_importance) * progress
-            chosen = _cheapest(costs, values, wanted)
-        else:
-            target = self._budget(table)
-            chosen = self._within(costs, values, whole - (whole - target) * progress, table)
-        return [sizes[option] for (sizes, _), option in zip(options, chosen, strict=True)]
+            return choices.keeping(1 - (1 - self.kept_importance) * progress)
+        table = choices.table
+        target = self._budget(table)
+        budget = whole - (whole - target) * progress
+        self._require_reachable(table, table.fixed + choices.least, budget)
+        return choices.within(budget - table.fixed)
 
     def _budget(self, table: LatencyTable) -> float:
         """Milliseconds."""
@@ -156,70 +161,72 @@ class PruneToBudget:
         assert self.target_speedup is not None
         return table.teacher / self.target_speedup * (1 - self.margin)
 
-    def _within(
-        self, costs: list[np.ndarray], values: list[np.ndarray], budget: float, table: LatencyTable
-    ) -> list[int]:
-        least = table.fixed + sum(float(cost.min()) for cost in costs)
-        if budget < least:
-            name = "target_speedup" if self.target_speedup is not None else "target_latency_ms"
-            raise InputError(
-                f"stages.prune.{name} is {getattr(self, name)}, a budget of {budget:.3f} ms here; the embeddings, the "
-                f"head and the smallest last layer alone take {least:.3f} ms, {table.teacher / least:.1f} times the "
-                f"teacher's speed. Ask for {table.teacher / least * (1 - self.margin):.1f} times or less."
-            )
-        return allocate(costs, values, budget - table.fixed)
-
-    def _options(self, layer: LayerImportance, *, last: bool) -> tuple[list[Sizes], np.ndarray]:
-        """All (heads, neurons) a layer may be left with, and the importance that each keeps. The last layer stays: the
-        head reads it."""
-        heads, neurons = _kept_sums(layer.heads), _kept_sums(layer.neurons)
-        step = self.neuron_multiple
-        widths = [*range(step, len(layer.neurons), step), len(layer.neurons)]
-        sizes = [(k, n) for k in range(1, len(layer.heads) + 1) for n in widths]
-        values = [heads[k] + neurons[n] for k, n in sizes]
-        if not last:
-            sizes, values = [(0, 0), *sizes], [0.0, *values]
-        return sizes, np.array(values)
-
-    def _cut(self, model: PreTrainedModel, found: Sequence[LayerImportance], sizes: Sequence[Sizes]) -> list[int]:
-        """Cut the model to these sizes, in place. Returns the numbers of the layers that stayed."""
-        for layer, importance, (heads, neurons) in zip(layers_of(model), found, sizes, strict=True):
-            if 0 < heads < layer.heads:
-                keep_heads(model, layer, strongest(importance.heads, heads))
-            if 0 < neurons < layer.neurons:
-                keep_neurons(model, layer, strongest(importance.neurons, neurons))
-        kept = [number for number, size in enumerate(sizes) if any(size)]
-        if len(kept) < len(sizes):
-            keep_layers(model, kept)
-        tell_config(model)
-        return kept
+    def _require_reachable(self, table: LatencyTable, least: float, budget: float | None = None) -> None:
+        budget = self._budget(table) if budget is None else budget
+        if budget >= least:
+            return
+        name = "target_speedup" if self.target_speedup is not None else "target_latency_ms"
+        raise InputError(
+            f"stages.prune.{name} is {getattr(self, name)}, a budget of {budget:.3f} ms here; the embeddings, the "
+            f"head and the smallest last layer alone take {least:.3f} ms, {table.teacher / least:.1f} times the "
+            f"teacher's speed. Ask for {table.teacher / least * (1 - self.margin):.1f} times or less."
+        )
 
 
 def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def _kept_sums(importance: torch.Tensor) -> np.ndarray:
-    """How much the k most important together have, for k from 0."""
-    ordered = importance.double().sort(descending=True).values.numpy()
-    return np.concatenate([[0.0], np.cumsum(ordered)])
+def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> list[str]:
+    """What was chosen and why: what each layer keeps of its importance and of its time, and what left was worth.
+
+    numbers: what each layer is called.
+    """
+    table, all_there_is = choices.table, max(choices.importance, 1e-300)
+    before = [(len(layer.heads), len(layer.neurons)) for layer in choices.found]
+    took, takes = table.costs(before), table.costs(choice.sizes)
+    sentences = [
+        f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it "
+        f"takes {table.fixed + sum(took):.3f} ms"
+    ]
+    for i, (layer, (heads, neurons)) in enumerate(zip(choices.found, choice.sizes, strict=True)):
+        parts = []
+        for what, values, kept in (("heads", layer.heads, heads), ("neurons", layer.neurons, neurons)):
+            share = float(values.sum()) / all_there_is
+            stays = float(values.double().sort(descending=True).values[:kept].sum()) / all_there_is
+            parts.append(f"{kept} of {len(values)} {what} with {stays:.1%} of {share:.1%} of all importance")
+        sentences.append(f"layer {numbers[i]}: {', '.join(parts)}, in {takes[i]:.3f} of {took[i]:.3f} ms")
+    return sentences
+
+
+def _sizes(model: PreTrainedModel) -> list[Sizes]:
+    return [(layer.heads, layer.neurons) for layer in layers_of(model)]
+
+
+def _cut(model: PreTrainedModel, found: Sequence[LayerImportance], sizes: Sequence[Sizes]) -> list[int]:
+    """Cut the model to these sizes, in place. Returns the numbers of the layers that stayed."""
+    for layer, importance, size in zip(layers_of(model), found, sizes, strict=True):
+        if any(size):
+            _cut_layer(model, layer, importance, *size)
+    kept = [number for number, size in enumerate(sizes) if any(size)]
+    if len(kept) < len(sizes):
+        keep_layers(model, kept)
+    tell_config(model)
+    return kept
+
+
+def _cut_layer(model: PreTrainedModel, layer: Layer, importance: LayerImportance, heads: int, neurons: int) -> None:
+    if heads < layer.heads:
+        if heads:
+            keep_heads(model, layer, strongest(importance.heads, heads))
+        else:
+            drop_attention(model, layer)
+    if neurons < layer.neurons:
+        if neurons:
+            keep_neurons(model, layer, strongest(importance.neurons, neurons))
+        else:
+            drop_ffn(model, layer)
 
 
 def _total(importance: torch.Tensor) -> float:
     return max(float(importance.sum()), 1e-12)
-
-
-def _cheapest(costs: list[np.ndarray], values: list[np.ndarray], share: float) -> list[int]:
-    """The options that keep this share of all importance in the least time, to a thousandth of the whole time."""
-    low, high = sum(float(cost.min()) for cost in costs), sum(float(cost.max()) for cost in costs)
-    wanted = share * sum(float(value.max()) for value in values)
-    best = [int(np.argmax(value)) for value in values]
-    grain = high / 1000
-    while high - low > grain:
-        middle = (low + high) / 2
-        chosen = allocate(costs, values, middle)
-        if sum(float(value[i]) for value, i in zip(values, chosen, strict=True)) >= wanted * (1 - 1e-9):
-            best, high = chosen, middle
-        else:
-            low = middle
-    return best

@@ -25,6 +25,7 @@ from compress.models.family import Layer, head_size, layers_of
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.ops.masks import count_kept, strongest
 from compress.ops.schedules import share_left
+from compress.stages.prune.cutting import UNCUTTABLE
 from compress.training.calibration import chosen_rows
 from compress.training.gradual import Gradual, cut_and_recover
 from compress.training.imitation import Imitation, inherited
@@ -57,11 +58,7 @@ class PruneStructured:
     imitation: Imitation
 
     leaves: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[Mapping[str, str]] = {
-        "fused": "the heads of a fused layer have no weights of their own; prune before fusing",
-        "int8": "int8 weights cannot be trained or cut; prune before quantizing",
-        "low_rank": "the factors of a factorized layer have no heads or neurons of their own; prune before factorizing",
-    }
+    refuses: ClassVar[Mapping[str, str]] = UNCUTTABLE
 
     def __post_init__(self) -> None:
         for name in ("heads", "neurons"):
@@ -144,9 +141,9 @@ class PruneStructured:
             nonlocal first
             importance, first = first or self.importance.of(model, context), None
             left = _sizes(model)
-            share = share_left(self.heads, progress) * heads / left[0]
+            share = share_left(self.heads, progress) * heads / max(left[0], 1)
             self._cut_heads(model, [layer.heads for layer in importance], share)
-            share = share_left(self.neurons, progress) * neurons / left[1]
+            share = share_left(self.neurons, progress) * neurons / max(left[1], 1)
             self._cut_neurons(model, [layer.neurons for layer in importance], share)
             tell_config(model)
             if self.refit:
@@ -202,7 +199,7 @@ class PruneStructured:
         chosen[strongest(ranked, count_kept(len(ranked), share))] = True
         counts = [int(part.sum()) for part in chosen.split([len(values) for values in importance])]
         return [
-            strongest(values, count_kept(len(values), max(count, 1) / len(values), multiple))
+            strongest(values, count_kept(len(values), max(count, 1) / max(len(values), 1), multiple))
             for values, count in zip(importance, counts, strict=True)
         ]
 

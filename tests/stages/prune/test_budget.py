@@ -14,18 +14,20 @@ from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.words import LayerImportance
 from compress.models.family import layers_of
+from compress.models.surgery import drop_attention, drop_ffn
 from compress.stages.prune.budget import PruneToBudget
 from compress.training.gradual import Gradual
 from compress.training.imitation import Imitation
 
-# A head costs 1, sixteen neurons 1, a layer 2 more for being there; the last layer a tenth of all that.
+# A head costs 1, sixteen neurons 1, a layer 2 more for being there; the last layer a tenth of all that. A normalisation
+# costs a half.
 TABLE = LatencyTable(
     teacher=40.0,
     fixed=1.0,
-    attention={1: 3.0, 4: 6.0},
-    ffn={16: 1.0, 64: 4.0},
-    last_attention={1: 0.3, 4: 0.6},
-    last_ffn={16: 0.1, 64: 0.4},
+    attention={0: 0.5, 1: 3.0, 4: 6.0},
+    ffn={0: 0.5, 16: 1.0, 64: 4.0},
+    last_attention={0: 0.05, 1: 0.3, 4: 0.6},
+    last_ffn={0: 0.05, 16: 0.1, 64: 0.4},
 )
 
 
@@ -54,6 +56,7 @@ def stage(imitation: Imitation) -> PruneToBudget:
         kept_importance=None,
         margin=0.0,
         importance=Fixed(),
+        blocks=False,
         neuron_multiple=16,
         recovery_epochs=0,
         gradual=Gradual(cuts=1, between=0.5),
@@ -118,6 +121,48 @@ def test_a_budget_below_what_cannot_be_cut_is_refused(stage, make_model, make_co
         applied(asked, make_model, make_context)
 
 
+def test_blocks_compete_too(stage, make_model, make_context, notes) -> None:
+    # Of 12, 11 are left for layers. Layer 1 is the last with attention and costs 1, the FFNs after it 0.05 + 0.4 each;
+    # of the 9.1 left, layer 0 takes 6 for its heads and 3 for 48 neurons. With attention in layer 3 it would be layer 1
+    # and layer 3 alone, 39.6 of importance against 42.032.
+    asked = dataclasses.replace(stage, target_latency_ms=12.0, blocks=True)
+    found = applied(asked, make_model, make_context)
+    assert sizes(found) == [(4, 48), (4, 64), (0, 64), (0, 64)]
+    # 42.032 of 52.932; layer 2 holds 0.132 of them.
+    assert "kept 79.4% of all importance in 11.900 ms; all of it takes 32.000 ms" in notes
+    assert (
+        "layer 3: 0 of 4 heads with 0.0% of 18.9% of all importance, 64 of 64 neurons with 6.0% of 6.0% of all "
+        "importance, in 0.450 of 1.000 ms" in notes
+    )
+    assert any(note.startswith("predicted: 11.900 ms") for note in notes)
+
+
+def test_what_no_cut_reaches_is_refused_with_nothing_but_the_table(stage, make_model) -> None:
+    # The embeddings and the head take 1, one head 0.3, and 0.1 for sixteen neurons or 0.05 for none.
+    seen: list[Any] = []
+
+    def latency(sizes: Any) -> LatencyTable:
+        seen.append(sizes)
+        return TABLE
+
+    reachable = dataclasses.replace(stage, target_latency_ms=1.36)
+    dataclasses.replace(reachable, blocks=True).check_latency(make_model(), latency)
+    with pytest.raises(InputError, match=r"target_latency_ms is 1\.36, .* take 1\.400 ms"):
+        reachable.check_latency(make_model(), latency)
+    assert [(size.heads, size.neurons) for size in seen] == [(4, 64)] * 2
+    dataclasses.replace(stage, target_latency_ms=None, kept_importance=0.1).check_latency(make_model(), latency)
+
+
+def test_a_model_without_some_blocks_is_cut_again(model_type, stage, make_model, make_context) -> None:
+    model = make_model(model_type)
+    drop_attention(model, layers_of(model)[3])
+    drop_ffn(model, layers_of(model)[0])
+    asked = dataclasses.replace(stage, target_latency_ms=8.0, blocks=True)
+    found = asked.apply(copy.deepcopy(model), make_context(make_model(model_type), latency=lambda _: TABLE))
+    assert all(heads or neurons for heads, neurons in sizes(found))
+    assert TABLE.predict(sizes(found)) <= 8.0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -125,6 +170,7 @@ def test_a_budget_below_what_cannot_be_cut_is_refused(stage, make_model, make_co
         ({"target_latency_ms": 0}, "target_latency_ms is 0"),
         ({"target_latency_ms": None, "kept_importance": 1.5}, "kept_importance is 1.5"),
         ({"margin": 1}, "margin is 1"),
+        ({"blocks": 1}, "blocks is 1; it must be true or false"),
         ({"neuron_multiple": 0}, "neuron_multiple is 0"),
         ({"importance": "fisher"}, "importance is 'fisher'"),
     ],
