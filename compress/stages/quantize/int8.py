@@ -16,6 +16,7 @@ from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.models.structure import replace_module
+from compress.models.vocabulary import word_embeddings
 from compress.ops.int8 import scale_of_range
 from compress.training.calibration import show_examples
 
@@ -44,8 +45,9 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeInt8:
-    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too, and positions that are
-    fused. weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
+    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too (where they are
+    factorized, their table; the product does in any case), and positions that are fused. weight_bits: 8, or 7 for
+    processors that add two products in 16 bits (x86 without VNNI).
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. calibration: read where
     the scheme is `static`.
@@ -116,7 +118,7 @@ class QuantizeInt8:
     def _tables(self, model: PreTrainedModel) -> dict[str, nn.Embedding]:
         # Looked up token by token, small position and type tables would cost time and save little. A fused one is read
         # as a whole, and scaled back once.
-        words = model.get_input_embeddings()
+        words = word_embeddings(model)
         whole = [m.positions for m in model.modules() if isinstance(m, FusedEmbeddings)]
         tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
         chosen = {path: m for path, m in tables.items() if m is words or any(m is table for table in whole)}
