@@ -60,7 +60,7 @@ class FactorizeEmbeddings:
         if self.rank is not None and self.rank > largest:
             raise InputError(
                 f"stages.embeddings.rank is {self.rank}; above {largest} the {table.num_embeddings} x "
-                f"{table.embedding_dim} embeddings of this model would grow. Use less than {largest}."
+                f"{table.embedding_dim} embeddings of this model would grow. Use {largest} or less."
             )
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
