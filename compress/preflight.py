@@ -19,6 +19,7 @@ from compress.models.structure import structure_of
 # What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
 MEANING = {
     "low_rank": frozenset({"low_rank"}),
+    "low_rank_embedding": frozenset({"low_rank_embedding"}),
     "masked_linear": frozenset({"sparse"}),
     "fused_layer": frozenset({"fused"}),
     "fused_embeddings": frozenset({"fused"}),

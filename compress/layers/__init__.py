@@ -8,6 +8,7 @@ from compress.layers.fused_layer import FusedLayer
 from compress.layers.int8_embedding import Int8Embedding
 from compress.layers.int8_linear import Int8DynamicLinear, Int8StaticLinear
 from compress.layers.linear import PlainLinear
+from compress.layers.low_rank_embedding import LowRankEmbedding
 from compress.layers.low_rank_linear import LowRankLinear
 from compress.layers.masked_linear import MaskedLinear
 
@@ -17,6 +18,7 @@ KINDS = {
         PlainLinear,
         MaskedLinear,
         LowRankLinear,
+        LowRankEmbedding,
         Nothing,
         NoAttention,
         FusedLayer,
@@ -34,6 +36,7 @@ __all__ = [
     "Int8DynamicLinear",
     "Int8Embedding",
     "Int8StaticLinear",
+    "LowRankEmbedding",
     "LowRankLinear",
     "MaskedLinear",
     "NoAttention",

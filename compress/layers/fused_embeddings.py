@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from compress.layers.low_rank_embedding import LowRankEmbedding
+
 
 @dataclass(frozen=True)
 class FusedEmbeddingsSizes:
@@ -28,7 +30,7 @@ class FusedEmbeddings(nn.Module):
     def __init__(self, sizes: FusedEmbeddingsSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.word_embeddings = nn.Embedding(sizes.words, sizes.hidden)
+        self.word_embeddings: nn.Embedding | LowRankEmbedding = nn.Embedding(sizes.words, sizes.hidden)
         self.positions = nn.Embedding(sizes.positions, sizes.hidden)
         self.norm = nn.LayerNorm(sizes.hidden, eps=10.0**-sizes.epsilon_exponent)
 

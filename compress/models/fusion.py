@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
 from compress.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
+from compress.layers.low_rank_embedding import LowRankEmbedding
 from compress.models.family import Layer, base_of, family_of, head_size, last_attending, layers_of
 from compress.models.structure import replace_module
 
@@ -55,7 +56,8 @@ def fuse_embeddings(model: PreTrainedModel) -> bool:
         source.get_submodule(path)
         for path in (family.embeddings_norm, family.word_embeddings, family.position_embeddings)
     )
-    assert isinstance(norm, nn.LayerNorm) and isinstance(words, nn.Embedding) and isinstance(positions, nn.Embedding)
+    assert isinstance(norm, nn.LayerNorm) and isinstance(positions, nn.Embedding)
+    assert isinstance(words, nn.Embedding | LowRankEmbedding)
     exponent = _exponent(norm)
     sizes = FusedEmbeddingsSizes(words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
     fused = FusedEmbeddings(sizes)
@@ -63,8 +65,8 @@ def fuse_embeddings(model: PreTrainedModel) -> bool:
     if family.type_embeddings is not None:
         table = table + source.get_submodule(family.type_embeddings).weight.detach()[0]  # type: ignore[operator]
     with torch.no_grad():
-        fused.word_embeddings.weight.copy_(words.weight)
         fused.positions.weight.copy_(table)
+    fused.word_embeddings = words
     fused.norm.load_state_dict(norm.state_dict())
     replace_module(model, f"{model.base_model_prefix}.{family.embeddings}", fused)
     return True

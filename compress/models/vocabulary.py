@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.layers import LowRankEmbedding
+from compress.models.family import family_of
+from compress.models.structure import replace_module
 
 
 def named_tokens(config: PretrainedConfig, size: int) -> set[int]:
@@ -16,20 +19,28 @@ def named_tokens(config: PretrainedConfig, size: int) -> set[int]:
     return {number for number in _token_fields(config).values() if 0 <= number < size}
 
 
-def require_trimmable(model: PreTrainedModel) -> None:
+def require_only_read(model: PreTrainedModel) -> None:
     """Raise InputError for a model whose embeddings are not only looked up."""
     if model.get_output_embeddings() is not None:
         raise InputError(
-            f"the model is a {type(model).__name__}, which also writes tokens; only the vocabulary of a model that "
-            "reads them can be trimmed. Take the stage that trims the vocabulary out of order."
+            f"the model is a {type(model).__name__}, which also writes tokens; only the word embeddings of a model "
+            "that reads them can be trimmed or factorized. Take the stage that does so out of order."
         )
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
-    """The table with a row for each token."""
+    """The table with a row for each token; the narrow one where the embeddings were factorized."""
     words = model.get_input_embeddings()
-    assert isinstance(words, nn.Embedding)
-    return words
+    table = words.table if isinstance(words, LowRankEmbedding) else words
+    assert isinstance(table, nn.Embedding)
+    return table
+
+
+def factorize_word_embeddings(model: PreTrainedModel, table: Tensor, up: Tensor) -> None:
+    """Put a table (tokens, rank) and a product (width, rank) in the place of the word embeddings, in place."""
+    family = family_of(model.config)
+    path = f"{model.base_model_prefix}.{family.embeddings}.{family.word_embeddings}"
+    replace_module(model, path, LowRankEmbedding.of(table, up))
 
 
 def keep_tokens(model: PreTrainedModel, kept: Sequence[int]) -> None:
@@ -41,7 +52,12 @@ def keep_tokens(model: PreTrainedModel, kept: Sequence[int]) -> None:
     place = {old: new for new, old in enumerate(kept)}
     padding = None if words.padding_idx is None else place[words.padding_idx]
     weight = words.weight.detach()[torch.tensor(kept, device=words.weight.device)]
-    model.set_input_embeddings(nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=padding))
+    trimmed = nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=padding)
+    whole = model.get_input_embeddings()
+    if isinstance(whole, LowRankEmbedding):
+        whole.table = trimmed
+    else:
+        model.set_input_embeddings(trimmed)
     for name, number in _token_fields(model.config).items():
         setattr(model.config, name, place.get(number))
     model.config.vocab_size = len(kept)

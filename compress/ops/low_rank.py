@@ -1,4 +1,4 @@
-"""Two thin matrices instead of one, chosen for the inputs that the layer really sees."""
+"""Two thin matrices instead of one, chosen for the inputs that a layer really sees, or the rows that are looked up."""
 
 from __future__ import annotations
 
@@ -47,6 +47,43 @@ def whitened_decomposition(weight: Tensor, inputs_gram: Tensor) -> WhitenedDecom
     root = (vectors * root_values) @ vectors.T
     left, singular, right = torch.linalg.svd(weight.double() @ root, full_matrices=False)
     return WhitenedDecomposition(left, singular, right, (vectors * unroot_values) @ vectors.T)
+
+
+@dataclass(frozen=True)
+class RowsDecomposition:
+    """diag(sqrt(weights)) @ rows = U @ diag(singular) @ directions, U with orthonormal columns and not kept.
+
+    rows: (rows, width), float64. singular: (width,) descending. directions: (width, width), orthonormal, one a row.
+    """
+
+    rows: Tensor
+    singular: Tensor
+    directions: Tensor
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """(table, up), shapes (rows, rank) and (width, rank): table @ up.T is the best approximation of that rank.
+
+        The columns of `up` are orthonormal, so that what rounding does to a row of the table is not amplified, and
+        the rows keep the scale that the optimizer knows. Raises ValueError if `rank` lies outside 1..width.
+        """
+        if not 1 <= rank <= len(self.singular):
+            raise ValueError(f"rank {rank} lies outside 1..{len(self.singular)}")
+        up = self.directions[:rank].T
+        return self.rows @ up, up
+
+
+def rows_decomposition(rows: Tensor, weights: Tensor) -> RowsDecomposition:
+    """Singular values of `rows` weighted by how often each is used: dropping value s costs exactly s² of the sum of
+    weights[i] ||error of row i||².
+
+    rows: (rows, width). weights: (rows,), at least 0. Computed in float64, from the (width, width) Gram matrix of the
+    weighted rows: of the decomposition, only the right side is needed, since the best approximation of each row within
+    a space is its projection (Eckart and Young 1936, for rows scaled by the roots of their weights). Rows of weight 0
+    are projected as the others are.
+    """
+    exact = rows.double()
+    values, vectors = torch.linalg.eigh(exact.T @ (weights.double()[:, None] * exact))
+    return RowsDecomposition(exact, values.clamp(min=0).sqrt().flip(0), vectors.T.flip(0))
 
 
 def rank_for_energy(singular: Tensor, kept_energy: float) -> int:

@@ -13,6 +13,7 @@ from compress.layers import (
     Int8DynamicLinear,
     Int8Embedding,
     Int8StaticLinear,
+    LowRankEmbedding,
     LowRankLinear,
     MaskedLinear,
     NoAttention,
@@ -22,6 +23,7 @@ from compress.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.layers.fused_layer import FusedLayerSizes
 
 TABLES = {"words": 9, "positions": 5, "hidden": 4, "epsilon_exponent": 12}
+READS_TOKENS = ("int8_embedding", "low_rank_embedding", "fused_embeddings")
 FUSED = {
     "hidden": 6,
     "heads": 2,
@@ -48,6 +50,10 @@ def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
             LowRankLinear.of(torch.randn(4, 2), torch.randn(2, 6), torch.randn(4) if bias else None),
             {"inputs": 6, "outputs": 4, "rank": 2, "bias": int(bias)},
         ),
+        "low_rank_embedding": (
+            LowRankEmbedding.of(torch.randn(9, 2), torch.randn(4, 2)),
+            {"tokens": 9, "rank": 2, "width": 4},
+        ),
         "int8_dynamic_linear": (Int8DynamicLinear.of(dense), {"inputs": 6, "outputs": 4}),
         "int8_static_linear": (
             Int8StaticLinear.of(dense).fix_inputs(tensor(0.02), tensor(128.0)),
@@ -70,7 +76,7 @@ def test_built_from_its_sizes_and_filled(kind: str, bias: bool) -> None:
     again = KINDS[kind].build(sizes)
     assert type(again) is type(layer)
     again.load_state_dict(layer.state_dict(), strict=True)
-    inputs = tensor([[0, 8, 3]]) if kind in ("int8_embedding", "fused_embeddings") else torch.randn(2, 3, 6)
+    inputs = tensor([[0, 8, 3]]) if kind in READS_TOKENS else torch.randn(2, 3, 6)
     found, expected = again.eval()(inputs), layer.eval()(inputs)
     if kind == "no_attention":
         assert (found[1], expected[1]) == (None, None)

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from compress.core.errors import InputError
-from compress.layers import FusedEmbeddings
+from compress.layers import FusedEmbeddings, LowRankEmbedding
 from compress.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.models.family import base_of, layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers, fused_sizes
 from compress.models.surgery import keep_heads
+from compress.models.vocabulary import factorize_word_embeddings
 
 
 def test_the_sizes_of_a_layer(model_type: str, make_model: Callable) -> None:
@@ -73,6 +74,20 @@ def test_embeddings_become_words_and_positions(
         positions = positions + source.token_type_embeddings.weight[0]
     assert torch.equal(fused.positions.weight, positions)
     torch.testing.assert_close(fused(batch["input_ids"]), source(batch["input_ids"]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+def test_factorized_words_stay_factorized(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
+) -> None:
+    model = make_model(model_type)
+    factorize_word_embeddings(model, torch.randn(34, 3), torch.randn(32, 3))
+    source = copy.deepcopy(base_of(model.eval()).embeddings)
+    assert fuse_embeddings(model) is True
+    words = model.get_input_embeddings()
+    assert isinstance(words, LowRankEmbedding) and words.rank == 3
+    expected = source(batch["input_ids"])
+    torch.testing.assert_close(base_of(model).embeddings(batch["input_ids"]), expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [3e-6, 2e-12, 0.5])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from compress.ops.low_rank import break_even_rank, rank_for_energy, whitened_decomposition
+from compress.ops.low_rank import break_even_rank, rank_for_energy, rows_decomposition, whitened_decomposition
 
 DOUBLE = torch.float64
 
@@ -77,6 +77,58 @@ def test_the_error_is_what_was_dropped_and_never_above_a_plain_svd(
     left, singular, right = torch.linalg.svd(weight, full_matrices=False)
     plain = (left[:, :rank] * singular[:rank]) @ right[:rank]
     assert error <= float(((weight - plain) @ examples).pow(2).sum()) + 1e-8 * size
+
+
+def test_with_equal_weights_the_longest_row_stays() -> None:
+    found = rows_decomposition(tensor([[3.0, 0.0], [0.0, 1.0]]), torch.ones(2))
+    torch.testing.assert_close(found.singular, tensor([3.0, 1.0], dtype=DOUBLE))
+    table, up = found.factors(1)
+    # The product only says where the direction lies; the length is in the table.
+    torch.testing.assert_close(up.abs(), tensor([[1.0], [0.0]], dtype=DOUBLE))
+    torch.testing.assert_close(table.abs(), tensor([[3.0], [0.0]], dtype=DOUBLE))
+
+
+def test_a_row_that_is_read_often_stays() -> None:
+    # Rows scaled by the roots of 1, 16 and 0: (3, 0), (0, 4), nothing. The third is seen as far as (0, 1) shows it.
+    found = rows_decomposition(tensor([[3.0, 0.0], [0.0, 1.0], [5.0, 2.0]]), tensor([1.0, 16.0, 0.0]))
+    torch.testing.assert_close(found.singular, tensor([4.0, 3.0], dtype=DOUBLE))
+    table, up = found.factors(1)
+    torch.testing.assert_close(table @ up.T, tensor([[0.0, 0.0], [0.0, 1.0], [0.0, 2.0]], dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("rank", [0, 3, -1])
+def test_ranks_that_rows_do_not_have(rank: int) -> None:
+    with pytest.raises(ValueError, match=rf"rank {rank} lies outside 1\.\.2"):
+        rows_decomposition(torch.ones(5, 2), torch.ones(5)).factors(rank)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), rows=st.integers(1, 12), width=st.integers(1, 8), equal=st.booleans(), data=st.data()
+)
+def test_no_other_rows_of_that_rank_are_nearer(
+    seed: int, rows: int, width: int, equal: bool, data: st.DataObject
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(rows, width, generator=generator, dtype=DOUBLE)
+    weights = torch.ones(rows, dtype=DOUBLE) if equal else torch.rand(rows, generator=generator, dtype=DOUBLE).exp()
+    rank = data.draw(st.integers(1, width))
+    found = rows_decomposition(table, weights)
+    narrow, up = found.factors(rank)
+    assert narrow.shape == (rows, rank) and up.shape == (width, rank)
+
+    def error_of(candidate: Tensor) -> float:
+        return float((weights[:, None] * (table - candidate).pow(2)).sum())
+
+    size = error_of(torch.zeros_like(table))
+    error = error_of(narrow @ up.T)
+    assert error == pytest.approx(float(found.singular[rank:].pow(2).sum()), rel=1e-6, abs=1e-8 * size)
+    left, singular, right = torch.linalg.svd(table, full_matrices=False)
+    plain = (left[:, :rank] * singular[:rank]) @ right[:rank]
+    if equal:
+        assert error == pytest.approx(error_of(plain), rel=1e-6, abs=1e-8 * size)
+    assert error <= error_of(plain) + 1e-8 * size
+    torch.testing.assert_close(up.T @ up, torch.eye(rank, dtype=DOUBLE))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ TINY = {
     "examples": 4,
     "batch_size": 8,
     "kept_energy": 0.6,
+    "rank": 8,
     "rank_multiple": 1,
     "min_saving": 0.0,
     "min_count": 4,

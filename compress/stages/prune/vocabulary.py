@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context, Task, Vocabulary
-from compress.models.vocabulary import keep_tokens, named_tokens, require_trimmable, word_embeddings
+from compress.models.vocabulary import keep_tokens, named_tokens, require_only_read, word_embeddings
 from compress.ops.vocabulary import most_frequent, token_counts, unseen_shares
 
 FOLDS = 5
@@ -49,7 +49,7 @@ class PruneVocabulary:
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a model that uses its tokens for more than reading."""
-        require_trimmable(model)
+        require_only_read(model)
 
     def check_processor(self, task: Task, processor: Any) -> None:
         """Raise InputError where the processor's vocabulary cannot be trimmed, or not so far."""

@@ -20,6 +20,7 @@ from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, I
 from compress.models.exchange import Part
 from compress.models.fusion import fused_paths
 from compress.models.structure import replace_module
+from compress.models.vocabulary import word_embeddings
 from compress.ops.allocation import allocate
 from compress.ops.int8 import scale_of_range
 from compress.training.calibration import chosen_rows, show_examples
@@ -52,8 +53,9 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeInt8:
-    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too, and positions that are
-    fused. weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
+    """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too (where they are
+    factorized, their table; the product does in any case), and positions that are fused. weight_bits: 8, or 7 for
+    processors that add two products in 16 bits (x86 without VNNI).
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. float_share: how many of
     the dense layers' multiply-adds may stay in float besides, in [0, 1); chosen are the layers that, quantized alone,
@@ -183,7 +185,7 @@ class QuantizeInt8:
             return {}
         # Looked up token by token, small position and type tables would cost time and save little. A fused one is read
         # as a whole, and scaled back once.
-        words = model.get_input_embeddings()
+        words = word_embeddings(model)
         whole = [m.positions for m in model.modules() if isinstance(m, FusedEmbeddings)]
         tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
         chosen = {path: m for path, m in tables.items() if m is words or any(m is table for table in whole)}
