@@ -13,7 +13,7 @@ from compress.store import MANIFEST, Entry, find_damage
 def find(store: Path, kind: str, key: str) -> Entry | None:
     """A whole entry, or None where there is none or it is damaged."""
     folder = store / kind / key
-    if not folder.is_dir() or find_damage(folder) is not None:
+    if not folder.is_dir() or find_damage(folder, key=key) is not None:
         return None
     facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
     return Entry(key, folder, facts, reused=True)

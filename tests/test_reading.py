@@ -7,10 +7,10 @@ from typing import Any
 from datasets import Dataset
 
 from compress.measure.worker import load_batches
+from compress.prepared import _joined
 from compress.reading import Reading
 from compress.tasks.text_classification import TextClassification
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
-from compress.workshop import _joined
 
 
 def readings(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading]:
