@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 
 from compress.blame.case import Case
 from compress.core.words import Recipe
-from compress.effort import Effort
 from compress.keys import (
     artifact_key,
     blame_key,
@@ -19,6 +18,7 @@ from compress.keys import (
     latency_table_key,
     teacher_key,
 )
+from compress.measure.effort import Effort
 from compress.measure.environment import describe_machine
 from compress.models.checkpoint import read_config
 from compress.preflight import check_examples

@@ -132,7 +132,8 @@ def _show(jobs: Sequence[tuple[Job | CompressError, str]], *, sweeps: bool) -> i
     import transformers
 
     from compress.commands.plan_table import PlanTable
-    from compress.plan import Planner, total
+    from compress.plan.plan import total
+    from compress.plan.planner import Planner
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

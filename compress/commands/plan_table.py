@@ -11,7 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from compress.commands.dry_run import Job
-    from compress.plan import Piece, Plan, Total
+    from compress.plan.plan import Piece, Plan, Total
 
 GIGABYTE = 1e9
 NEEDS = {"nothing": "in the store", "measuring": "in the store; measure", "all": "make, prove, measure"}

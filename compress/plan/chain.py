@@ -1,194 +1,25 @@
-"""What a run would do, before it does anything: stages to make and to reuse, time, and disk."""
+"""A recipe walked through as a run would, and what is left to do at each step."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
-from filelock import FileLock, Timeout
-
-from compress.core.errors import InputError
 from compress.core.evaluation import Evaluation
-from compress.core.words import Recipe
-from compress.effort import Effort, Estimate, estimate
+from compress.measure.effort import Effort, Estimate, estimate
 from compress.measure.evaluate import evaluation_from_json
 from compress.measure.statistics import compare
-from compress.pace import seconds_per_step
-from compress.past import efforts, find
-from compress.preflight import check_model, check_order, check_threads
-from compress.prepared import Material, Prepared
+from compress.plan.disk import free_bytes
+from compress.plan.past import find
+from compress.plan.plan import Need, Piece, Plan
+from compress.prepared import Prepared
 from compress.store import Entry, content_key
 
-# What a recipe's settings must share to share the data as read and the teacher as looked at.
-OF_MATERIAL = ("model", "data", "task", "seed")
 
-Need = Literal["nothing", "measuring", "all"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """An artifact with what is measured on it.
-
-    stage: `teacher`, or a stage's name. parent: the stage it starts from. key: the artifact's; made up, and in no
-    store, where `waits_for` is given: the stage that first has to make the tokenizer that it depends on. need: what is
-    left to do. verdict: what an earlier run found, or None. decision: what the run then does; `keep` is assumed where
-    there is no verdict yet. seconds: of what is left, None where no earlier work tells. training_seconds: then, where
-    it trains, at most so many for that, by the pace of a few steps of a model like the teacher. bytes: kept afterwards
-    at most.
-    """
-
-    stage: str
-    parent: str | None
-    key: str
-    waits_for: str | None
-    need: Need
-    verdict: str | None
-    decision: str
-    seconds: Estimate | None
-    training_seconds: float | None
-    bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What one recipe would do in one folder.
-
-    pieces: the teacher, and the stages up to the last that will run. skipped: stages after one that is known to stop
-    the run. test: whether the test split has to be scored; None where it is not yet known, or there is none. examples:
-    of each split. training_bytes: needed for a while beside what is kept. teacher_vectors_bytes: what the teacher says
-    inside, kept where it takes at most half of the free disk. free: bytes, where the store is. notes: what the data's
-    source decided by itself.
-    """
-
-    pieces: tuple[Piece, ...]
-    skipped: tuple[str, ...]
-    test: bool | None
-    examples: Mapping[str, int]
-    labels: tuple[str, ...]
-    model: str
-    parameters: int
-    training_bytes: int
-    teacher_vectors_bytes: int
-    free: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Total:
-    """Several plans together, what they share counted once.
-
-    stages: artifacts of all plans; distinct: different ones among them; of these, to_make and to_measure are left to
-    do and stored are not. seconds: of what is left and known; unknown: pieces whose time no earlier work tells, whose
-    training takes at most training_seconds. bytes: kept afterwards at most.
-    """
-
-    stages: int
-    distinct: int
-    to_make: int
-    to_measure: int
-    stored: int
-    seconds: float
-    unknown: int
-    training_seconds: float
-    bytes: int
-
-
-class Planner:
-    """Makes plans, and reads for several recipes once what they share."""
-
-    def __init__(self) -> None:
-        self._materials: dict[str, Material] = {}
-        self._paces: dict[tuple[str, float], float] = {}
-        self._earlier: dict[Path, list[tuple[Effort, float]]] = {}
-
-    def plan(self, recipe: Recipe, folder: Path) -> Plan:
-        """What `run(recipe, folder)` would do. Raises InputError where it would; writes nothing."""
-        check_order(recipe)
-        check_threads(recipe)
-        require_writable("hydra.run.dir", folder)
-        _require_unused(folder)
-        require_writable("store", recipe.store)
-        torch.set_num_threads(recipe.runtime.threads)
-        material = self._material(recipe)
-        prepared = Prepared(recipe, lambda *given: check_model(recipe, folder, *given), material)
-        store = recipe.store.resolve()
-        if store not in self._earlier:
-            self._earlier[store] = list(efforts(store))
-        return _Chain(prepared, store, self._earlier[store], lambda tokens: self._pace(recipe, material, tokens)).plan()
-
-    def _pace(self, recipe: Recipe, material: Material, tokens: float) -> float:
-        """Seconds for a step on batches of so many tokens."""
-        key = f"{id(material)} {recipe.device} {recipe.runtime.threads}"
-        if (key, tokens) not in self._paces:
-            rows = material.reading.split("train")
-            length = sum(rows["length"]) / len(rows)
-            middle = sorted(range(len(rows)), key=lambda row: abs(rows["length"][row] - length))
-            chosen = [middle[i % len(middle)] for i in range(max(1, round(tokens / length)))]
-            batch = material.reading.collate([rows[row] for row in chosen])
-            self._paces[key, tokens] = seconds_per_step(material.shape, batch, recipe.task, recipe.device)
-        return self._paces[key, tokens]
-
-    def _material(self, recipe: Recipe) -> Material:
-        key = json.dumps([recipe.settings[part] for part in OF_MATERIAL], sort_keys=True, default=str)
-        if key not in self._materials:
-            self._materials[key] = Material.of(recipe)
-        return self._materials[key]
-
-
-def total(plans: Sequence[Plan]) -> Total:
-    """The work of all of them, each distinct piece once."""
-    pieces = [piece for plan in plans for piece in plan.pieces]
-    # A piece that one plan makes is there for the others; what they need less of it is no reason to do less.
-    distinct = {piece.key: piece for piece in sorted(pieces, key=lambda piece: ORDER_OF_NEED.index(piece.need))}
-    left = [piece for piece in distinct.values() if piece.need != "nothing"]
-    return Total(
-        stages=len(pieces),
-        distinct=len(distinct),
-        to_make=sum(piece.need == "all" for piece in left),
-        to_measure=sum(piece.need == "measuring" for piece in left),
-        stored=len(distinct) - len(left),
-        seconds=sum(piece.seconds.seconds for piece in left if piece.seconds is not None),
-        unknown=sum(piece.seconds is None for piece in left),
-        training_seconds=sum(piece.training_seconds or 0 for piece in left),
-        bytes=sum(piece.bytes for piece in left),
-    )
-
-
-ORDER_OF_NEED: tuple[Need, ...] = ("nothing", "measuring", "all")
-
-
-def require_writable(setting: str, folder: Path) -> None:
-    """Raise InputError where nothing could be made in a folder, which need not exist. Nothing is left there."""
-    folder = folder.resolve()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        # A file without a name: nobody sees it.
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{setting} is {folder}, which cannot be written ({error.strerror}). Name another folder."
-        ) from error
-
-
-def _require_unused(folder: Path) -> None:
-    if not (folder / ".lock").exists():
-        return
-    try:
-        FileLock(folder / ".lock").acquire(timeout=0).lock.release()
-    except Timeout:
-        raise InputError(
-            f"hydra.run.dir is {folder}, in use by a run that is still alive. Wait for it, or name another folder."
-        ) from None
-
-
-class _Chain:
+class Chain:
     """Walks through a recipe as a run would, and keeps what a run would keep."""
 
     def __init__(
@@ -204,6 +35,7 @@ class _Chain:
         self._teacher_evaluation: Evaluation | None = None
 
     def plan(self) -> Plan:
+        """Of the whole recipe."""
         prepared, recipe = self._prepared, self._prepared.recipe
         teacher, piece = self._teacher()
         pieces, current, at = [piece], teacher, "teacher"
@@ -350,8 +182,3 @@ def _evaluation_of(stage: str) -> str:
 
 def _labels(config: Any) -> tuple[str, ...]:
     return tuple(str(label) for _, label in sorted((config.id2label or {}).items()))
-
-
-def free_bytes(folder: Path) -> int:
-    """Of the disk that a folder is on, which need not exist."""
-    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from compress.effort import Effort, Estimate, estimate
+from compress.measure.effort import Effort, Estimate, estimate
 
 TRAINING = Effort(
     kind="a.Stage", machine="here", device="cpu", threads=2, steps=100, tokens=640.0, parameters=1_000_000

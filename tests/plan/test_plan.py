@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from compress.effort import Estimate
-from compress.plan import Piece, Plan, Total, total
+from compress.measure.effort import Estimate
+from compress.plan.plan import Piece, Plan, Total, total
 
 
 def _piece(key: str, need: Any, seconds: float | None = None, size: int = 0) -> Piece:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from compress.pace import seconds_per_step
+from compress.measure.pace import seconds_per_step
 from compress.tasks.text_classification import TextClassification
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from compress.effort import Effort
+from compress.measure.effort import Effort
 from compress.store import MANIFEST, Entry, find_damage
 
 

@@ -1,0 +1,63 @@
+"""Plans for one recipe or several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from compress.core.words import Recipe
+from compress.measure.effort import Effort
+from compress.measure.pace import seconds_per_step
+from compress.plan.chain import Chain
+from compress.plan.disk import require_unused, require_writable
+from compress.plan.past import efforts
+from compress.plan.plan import Plan
+from compress.preflight import check_model, check_order, check_threads
+from compress.prepared import Material, Prepared
+
+# What a recipe's settings must share to share the data as read and the teacher as looked at.
+OF_MATERIAL = ("model", "data", "task", "seed")
+
+
+class Planner:
+    """Makes plans, and reads for several recipes once what they share."""
+
+    def __init__(self) -> None:
+        self._materials: dict[str, Material] = {}
+        self._paces: dict[tuple[str, float], float] = {}
+        self._earlier: dict[Path, list[tuple[Effort, float]]] = {}
+
+    def plan(self, recipe: Recipe, folder: Path) -> Plan:
+        """What `run(recipe, folder)` would do. Raises InputError where it would; writes nothing."""
+        check_order(recipe)
+        check_threads(recipe)
+        require_writable("hydra.run.dir", folder)
+        require_unused(folder)
+        require_writable("store", recipe.store)
+        torch.set_num_threads(recipe.runtime.threads)
+        material = self._material(recipe)
+        prepared = Prepared(recipe, lambda *given: check_model(recipe, folder, *given), material)
+        store = recipe.store.resolve()
+        if store not in self._earlier:
+            self._earlier[store] = list(efforts(store))
+        return Chain(prepared, store, self._earlier[store], lambda tokens: self._pace(recipe, material, tokens)).plan()
+
+    def _pace(self, recipe: Recipe, material: Material, tokens: float) -> float:
+        """Seconds for a step on batches of so many tokens."""
+        key = f"{id(material)} {recipe.device} {recipe.runtime.threads}"
+        if (key, tokens) not in self._paces:
+            rows = material.reading.split("train")
+            length = sum(rows["length"]) / len(rows)
+            middle = sorted(range(len(rows)), key=lambda row: abs(rows["length"][row] - length))
+            chosen = [middle[i % len(middle)] for i in range(max(1, round(tokens / length)))]
+            batch = material.reading.collate([rows[row] for row in chosen])
+            self._paces[key, tokens] = seconds_per_step(material.shape, batch, recipe.task, recipe.device)
+        return self._paces[key, tokens]
+
+    def _material(self, recipe: Recipe) -> Material:
+        key = json.dumps([recipe.settings[part] for part in OF_MATERIAL], sort_keys=True, default=str)
+        if key not in self._materials:
+            self._materials[key] = Material.of(recipe)
+        return self._materials[key]
