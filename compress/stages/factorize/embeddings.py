@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_fraction, require_integer
 from compress.core.errors import InputError
 from compress.core.words import Context
@@ -62,6 +63,15 @@ class FactorizeEmbeddings:
                 f"stages.embeddings.rank is {self.rank}; above {largest} the {table.num_embeddings} x "
                 f"{table.embedding_dim} embeddings of this model would grow. Use {largest} or less."
             )
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of the energy that was lost stays, or half as many values more."""
+        if self.kept_energy is not None:
+            return Milder({"kept_energy": (1 + self.kept_energy) / 2}, None) if self.kept_energy < 1 else None
+        assert self.rank is not None
+        table = word_embeddings(setback.before)
+        more = min(-(-3 * self.rank // 2), break_even_rank(table.num_embeddings, table.embedding_dim))
+        return Milder({"rank": more}, None) if more > self.rank else None
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized word embeddings; the very same model, and a note, where that saves nothing."""

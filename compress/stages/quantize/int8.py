@@ -104,7 +104,7 @@ class QuantizeInt8:
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
         names = [path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Embedding)]
-        factors = [f"{name}.{factor}" for name in (*names, *fused_paths(model)) for factor in ("up", "down")]
+        factors = [f"{name}.{factor}" for name in (*names, *fused_paths(model)) for factor in ("up", "down", "table")]
         for pattern in self.keep_float:
             if not any(fnmatchcase(name, pattern) for name in (*names, *fused_paths(model), *factors)):
                 raise InputError(

@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM
 
+from compress.core.blame import Milder, Setback
 from compress.core.errors import InputError
 from compress.core.words import Context
 from compress.export.onnx import export_onnx
@@ -55,7 +56,8 @@ def test_the_tokens_that_texts_use_decide(
 def test_unlabelled_text_counts(stage: FactorizeEmbeddings, make_model: Callable, make_context: Callable) -> None:
     model = make_model()
     context = make_context(copy.deepcopy(model))
-    rare = int(np.bincount(np.concatenate(context.train["input_ids"]), minlength=34).argmin())
+    # A word: special tokens are in every text, and padding has no length to lose.
+    rare = 4 + int(np.bincount(np.concatenate(context.train["input_ids"]), minlength=34)[4:].argmin())
     more = context.train.select([0]).map(lambda row: {"input_ids": [rare] * 100_000})
     found = stage.apply(model, dataclasses.replace(context, unlabelled=more))
     expected = word_embeddings(context.teacher).weight[rare]
@@ -111,7 +113,15 @@ def test_trimmed_fused_quantized_saved_and_run(
     model = PruneVocabulary(min_count=1, most_tokens=None, keep_characters=True).apply(model, context)
     model = FuseLayers(first_token=True).apply(model, context)
     calibration = Calibration(method="minmax", percentile=99.9, examples=2)
-    quantize = QuantizeInt8(scheme="dynamic", embeddings=True, weight_bits=8, keep_float=[], calibration=calibration)
+    quantize = QuantizeInt8(
+        scheme="dynamic",
+        embeddings=True,
+        weight_bits=8,
+        keep_float=[],
+        float_share=0,
+        sensitivity_examples=2,
+        calibration=calibration,
+    )
     model = settle(quantize.apply(model, context))
     words = model.get_input_embeddings()
     assert isinstance(words, LowRankEmbedding)
@@ -130,6 +140,17 @@ def test_trimmed_fused_quantized_saved_and_run(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(["logits"], {name: value.numpy() for name, value in inputs.items()})[0]
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=0.02 * float(expected.abs().max()))
+
+
+def test_milder_settings(stage: FactorizeEmbeddings, make_model: Callable) -> None:
+    setback = Setback(make_model(), make_model(), [], 0.0, 1.0)
+    assert dataclasses.replace(stage, rank=5).relax(setback) == Milder({"rank": 8}, None)
+    # Above 16, 34 x 32 would become more.
+    assert dataclasses.replace(stage, rank=15).relax(setback) == Milder({"rank": 16}, None)
+    assert dataclasses.replace(stage, rank=16).relax(setback) is None
+    by_energy = dataclasses.replace(stage, rank=None, kept_energy=0.5)
+    assert by_energy.relax(setback) == Milder({"kept_energy": 0.75}, None)
+    assert dataclasses.replace(by_energy, kept_energy=1.0).relax(setback) is None
 
 
 def test_check(stage: FactorizeEmbeddings, make_model: Callable) -> None:
