@@ -73,7 +73,7 @@ def run(
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")
         teacher = _start(workshop, ledger, on_row)
-        workshop.check_latency(teacher.entry)
+        _check_latency(workshop, teacher, ledger, on_row)
         best = _compress(workshop, teacher, ledger, on_row)
         return _finish(workshop, folder, ledger, teacher, best, command, started)
 
@@ -89,6 +89,17 @@ def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
     teacher = Step("teacher", artifact, evaluation)
     on_row(ledger.append(_row(teacher, None, None, "keep", time.monotonic() - started)))
     return teacher
+
+
+def _check_latency(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> None:
+    """Raise InputError, before any stage works, for an objective that one of them could not reach."""
+    for name, check in workshop.latency_checks(teacher.entry):
+        started = time.monotonic()
+        try:
+            check()
+        except CompressError as error:
+            on_row(ledger.append(_broken_row(name, error, time.monotonic() - started)))
+            raise
 
 
 def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> Step:
