@@ -85,7 +85,7 @@ def run(
                 on_row(row)
 
             teacher = _start(workshop, ledger, tell)
-            workshop.check_latency(teacher.entry)
+            _check_latency(workshop, teacher, ledger, tell)
             best = _compress(workshop, teacher, ledger, tell)
             return _finish(workshop, folder, ledger, teacher, best, command, started)
 
@@ -112,6 +112,17 @@ def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
     teacher = Step("teacher", artifact, evaluation)
     on_row(ledger.append(_row(teacher, None, None, "keep", time.monotonic() - started)))
     return teacher
+
+
+def _check_latency(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> None:
+    """Raise InputError, before any stage works, for an objective that one of them could not reach."""
+    for name, check in workshop.latency_checks(teacher.entry):
+        started = time.monotonic()
+        try:
+            check()
+        except CompressError as error:
+            on_row(ledger.append(_broken_row(name, error, time.monotonic() - started)))
+            raise
 
 
 def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> Step:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,13 @@ class Workshop(Prepared):
         else:
             self._apply(*given, notes=[], processors=[])
 
-    def check_latency(self, teacher: Entry) -> None:
-        """Raise InputError where no cut would be as fast as a stage is asked for. Measures the latency table."""
+    def latency_checks(self, teacher: Entry) -> Iterator[tuple[str, Callable[[], None]]]:
+        """For each stage that has one its name, and a call that raises InputError where nothing would be as fast as the
+        stage is asked for. The first call measures the latency table."""
         for name, model in foreseen(self.recipe, load_model(teacher.folder)):
             check = getattr(self.recipe.stages[name], "check_latency", None)
             if check is not None:
-                check(model, lambda sizes: self.latency_table(teacher, sizes))
+                yield name, partial(check, model, lambda sizes: self.latency_table(teacher, sizes))
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
