@@ -26,7 +26,8 @@ class Magnitude:
             weights = {part: layer.weight(part) for part in layer.parts}
             heads = neurons = torch.zeros(0, dtype=torch.float64)
             if layer.heads:
-                heads = head_magnitude(*(weights[part] for part in PARTS[:4]), head_size=head_size(model))
+                query, key, value, output = (weights[part] for part in PARTS[:4])
+                heads = head_magnitude(query, key, value, output, head_size(model))
             if layer.neurons:
                 neurons = neuron_magnitude(weights["ffn_in"], weights["ffn_out"])
             found.append(LayerImportance(heads, neurons, total_magnitude(list(weights.values()))))
