@@ -79,7 +79,7 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     (made,) = (path for path in (folder / "store" / "latency-tables").iterdir() if not path.name.startswith("."))
     facts = json.loads((made / "manifest.json").read_text("utf-8"))["facts"]
     table = LatencyTable.from_json(facts)
-    assert (sorted(table.attention), sorted(table.ffn)) == ([1, 2, 4], [8, 32, 64])
+    assert (sorted(table.attention), sorted(table.ffn)) == ([0, 1, 2, 4], [0, 8, 32, 64])
     # What was kept is what was predicted to be fast enough.
     student = compress.load(folder / "store" / "artifacts" / by_stage["prune"]["artifact"])
     kept = [(layer.heads, layer.neurons) for layer in layers_of(student)]

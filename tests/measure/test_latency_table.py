@@ -89,9 +89,9 @@ def test_every_precision_is_exported_and_timed(
         labels=2,
         precision=precision,
     )
-    # An eighth, a half and all of 4 heads and 64 neurons; an eighth of 4 heads is one.
-    assert (sorted(table.attention), sorted(table.ffn)) == ([1, 2, 4], [8, 32, 64])
-    assert (sorted(table.last_attention), sorted(table.last_ffn)) == ([1, 4], [8, 64])
+    # None, an eighth, a half and all of 4 heads and 64 neurons; an eighth of 4 heads is one.
+    assert (sorted(table.attention), sorted(table.ffn)) == ([0, 1, 2, 4], [0, 8, 32, 64])
+    assert (sorted(table.last_attention), sorted(table.last_ffn)) == ([0, 1, 4], [0, 8, 64])
     curves = (table.attention, table.ffn, table.last_attention, table.last_ffn)
     costs = [table.teacher, table.fixed, *(cost for curve in curves for cost in curve.values())]
     assert all(math.isfinite(cost) for cost in costs)
@@ -109,17 +109,20 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
         ("attention", 4): 9.0,
         ("ffn", 64): 5.0,
         ("ffn", 8): 0.9,
+        ("dropped", 0): 1.4,
+        ("last_dropped", 0): 1.2,
         ("last_attention", 4): 3.0,
         ("last_ffn", 64): 2.0,
     }
-    # Four blocks in a graph: (9 - 1) / 4, (5 - 1) / 4, less than nothing, (3 - 1) / 4, (2 - 1) / 4.
+    # Four blocks in a graph: (9 - 1) / 4, (5 - 1) / 4, less than nothing, (3 - 1) / 4, (2 - 1) / 4. What is left of a
+    # dropped block is the same for both: (1.4 - 1) / 4, and (1.2 - 1) / 4 in the last layer.
     assert _table(20.0, costs) == LatencyTable(
         teacher=20.0,
         fixed=1.5,
-        attention={4: 2.0},
-        ffn={64: 1.0, 8: 0.0},
-        last_attention={4: 0.5},
-        last_ffn={64: 0.25},
+        attention={0: pytest.approx(0.1), 4: 2.0},
+        ffn={0: pytest.approx(0.1), 64: 1.0, 8: 0.0},
+        last_attention={0: pytest.approx(0.05), 4: 0.5},
+        last_ffn={0: pytest.approx(0.05), 64: 0.25},
     )
 
 
