@@ -33,9 +33,9 @@ class Choices:
     found: the importance of what each has now, comparable between layers. blocks: whether attention or FFN may leave a
     layer alone. neuron_multiple: FFN widths are multiples of it, or what they are now.
 
-    The last attention keeps at least a head, and the last layer stays. A head that reads the first token sees the others
-    through that attention: without it the layer before would be as cheap, so that a sum of its heads' importances, each
-    small while the others are there, sells it for far too little (benchmarks/README.md).
+    The last attention keeps at least a head, and the last layer stays. A head that reads the first token sees the
+    others through that attention. Without it the layer before would be as cheap, and the sum of its heads' importances,
+    each small while the others are there, would sell it for far too little (benchmarks/README.md).
     """
 
     found: Sequence[LayerImportance]
