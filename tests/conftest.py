@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,13 @@ from compress.models.family import known_families
 from compress.tasks.text_classification import TextClassification
 from compress.training.imitation import Imitation
 from compress.training.loop import Optimization
+
+# TensorBoard's logging handler closes the stream that it was imported with when logging is configured anew, as Hydra
+# does, unless that is the process's own. Under pytest it would be pytest's, and everything after that would break.
+with contextlib.suppress(ImportError):
+    import absl.logging
+
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 # Models this small gain nothing from a second thread, and lose much where another process holds the core.
 torch.set_num_threads(1)
