@@ -104,6 +104,12 @@ def write_examples(path: Path, count: int, seed: int = 0) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """A run in this process leaves its number of threads behind, and sums in another order differ in the last bit."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(params=sorted(known_families()))
 def model_type(request: pytest.FixtureRequest) -> str:
     """Every family there is."""
