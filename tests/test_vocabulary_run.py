@@ -25,7 +25,7 @@ from compress.workshop import Workshop
 SETTINGS = (
     "+stage/prune@stages.vocabulary=vocabulary",
     "+gate@gates.vocabulary=non_inferiority",
-    "stages.vocabulary.min_count=26",
+    "stages.vocabulary.min_count=66",
     "order=[vocabulary,distill,fuse,quantize]",
     "data.max_length=32",
     "stages.distill.layers=2",
