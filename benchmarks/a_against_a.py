@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.config import compose_settings
 from compress.core.evaluation import Latency
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate

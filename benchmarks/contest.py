@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from compress.config import build, register
 from compress.core.evaluation import Latency
-from compress.core.words import Measurement, Recipe
+from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
 from compress.measure.environment import describe_machine, versions
 from compress.measure.evaluate import score

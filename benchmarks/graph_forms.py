@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.export.onnx import export_onnx
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns

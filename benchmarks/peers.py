@@ -44,7 +44,7 @@ def main() -> int:
     from contest_report import plain, plot, table
     from peer_contest import Peers
 
-    from compress.core.words import Measurement
+    from compress.core.recipe import Measurement
 
     transformers.utils.logging.disable_progress_bar()
     measurement = Measurement(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import compress
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.measure.statistics import paired_interval
 from compress.models.checkpoint import load_model
 from compress.store import Entry

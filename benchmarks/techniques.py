@@ -22,7 +22,7 @@ import transformers
 from contest import Contender, Contest
 from contest_report import plain, plot, table
 
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure.processes import Candidate
 from compress.runtimes.onnxruntime import OnnxRuntime
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.core.evaluation import Evaluation
-    from compress.core.words import Recipe
+    from compress.core.recipe import Recipe
     from compress.pipeline import RunResult
 
 __all__ = ["evaluate", "load", "recipe", "run"]

@@ -24,7 +24,7 @@ from compress.core.errors import CompressError, InputError
 from compress.measure.environment import allowed_cpus, int8_weight_bits
 
 if TYPE_CHECKING:
-    from compress.core.words import Recipe
+    from compress.core.recipe import Recipe
 
 GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
@@ -78,7 +78,7 @@ def hydra_in(folder: Path) -> Iterator[None]:
 
 def build(settings: DictConfig, name: str) -> Recipe:
     """The recipe that the settings describe. Raises InputError where they do not describe one."""
-    from compress.core.words import Recipe
+    from compress.core.recipe import Recipe
 
     _require_groups(OmegaConf.to_container(settings, resolve=False))
     plain = _plain(settings, name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compress.core.errors import InputError
 from compress.core.evaluation import Evaluation
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.data.formats import read_file
 from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus

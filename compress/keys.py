@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.measure.environment import describe_machine, versions
 from compress.store import content_key
 from compress.teachers.content import hashes_of, sha256_of

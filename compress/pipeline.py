@@ -21,7 +21,7 @@ from compress.core.errors import CompressError, InputError, NothingPassedError
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads

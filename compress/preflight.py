@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
+from compress.core.recipe import Recipe
 from compress.core.structure import Structure
-from compress.core.words import Recipe
 from compress.measure.environment import allowed_cpus
 from compress.models.structure import structure_of
 

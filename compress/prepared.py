@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from compress.blame.case import Case
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.keys import (
     artifact_key,
     blame_key,

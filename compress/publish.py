@@ -11,7 +11,7 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.core.ledger import Row
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.export.model_card import write_model_card
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles

@@ -14,10 +14,11 @@ from transformers import set_seed
 
 from compress.blame.case import Case
 from compress.core.blame import Blame
+from compress.core.context import Context, TeacherContext
 from compress.core.errors import CompressError, StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Context, Recipe, TeacherContext
+from compress.core.recipe import Recipe
 from compress.keys import precision_of
 from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.bystanders import disturbance

@@ -21,8 +21,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from compress.core.context import Context
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Context
 from compress.models.family import known_families
 from compress.tasks.text_classification import TextClassification
 from compress.training.imitation import Imitation

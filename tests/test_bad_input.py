@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from compress.commands.run import main
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.hydra_errors import quoted
 from compress.measure import latency_table
 from compress.runtimes.onnx_file import require_data_inside

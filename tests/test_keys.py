@@ -15,7 +15,7 @@ import pytest
 
 from compress import keys
 from compress.config import build, compose_settings
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.data.formats import read_file
 from compress.data.splits import fingerprint
 from compress.keys import (

@@ -13,7 +13,7 @@ import pytest
 import compress
 from compress.commands.run import main
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure import latency_table
 from compress.models.family import layers_of
 

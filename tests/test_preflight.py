@@ -15,8 +15,8 @@ import torch
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.core.recipe import Recipe
 from compress.core.structure import Edit, Structure
-from compress.core.words import Recipe
 from compress.layers import KINDS
 from compress.layers.low_rank_linear import LowRankLinear
 from compress.models.family import layers_of

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from compress.config import build, compose_settings
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.stages.quantize.int8 import QuantizeInt8
 from compress.store import Entry
 from compress.workshop import Workshop

@@ -9,7 +9,7 @@ from typing import Any
 
 from compress.blame.restore import Restoration
 from compress.core.blame import Advice, Milder, Setback
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 
 
 def expected_speedup(before: float, after: float, time_share: float) -> float:

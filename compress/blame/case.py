@@ -13,7 +13,7 @@ from compress.blame.advise import advise
 from compress.blame.restore import restore
 from compress.core.blame import Blame
 from compress.core.evaluation import Comparison, Evaluation
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.measure.slices import worst_slices
 from compress.measure.statistics import compare
 from compress.training.sensitivity import Batch

@@ -20,7 +20,7 @@ from compress.config import build, hydra_in, settings_root
 from compress.core.errors import CompressError, InputError
 
 if TYPE_CHECKING:
-    from compress.core.words import Recipe
+    from compress.core.recipe import Recipe
 
 FLAG = "--dry-run"
 # What Hydra answers by itself, without running anything.

@@ -26,7 +26,7 @@ from compress.training.processes import count_here, is_main, join, leave
 
 if TYPE_CHECKING:
     from compress.core.ledger import Row
-    from compress.core.words import Recipe
+    from compress.core.recipe import Recipe
     from compress.pipeline import RunResult
 
 ENDINGS: dict[int, Ending] = {1: "broken", 2: "refused", 3: "nothing passed"}

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-
-from compress.core.checks import require_integer
-from compress.core.gate import Gate
-from compress.core.latency_table import LatencyTable
-from compress.core.ledger import Row
-from compress.core.objective import Objective
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+    from compress.core.context import Context, LayerImportance, Splits, TeacherContext
+
 Batch = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
-    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
-    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on."""
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset | None
-    notes: tuple[str, ...] = ()
-    unlabelled: Dataset | None = None
 
 
 class Data(Protocol):
@@ -159,71 +141,6 @@ class Task(Protocol):
         ...
 
 
-def _no_latency_table(sizes: Any) -> LatencyTable:
-    raise NotImplementedError("this context has no runtime to measure on")
-
-
-@dataclass(frozen=True)
-class TeacherReading:
-    """The examples of a context as the teacher reads them, row by row, where its processor is not the model's.
-
-    train, unlabelled, *_fingerprint, collate: as in Context. aligned: for each row of train, and then of unlabelled,
-    whether teacher and model read the same tokens, position by position.
-    """
-
-    train: Dataset
-    train_fingerprint: str
-    unlabelled: Dataset | None
-    unlabelled_fingerprint: str
-    aligned: Sequence[bool]
-    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a stage may read.
-
-    train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
-    what each of the two depends on, by content ("" for none). collate: rows to batch. All as the model's own processor
-    reads them; teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor:
-    gives the stage's result a processor of its own.
-
-    device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
-    killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
-    the one whose fused sizes are given; measured at the first call on a machine. note: adds a sentence to the stage's
-    line in the ledger.
-    """
-
-    teacher: PreTrainedModel
-    teacher_key: str
-    task: Task
-    processor: Any
-    train: Dataset
-    train_fingerprint: str
-    device: str
-    seed: int
-    threads: int
-    work_folder: Path
-    cache_folder: Path
-    note: Callable[[str], None]
-    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
-    use_processor: Callable[[Any], None] = field(repr=False)
-    unlabelled: Dataset | None = None
-    unlabelled_fingerprint: str = ""
-    teacher_reading: TeacherReading | None = None
-    latency: Callable[[Any], LatencyTable] = field(default=_no_latency_table, repr=False)
-
-
-@dataclass(frozen=True)
-class LayerImportance:
-    """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
-    CPU. layer: the layer as a whole, for comparison with other layers."""
-
-    heads: torch.Tensor
-    neurons: torch.Tensor
-    layer: float
-
-
 class Importance(Protocol):
     """A criterion of what matters. compares_layers: whether a head of one layer may be compared with a head of
     another (and a neuron with a neuron) as they are; else each layer's values are taken relative to their mean."""
@@ -331,100 +248,3 @@ class Teacher(Protocol):
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The teacher, in FP32, on the CPU, in evaluation mode."""
         ...
-
-
-@dataclass(frozen=True)
-class TeacherContext:
-    """What making a teacher may read: see Context."""
-
-    task: Task
-    config: Any
-    processor: Any
-    train: Dataset
-    device: str
-    seed: int
-    work_folder: Path
-    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
-
-
-Ending = Literal["exported", "nothing passed", "failed", "interrupted"]
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run as trackers are told of it. group: the sweep that it is a job of, or "". settings: by their full names."""
-
-    name: str
-    group: str
-    folder: Path
-    command: str
-    settings: Mapping[str, Any]
-
-
-class Tracking(Protocol):
-    """A run that a tracker has been told of. What goes wrong may raise anything: the run goes on without it."""
-
-    def row(self, number: int, row: Row) -> None:
-        """A stage has ended: the ledger's row, and its number from 0, the teacher's."""
-        ...
-
-    def finish(self, ending: Ending, reason: str, figures: Mapping[str, float], files: Sequence[Path]) -> None:
-        """The run has ended. reason: why it exported nothing, or "". figures: of what was exported. files: what it
-        left: report, summary and ledger, as far as they are there."""
-        ...
-
-
-class Tracker(Protocol):
-    """Where runs are told of, beside their own ledger. Refuses, when built, where its package is not installed."""
-
-    name: ClassVar[str]
-
-    def start(self, run: TrackedRun) -> Tracking:
-        """Tell of a run that begins."""
-        ...
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """How latency is sampled.
-
-    examples: how many validation examples are timed, at their real lengths. launches: how often each worker process
-    is started anew. rounds: turns per launch. warmup: untimed runs at the start of each turn.
-    """
-
-    examples: int
-    launches: int
-    rounds: int
-    warmup: int
-
-    def __post_init__(self) -> None:
-        require_integer("measurement.examples", self.examples, 1, "Use 24, for example.")
-        require_integer("measurement.launches", self.launches, 1, "Use 4, for example.")
-        require_integer("measurement.rounds", self.rounds, 1, "Use 6, for example.")
-        require_integer("measurement.warmup", self.warmup, 0, "Use 3, for example.")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Stages in order, a gate for each, the task, the data, the runtime. Data only.
-
-    blame_seconds: how long to look for the reason where a stage missed its accuracy limit; 0 for not at all.
-    settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record.
-    """
-
-    name: str
-    teacher: Teacher
-    data: Data
-    task: Task
-    runtime: Runtime
-    order: tuple[str, ...]
-    stages: Mapping[str, Stage]
-    gates: Mapping[str, Gate]
-    measurement: Measurement
-    device: str
-    seed: int
-    store: Path
-    objective: Objective
-    blame_seconds: float
-    tracker: Tracker
-    settings: Mapping[str, Any]

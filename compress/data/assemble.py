@@ -9,8 +9,8 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 from compress.core.checks import nearest
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.splits import held_out, number_groups
 
 

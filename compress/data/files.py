@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compress.core.words import Splits
+from compress.core.context import Splits
 from compress.data.formats import read_file
 from compress.data.named_splits import NamedSplits
 

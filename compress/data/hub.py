@@ -10,8 +10,8 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
 from compress.core.checks import nearest
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.named_splits import NamedSplits
 
 

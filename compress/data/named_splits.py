@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datasets import Dataset
 
 from compress.core.checks import require_integer
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.assemble import assemble
 from compress.data.splits import require_share
 from compress.data.unlabelled import with_unlabelled

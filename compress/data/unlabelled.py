@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from datasets import Dataset
 
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.formats import read_file
 
 

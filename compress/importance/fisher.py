@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer
-from compress.core.words import Context, LayerImportance
+from compress.core.context import Context, LayerImportance
 from compress.models.family import head_size, layers_of, output_projections
 from compress.ops.importance import mask_gradient, per_head
 from compress.training.calibration import chosen_rows

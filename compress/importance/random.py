@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from transformers import PreTrainedModel
 
-from compress.core.words import Context, LayerImportance
+from compress.core.context import Context, LayerImportance
 from compress.models.family import layers_of
 
 

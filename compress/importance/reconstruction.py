@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer, require_positive
-from compress.core.words import Context, LayerImportance
+from compress.core.context import Context, LayerImportance
 from compress.models.family import Layer, head_size, layers_of, output_projections
 from compress.ops.reconstruction import elimination_errors
 from compress.training.calibration import show_examples

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.training.loop import steps_of
 
 # Beyond that the two have too little in common.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure.bystanders import Bystanders
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 

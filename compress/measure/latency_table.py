@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Measurement, Runtime
+from compress.core.recipe import Measurement
+from compress.core.words import Runtime
 from compress.export.onnx import export_module
 from compress.layers import FusedEmbeddings, FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.layers.fused_embeddings import FusedEmbeddingsSizes

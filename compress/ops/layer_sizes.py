@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
+from compress.core.context import LayerImportance
 from compress.core.latency_table import LatencyTable
-from compress.core.words import LayerImportance
 from compress.ops.allocation import allocate, least_cost
 
 # Heads and neurons that a layer is left with; (0, 0) where the layer goes.

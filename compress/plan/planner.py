@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.measure.effort import Effort
 from compress.measure.pace import seconds_per_step
 from compress.plan.chain import Chain

@@ -12,8 +12,9 @@ from datasets import Dataset
 from transformers import PreTrainedModel, set_seed
 
 from compress.core.checks import require_positive
+from compress.core.context import TeacherContext
 from compress.core.errors import InputError
-from compress.core.words import Task, TeacherContext
+from compress.core.words import Task
 from compress.models.checkpoint import check_checkpoint, read_config, require_finite
 from compress.models.family import hidden_size
 from compress.teachers.content import hashes_of

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from compress.core.context import TeacherContext
 from compress.core.errors import InputError
-from compress.core.words import Task, TeacherContext
+from compress.core.words import Task
 from compress.models.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
 from compress.teachers.content import hashes_of
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from compress.core.errors import CompressError, NothingPassedError
 from compress.core.ledger import Row
-from compress.core.words import Ending, Recipe, TrackedRun, Tracker, Tracking
+from compress.core.recipe import Recipe
+from compress.core.tracking import Ending, TrackedRun, Tracker, Tracking
 
 LEFT = ("report.html", "summary.json", "ledger.jsonl")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from compress.core.ledger import Row
-from compress.core.words import Ending, TrackedRun
+from compress.core.tracking import Ending, TrackedRun
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from compress.core.errors import InputError
 from compress.core.ledger import Row
-from compress.core.words import Ending, TrackedRun
+from compress.core.tracking import Ending, TrackedRun
 from compress.tracking.follow import figures_of, words_of
 
 OWN_FOLDER = "tensorboard"

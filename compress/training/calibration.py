@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.words import Context
+from compress.core.context import Context
 
 Look = Callable[[str, Tensor], None]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.ops.schedules import cubic_progress
 from compress.training.imitation import Imitation, imitate
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_at_least, require_integer, require_positive
+from compress.core.context import Context
 from compress.core.errors import InputError, StageError
-from compress.core.words import Context
 from compress.models.family import hidden_size, last_attending, layers_of
 from compress.ops.losses import common_heads, hidden_states_loss, is_finite, relations_loss, softened_logits_loss
 from compress.training.attention import RELATED, attention_vectors

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from compress.core.words import Context
+from compress.core.context import Context
 from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import Layer, layers_of
 from compress.ops.reconstruction import LeastSquares

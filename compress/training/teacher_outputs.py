@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from compress.core.context import Context
 from compress.core.errors import DiskFullError
-from compress.core.words import Context
 from compress.models.family import head_size, hidden_size, layers_of
 from compress.training.attention import RELATED, attention_vectors
 from compress.training.processes import main_first

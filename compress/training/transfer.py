@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datasets import Dataset, concatenate_datasets
 
-from compress.core.words import Context, TeacherReading
+from compress.core.context import Context, TeacherReading
 
 
 def transfer_set(read: Context | TeacherReading) -> Dataset:

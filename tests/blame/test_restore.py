@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.blame.restore import Restoration, restore
-from compress.core.words import Context
+from compress.core.context import Context
 from compress.layers import Int8DynamicLinear
 from compress.models.family import layers_of
 from compress.models.structure import replace_module

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.core.words import Splits
 from compress.data.assemble import assemble
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.importance.fisher import FisherImportance
 from compress.models.family import Layer, dense_layers, layers_of
 

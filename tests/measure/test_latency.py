@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from compress.core.errors import InputError, StageError
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.measure.accuracy import logits_of
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker

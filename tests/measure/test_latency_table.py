@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Measurement
+from compress.core.recipe import Measurement
 from compress.export.onnx import export_onnx
 from compress.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.measure import latency_table

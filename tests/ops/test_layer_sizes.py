@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compress.core.context import LayerImportance
 from compress.core.latency_table import LatencyTable
-from compress.core.words import LayerImportance
 from compress.ops.layer_sizes import Choices, Sizes
 
 curve = st.lists(st.integers(0, 9), min_size=3, max_size=3).map(lambda costs: dict(enumerate(sorted(costs))))

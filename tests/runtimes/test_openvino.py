@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 import compress
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
-from compress.core.words import Recipe
+from compress.core.recipe import Recipe
 from compress.export.onnx import export_onnx
 from compress.measure.prove import FLOAT_TOLERANCE, compare_logits
 from compress.preflight import check_order

@@ -26,8 +26,9 @@ from transformers import PreTrainedModel, set_seed
 from compress.config import build, compose_settings, settings_root
 from compress.core.blame import Setback
 from compress.core.errors import InputError
+from compress.core.recipe import Recipe
 from compress.core.structure import Edit, Structure
-from compress.core.words import Recipe, Stage
+from compress.core.words import Stage
 from compress.export.onnx import export_onnx
 from compress.models.checkpoint import save_model, settle
 from compress.models.family import known_families

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.ledger import Row
-from compress.core.words import TrackedRun
+from compress.core.tracking import TrackedRun
 
 
 @pytest.fixture

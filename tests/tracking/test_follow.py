@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from compress.core.ledger import Row
-from compress.core.words import TrackedRun
+from compress.core.tracking import TrackedRun
 from compress.tracking.follow import Follower, by_full_name, figures_of, words_of
 
 

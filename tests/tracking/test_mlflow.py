@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.ledger import Row
-from compress.core.words import TrackedRun
+from compress.core.tracking import TrackedRun
 from compress.tracking.mlflow import MlflowTracker
 
 mlflow = pytest.importorskip("mlflow", reason="compress[mlflow] is not installed")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.ledger import Row
-from compress.core.words import TrackedRun
+from compress.core.tracking import TrackedRun
 
 pytest.importorskip("trackio", reason="compress[trackio] is not installed: it wants an older Pillow than the tests'")
 
@@ -20,7 +20,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from compress.core.ledger import Row
-from compress.core.words import TrackedRun
+from compress.core.tracking import TrackedRun
 from compress.tracking.trackio import TrackioTracker
 
 folder, row = Path(sys.argv[1]), Row(**json.loads(sys.argv[2]))

@@ -15,8 +15,8 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, set_seed
 
+from compress.core.context import Context, TeacherReading
 from compress.core.errors import InputError, StageError
-from compress.core.words import Context, TeacherReading
 from compress.models.family import layers_of
 from compress.models.surgery import keep_heads, keep_layers, narrow, tell_config
 from compress.models.vocabulary import keep_tokens

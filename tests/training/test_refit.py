@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.core.words import Context
+from compress.core.context import Context
 from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import dense_layers, layers_of
 from compress.models.structure import replace_module

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.words import Context
+from compress.core.context import Context
 from compress.models.exchange import Part
 from compress.models.family import layers_of
 from compress.training.sensitivity import answers, products_of, shift_of

@@ -12,8 +12,8 @@ import pytest
 import torch
 from datasets import Dataset
 
+from compress.core.context import TeacherReading
 from compress.core.errors import DiskFullError
-from compress.core.words import TeacherReading
 from compress.training import teacher_outputs
 from compress.training.teacher_outputs import TeacherOutputs, forward
 

@@ -13,9 +13,9 @@ from transformers.activations import ACT2CLS
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_choice, require_fraction, require_integer, require_positive
+from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Context
 from compress.models.checkpoint import check_checkpoint, read_config, read_structure
 from compress.models.family import family_of, head_size, hidden_size, layers_of
 from compress.models.fusion import widest_sizes

@@ -12,12 +12,13 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_fraction, require_integer
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.models.vocabulary import factorize_word_embeddings, require_only_read, word_embeddings
 from compress.ops.low_rank import RowsDecomposition, break_even_rank, rank_for_energy, rows_decomposition
 from compress.ops.vocabulary import token_counts
 from compress.training.imitation import Imitation, imitate
+from compress.training.token_use import unlabelled_token_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +95,7 @@ class FactorizeEmbeddings:
         return model.eval()
 
     def _counts(self, context: Context, tokens: int) -> Tensor:
-        counts = token_counts(context.task.tokens(context.train), tokens)
-        if context.unlabelled is not None:
-            counts += token_counts(context.task.tokens(context.unlabelled), tokens)
+        counts = token_counts(context.task.tokens(context.train), tokens) + unlabelled_token_counts(context, tokens)
         return torch.from_numpy(counts).double().clamp(min=self.least_count)
 
     def _rank(self, found: RowsDecomposition) -> int:

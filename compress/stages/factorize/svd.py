@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.layers.low_rank_linear import LowRankLinear
 from compress.models.family import dense_layers, last_attending, layers_of
 from compress.models.structure import replace_module

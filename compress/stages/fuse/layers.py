@@ -9,7 +9,7 @@ from typing import ClassVar
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_boolean
-from compress.core.words import Context
+from compress.core.context import Context
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers, fused_sizes
 

@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer, require_positive
+from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Context, Importance, LayerImportance
+from compress.core.words import Importance
 from compress.models.family import Layer, layers_of
 from compress.models.fusion import widest_sizes
 from compress.models.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config

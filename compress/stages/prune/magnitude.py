@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_choice, require_fraction
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.layers.masked_linear import MaskedLinear
 from compress.models.family import dense_layers
 from compress.models.structure import replace_module

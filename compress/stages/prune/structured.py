@@ -19,8 +19,9 @@ from compress.core.checks import (
     require_integer,
     require_positive,
 )
+from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
-from compress.core.words import Context, Importance, LayerImportance
+from compress.core.words import Importance
 from compress.models.family import Layer, head_size, layers_of
 from compress.models.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.ops.masks import count_kept, strongest

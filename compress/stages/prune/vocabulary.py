@@ -10,10 +10,12 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from compress.core.checks import require_integer
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context, Task, Vocabulary
+from compress.core.words import Task, Vocabulary
 from compress.models.vocabulary import keep_tokens, named_tokens, require_only_read, word_embeddings
 from compress.ops.vocabulary import most_frequent, token_counts, unseen_shares
+from compress.training.token_use import unlabelled_token_counts
 
 FOLDS = 5
 
@@ -69,9 +71,7 @@ class PruneVocabulary:
         required = vocabulary.required(characters=self.keep_characters)
         required = vocabulary.with_parts(required | named_tokens(model.config, vocabulary.size))
         rows = context.task.tokens(context.train)
-        further = np.zeros(vocabulary.size, dtype=np.int64)
-        if context.unlabelled is not None:
-            further = token_counts(context.task.tokens(context.unlabelled), vocabulary.size)
+        further = unlabelled_token_counts(context, vocabulary.size)
 
         def choose(counts: np.ndarray) -> np.ndarray:
             kept = np.zeros(vocabulary.size, dtype=bool)

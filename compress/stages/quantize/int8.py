@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_choice, require_integer
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.models.exchange import Part
 from compress.models.fusion import fused_paths

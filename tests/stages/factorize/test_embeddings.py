@@ -15,8 +15,8 @@ import torch
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from compress.core.blame import Milder, Setback
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.export.onnx import export_onnx
 from compress.layers import Int8DynamicLinear, Int8Embedding, LowRankEmbedding
 from compress.models.checkpoint import load_model, save_model, settle

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from compress.core.context import LayerImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
-from compress.core.words import LayerImportance
 from compress.models.family import layers_of
 from compress.models.surgery import drop_attention, drop_ffn
 from compress.stages.prune.budget import PruneToBudget

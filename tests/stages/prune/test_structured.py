@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
-from compress.core.words import Context, LayerImportance
 from compress.importance.magnitude import Magnitude
 from compress.models.family import Layer, dense_layers, layers_of
 from compress.models.structure import structure_of

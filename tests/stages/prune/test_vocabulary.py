@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.models.vocabulary import word_embeddings
 from compress.stages.prune.vocabulary import PruneVocabulary
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
+from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Context
 from compress.export.onnx import export_onnx
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
 from compress.models.fusion import fuse_embeddings, fuse_layers

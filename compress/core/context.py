@@ -1,0 +1,105 @@
+"""What is handed around: examples as read, what a stage and a teacher may read, what a criterion finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.latency_table import LatencyTable
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from compress.core.words import Task
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
+    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
+    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset | None
+    notes: tuple[str, ...] = ()
+    unlabelled: Dataset | None = None
+
+
+@dataclass(frozen=True)
+class TeacherReading:
+    """The examples of a context as the teacher reads them, row by row, where its processor is not the model's.
+
+    train, unlabelled, *_fingerprint, collate: as in Context. aligned: for each row of train, and then of unlabelled,
+    whether teacher and model read the same tokens, position by position.
+    """
+
+    train: Dataset
+    train_fingerprint: str
+    unlabelled: Dataset | None
+    unlabelled_fingerprint: str
+    aligned: Sequence[bool]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage may read.
+
+    train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
+    what each of the two depends on, by content ("" for none). collate: rows to batch. All as the model's own processor
+    reads them; teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor:
+    gives the stage's result a processor of its own.
+
+    device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
+    killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
+    the one whose fused sizes are given; measured at the first call on a machine. note: adds a sentence to the stage's
+    line in the ledger.
+    """
+
+    teacher: PreTrainedModel
+    teacher_key: str
+    task: Task
+    processor: Any
+    train: Dataset
+    train_fingerprint: str
+    device: str
+    seed: int
+    threads: int
+    work_folder: Path
+    cache_folder: Path
+    note: Callable[[str], None]
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    use_processor: Callable[[Any], None] = field(repr=False)
+    latency: Callable[[Any], LatencyTable] = field(repr=False)
+    unlabelled: Dataset | None = None
+    unlabelled_fingerprint: str = ""
+    teacher_reading: TeacherReading | None = None
+
+
+@dataclass(frozen=True)
+class TeacherContext:
+    """What making a teacher may read: see Context."""
+
+    task: Task
+    config: Any
+    processor: Any
+    train: Dataset
+    device: str
+    seed: int
+    work_folder: Path
+    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class LayerImportance:
+    """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
+    CPU. layer: the layer as a whole, for comparison with other layers."""
+
+    heads: torch.Tensor
+    neurons: torch.Tensor
+    layer: float

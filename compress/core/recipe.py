@@ -1,0 +1,60 @@
+"""A recipe, and how latency is sampled: data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.core.checks import require_integer
+from compress.core.gate import Gate
+from compress.core.objective import Objective
+from compress.core.tracking import Tracker
+from compress.core.words import Data, Runtime, Stage, Task, Teacher
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How latency is sampled.
+
+    examples: how many validation examples are timed, at their real lengths. launches: how often each worker process
+    is started anew. rounds: turns per launch. warmup: untimed runs at the start of each turn.
+    """
+
+    examples: int
+    launches: int
+    rounds: int
+    warmup: int
+
+    def __post_init__(self) -> None:
+        require_integer("measurement.examples", self.examples, 1, "Use 24, for example.")
+        require_integer("measurement.launches", self.launches, 1, "Use 4, for example.")
+        require_integer("measurement.rounds", self.rounds, 1, "Use 6, for example.")
+        require_integer("measurement.warmup", self.warmup, 0, "Use 3, for example.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stages in order, a gate for each, the task, the data, the runtime. Data only.
+
+    blame_seconds: how long to look for the reason where a stage missed its accuracy limit; 0 for not at all.
+    settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record.
+    """
+
+    name: str
+    teacher: Teacher
+    data: Data
+    task: Task
+    runtime: Runtime
+    order: tuple[str, ...]
+    stages: Mapping[str, Stage]
+    gates: Mapping[str, Gate]
+    measurement: Measurement
+    device: str
+    seed: int
+    store: Path
+    objective: Objective
+    blame_seconds: float
+    tracker: Tracker
+    settings: Mapping[str, Any]
