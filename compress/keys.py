@@ -84,7 +84,10 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
         lengths=sorted(lengths),
         sizes=dict(sizes),
         precision=precision_of(recipe),
-        sources=[_source_of(f"compress.{name}") for name in TIMED_SOURCES],
+        sources=[
+            _source_of(type(recipe.runtime).__module__),
+            *(_source_of(f"compress.{name}") for name in TIMED_SOURCES),
+        ],
     )
 
 

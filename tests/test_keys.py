@@ -355,7 +355,7 @@ def test_what_a_latency_table_depends_on(recipe_of: Make, monkeypatch: pytest.Mo
     assert table_key(recipe) != before
 
 
-@pytest.mark.parametrize("module", keys.TIMED_SOURCES)
+@pytest.mark.parametrize("module", [*keys.TIMED_SOURCES, "runtimes.onnxruntime"])
 def test_the_source_of_what_is_timed_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     recipe, original = recipe_of(), keys._source_of
     before = table_key(recipe)
