@@ -119,6 +119,7 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
         float_share=0,
         sensitivity_examples=1,
         calibration=calibration,
+        smoothing=None,
     )
     return stage.apply(model, context)
 
