@@ -120,6 +120,7 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
         sensitivity_examples=1,
         calibration=calibration,
         smoothing=None,
+        static_inner=False,
     )
     return stage.apply(model, context)
 

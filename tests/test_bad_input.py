@@ -320,6 +320,7 @@ WRONG_SETTINGS = [
     (["stages.quantize.keep_float=classifier"], "stages.quantize.keep_float is 'classifier'", "list"),
     (["stages.quantize.calibration.examples=0"], "stages.quantize.calibration.examples is 0", "whole number"),
     (["stages.quantize.calibration.percentile=40"], "stages.quantize.calibration.percentile is 40", "(50, 100]"),
+    (["stages.quantize.static_inner=1"], "stages.quantize.static_inner is 1", "true or false"),
     (["stages.quantize.smoothing=1.5"], "stages.quantize.smoothing is 1.5", "null for none"),
     (["stages.quantize.smoothing=0"], "stages.quantize.smoothing is 0", "(0, 1]"),
     (["stages.quantize.float_share=1.5"], "stages.quantize.float_share is 1.5", "[0, 1)"),

@@ -135,8 +135,10 @@ def test_what_finds_fixed_ranges_does_not_count_where_they_are_found_anew(recipe
         return prune_key(recipe_of(*overrides), stage="quantize")
 
     assert key(override) == key()
-    static = "stages.quantize.scheme=static"
+    static, inner = "stages.quantize.scheme=static", "stages.quantize.static_inner=true"
     assert key(static, override) != key(static)
+    assert key(static, inner) == key(static)
+    assert (key(inner, override) != key(inner)) == ("calibration" in override)
 
 
 def test_the_machine_does_not_count_for_a_cut_to_shares(shares_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:

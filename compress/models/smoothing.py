@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.layers.fused_layer import FusedLayer
 from compress.layers.low_rank_linear import LowRankLinear
-from compress.models.family import Layer, layers_of
+from compress.models.family import layers_of
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,18 @@ def scalable_pairs(model: PreTrainedModel) -> tuple[list[Pair], list[str]]:
     that was factorized, the factor on that side. Then the two factors of each factorized product.
     """
     pairs, others = [], []
-    for layer in layers_of(model):
-        for producer, consumer, passes in _blocks(layer):
-            pair = Pair(_giving(model, producer), _reading(model, consumer))
-            if passes:
-                pairs.append(pair)
-            else:
-                others.append(pair.consumer)
+    for pair, activation in _pairs(model):
+        if activation is None or isinstance(activation, nn.ReLU):
+            pairs.append(pair)
+        else:
+            others.append(pair.consumer)
     factorized = [path for path, module in model.named_modules() if isinstance(module, LowRankLinear)]
     return [*pairs, *(Pair(f"{path}.down", f"{path}.up") for path in factorized)], others
+
+
+def read_after_relu(model: PreTrainedModel) -> list[str]:
+    """The paths of the dense layers that read what an FFN's ReLU gave: nothing below 0."""
+    return [pair.consumer for pair, activation in _pairs(model) if isinstance(activation, nn.ReLU)]
 
 
 @torch.no_grad()
@@ -61,26 +64,32 @@ def scale_between(model: nn.Module, pair: Pair, factors: Tensor) -> None:
     consumer.weight *= factors
 
 
-def _blocks(layer: Layer) -> list[tuple[str, str, bool]]:
-    """For both blocks of a layer, where they were not dropped: the paths of two products, and whether what lies between
-    them passes factors on."""
-    module = layer.module
-    if isinstance(module, FusedLayer):
-        heads, neurons, activation = module.sizes.heads, module.sizes.neurons, module.activation
-        # The values are the last that the product gives which computes them.
-        sizes = module.sizes
-        value = "value" if sizes.separate else "key_value" if sizes.first_token else "query_key_value"
-        paths = {name: f"{layer.path}.{name}" for name in (value, "attention_output", "ffn_in", "ffn_out")}
-    else:
-        heads, neurons, activation, value = layer.heads, layer.neurons, layer.part("activation"), "value"
-        paths = {name: layer.path_of(name) for name in (value, "attention_output", "ffn_in", "ffn_out")}
-    found = [(paths[value], paths["attention_output"], True)] if heads else []
-    return found + ([(paths["ffn_in"], paths["ffn_out"], isinstance(activation, nn.ReLU))] if neurons else [])
+def _pairs(model: PreTrainedModel) -> list[tuple[Pair, nn.Module | None]]:
+    """For both blocks of each layer, where they were not dropped: the products before and after attention, or before
+    and after the activation, which is given too."""
+    found: list[tuple[Pair, nn.Module | None]] = []
+    for layer in layers_of(model):
+        module = layer.module
+        if isinstance(module, FusedLayer):
+            sizes = module.sizes
+            heads, neurons, activation = sizes.heads, sizes.neurons, module.activation
+            # The values are the last that the product gives which computes them.
+            value = "value" if sizes.separate else "key_value" if sizes.first_token else "query_key_value"
+            paths = {name: f"{layer.path}.{name}" for name in (value, "attention_output", "ffn_in", "ffn_out")}
+        else:
+            heads, neurons, activation, value = layer.heads, layer.neurons, layer.part("activation"), "value"
+            paths = {name: layer.path_of(name) for name in (value, "attention_output", "ffn_in", "ffn_out")}
+        if heads:
+            found.append((_pair(model, paths[value], paths["attention_output"]), None))
+        if neurons:
+            found.append((_pair(model, paths["ffn_in"], paths["ffn_out"]), activation))
+    return found
 
 
-def _giving(model: nn.Module, path: str) -> str:
-    return f"{path}.up" if isinstance(model.get_submodule(path), LowRankLinear) else path
-
-
-def _reading(model: nn.Module, path: str) -> str:
-    return f"{path}.down" if isinstance(model.get_submodule(path), LowRankLinear) else path
+def _pair(model: nn.Module, producer: str, consumer: str) -> Pair:
+    """Of a factorized product, the factor on the side of the other."""
+    if isinstance(model.get_submodule(producer), LowRankLinear):
+        producer = f"{producer}.up"
+    if isinstance(model.get_submodule(consumer), LowRankLinear):
+        consumer = f"{consumer}.down"
+    return Pair(producer, consumer)

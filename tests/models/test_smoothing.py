@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compress.layers import LowRankLinear, MaskedLinear
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
-from compress.models.smoothing import Pair, scalable_pairs, scale_between
+from compress.models.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
 from compress.models.structure import replace_module
 from compress.models.surgery import change_activation, drop_attention, drop_ffn, keep_heads, keep_neurons
 
@@ -34,6 +34,10 @@ def factorize(model: PreTrainedModel, path: str) -> None:
 def varied(model: PreTrainedModel, *, cut: bool, factors: bool) -> PreTrainedModel:
     """With ReLU; `cut`: fewer heads and neurons, two blocks gone; `factors`: products in two, of every kind."""
     change_activation(model, "relu")
+    draw = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.bias.data.normal_(generator=draw)
     if cut:
         keep_heads(model, layers_of(model)[0], torch.tensor([0, 2, 3]))
         keep_neurons(model, layers_of(model)[3], torch.arange(0, 64, 4))
@@ -80,6 +84,7 @@ def test_where_channels_may_be_scaled(make_model: Callable) -> None:
         Pair(f"{paths[1]('ffn_out')}.down", f"{paths[1]('ffn_out')}.up"),
     ]
     assert scalable_pairs(model) == (expected, [])
+    assert read_after_relu(model) == [expected[1].consumer, expected[3].consumer]
     fuse_layers(model, first_token=True)
     layer = "bert.encoder.layer"
     assert scalable_pairs(model)[0] == [
@@ -101,6 +106,7 @@ def test_no_factor_passes_gelu(model_type: str, fused: bool, make_model: Callabl
     pairs, others = scalable_pairs(model)
     assert len(pairs) == 2
     assert others == expected
+    assert read_after_relu(model) == []
 
 
 def test_by_hand() -> None:

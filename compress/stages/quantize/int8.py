@@ -19,7 +19,7 @@ from compress.core.errors import InputError
 from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.models.exchange import Part
 from compress.models.fusion import fused_paths
-from compress.models.smoothing import Pair, scalable_pairs, scale_between
+from compress.models.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
 from compress.models.structure import replace_module
 from compress.models.vocabulary import word_embeddings
 from compress.ops.allocation import allocate
@@ -63,9 +63,12 @@ class QuantizeInt8:
     the dense layers' multiply-adds may stay in float besides, in [0, 1); chosen are the layers that, quantized alone,
     move the logits most on sensitivity_examples training examples.
 
-    calibration, smoothing: read where the scheme is `static`. smoothing: in (0, 1], how much of the differences between
-    the ranges of a product's input channels moves into its weights, where that leaves the model's function as it is
-    (`compress.models.smoothing`); None for nothing.
+    static_inner: read where the scheme is `dynamic`: whether what an FFN's ReLU gives has a fixed range all the same.
+    Rounding to uint8 from 0 is then all that is left of ReLU, and no pass over the values looks for their range.
+
+    calibration: read where any range is fixed. smoothing: read where the scheme is `static`: in (0, 1], how much of
+    the differences between the ranges of a product's input channels moves into its weights, where that leaves the
+    model's function as it is (`compress.models.smoothing`); None for nothing.
     """
 
     scheme: str
@@ -76,12 +79,14 @@ class QuantizeInt8:
     sensitivity_examples: int
     calibration: Calibration
     smoothing: float | None
+    static_inner: bool
 
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
 
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         require_boolean("stages.quantize.embeddings", self.embeddings)
+        require_boolean("stages.quantize.static_inner", self.static_inner)
         share = self.float_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
             raise InputError(
@@ -113,7 +118,9 @@ class QuantizeInt8:
     @property
     def unread(self) -> frozenset[str]:
         """Ranges that are found anew for each batch need no calibration."""
-        return frozenset() if self.scheme == "static" else frozenset({"calibration", "smoothing"})
+        if self.scheme == "static":
+            return frozenset({"static_inner"})
+        return frozenset({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
@@ -162,15 +169,28 @@ class QuantizeInt8:
     def _dense(
         self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]
     ) -> dict[str, Int8DynamicLinear]:
-        if self.scheme == "dynamic":
-            return {path: Int8DynamicLinear.of(module, self.weight_bits) for path, module in dense.items()}
-        if self.smoothing is not None:
+        if self.scheme == "static" and self.smoothing is not None:
             self._smooth(model, context, self.smoothing)
-        ranges = self._ranges(model, context, dense)
+        fixed = dense if self.scheme == "static" else self._inner(model, context, dense)
+        ranges = self._ranges(model, context, fixed) if fixed else {}
         return {
             path: Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path]))
+            if path in fixed
+            else Int8DynamicLinear.of(module, self.weight_bits)
             for path, module in dense.items()
         }
+
+    def _inner(self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]) -> dict[str, nn.Linear]:
+        """What of the dynamic scheme has a fixed range all the same."""
+        if not self.static_inner:
+            return {}
+        found = {path: dense[path] for path in read_after_relu(model) if path in dense}
+        others = [path for path in scalable_pairs(model)[1] if path in dense]
+        context.note(
+            f"static_inner: {len(found)} products read what ReLU gave, by a fixed range"
+            + (f"; not {', '.join(others)}: what lies before them is no ReLU" if others else "")
+        )
+        return found
 
     def _smooth(self, model: PreTrainedModel, context: Context, strength: float) -> None:
         """Scale channels between products, so that one range suits all channels of an input. The function stays."""

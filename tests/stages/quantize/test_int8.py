@@ -22,6 +22,7 @@ from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.export.onnx import export_onnx
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.models.checkpoint import load_model, save_model
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
 from compress.models.structure import replace_module, structure_of
@@ -39,6 +40,7 @@ STAGE = QuantizeInt8(
     sensitivity_examples=8,
     calibration=Calibration(method="minmax", percentile=99.99, examples=8),
     smoothing=None,
+    static_inner=False,
 )
 STATIC = dataclasses.replace(STAGE, scheme="static")
 
@@ -423,3 +425,66 @@ def test_what_is_scaled_belongs_together(make_model: Callable) -> None:
 def test_smoothing_is_a_share(strength: Any) -> None:
     with pytest.raises(InputError, match=r"stages\.quantize\.smoothing is .*; it must lie in \(0, 1\].*null for none"):
         dataclasses.replace(STAGE, smoothing=strength)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_relu_gave_may_have_a_fixed_range(
+    model_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    model = relu_model(make_model, model_type)
+    if fused:
+        fuse_layers(model, first_token=True)
+    paths = [f"{layer.path}.ffn_out" if fused else layer.path_of("ffn_out") for layer in layers_of(model)]
+    context = make_context(make_model(model_type))
+    largest = [inputs_of(model, context, path, 8).max() for path in paths]
+    found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
+    kinds = {path: edit.kind for path, edit in structure_of(found).edits.items() if edit.kind.endswith("linear")}
+    assert {path for path, kind in kinds.items() if kind == "int8_static_linear"} == set(paths)
+    assert set(kinds.values()) == {"int8_static_linear", "int8_dynamic_linear"}
+    for path, high in zip(paths, largest, strict=True):
+        layer = found.get_submodule(path)
+        # From 0, so that rounding cuts off what ReLU would have.
+        assert (int(layer.input_zero_point), float(layer.input_scale)) == (0, pytest.approx(float(high) / 255))
+    assert notes[0] == "static_inner: 2 products read what ReLU gave, by a fixed range"
+
+
+def test_no_fixed_range_after_gelu(make_model: Callable, make_context: Callable, notes: list[str]) -> None:
+    model = make_model(layers=2)
+    stage = dataclasses.replace(STAGE, static_inner=True, keep_float=["*.layer.1.*"])
+    found = stage.apply(model, make_context(make_model()))
+    assert "int8_static_linear" not in structure_of(found).kinds()
+    left = "bert.encoder.layer.0.output.dense"
+    assert notes[0] == (
+        f"static_inner: 0 products read what ReLU gave, by a fixed range; not {left}: what lies before them is no ReLU"
+    )
+    assert not any(note.startswith("ranges from") for note in notes)
+
+
+def test_rounding_is_all_that_is_left_of_relu(
+    make_model: Callable, make_context: Callable, batch: dict[str, Tensor], tmp_path: Path
+) -> None:
+    model = relu_model(make_model)
+    fuse_layers(model, first_token=False)
+    context = make_context(make_model())
+    found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
+    path = export_onnx(found, context.task, batch, tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.optimized_model_filepath = str(tmp_path / "executed.onnx")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    executed = [node.op_type for node in onnx.load(tmp_path / "executed.onnx").graph.node]
+    assert "Relu" not in executed
+    assert executed.count("QuantizeLinear") == executed.count("MatMulIntegerToFloat") == 2
+    with torch.no_grad():
+        ours = found(**batch).logits.numpy()
+    theirs = session.run(["logits"], {name: value.numpy() for name, value in batch.items()})[0]
+    # A difference in the last bit may become one step of an int8 value.
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=0.02 * float(np.abs(ours).max()))
+    save_model(found, tmp_path)
+    with torch.no_grad():
+        assert np.array_equal(load_model(tmp_path)(**batch).logits.numpy(), ours)
+
+
+def test_static_inner_is_true_or_false() -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.static_inner is 'yes'; it must be true or false"):
+        dataclasses.replace(STAGE, static_inner="yes")
