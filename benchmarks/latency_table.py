@@ -119,6 +119,8 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
         float_share=0,
         sensitivity_examples=1,
         calibration=calibration,
+        smoothing=None,
+        static_inner=False,
     )
     return stage.apply(model, context)
 

@@ -1,8 +1,9 @@
-"""Which layers INT8 hurts, and whether leaving the most sensitive ones in float helps: both schemes, with a control.
+"""Which layers INT8 hurts, and whether leaving the most sensitive ones in float helps, or smoothing: with controls.
 
 The teacher is quantized alone, so that nothing else is compared, and runs in torch, which computes what the export
 does. The divergence is KL(teacher || variant) of the logits in nats, mean over validation passages; accuracy is paired
-with the teacher's on the same passages. The control leaves as many multiply-adds in float, in layers drawn by chance.
+with the teacher's on the same passages, `same` is the share of them that get the teacher's answer. The control of the
+most sensitive layers leaves as many multiply-adds in float, in layers drawn by chance.
 """
 
 from __future__ import annotations
@@ -24,10 +25,19 @@ from compress.training.sensitivity import answers, products_of, shift_of
 from compress.workshop import Workshop
 
 SHARES = (0.03, 0.06, 0.12)
+METHODS = {
+    method: ("stages.quantize.scheme=static", f"stages.quantize.calibration.method={method}")
+    for method in ("percentile", "minmax")
+}
 SCHEMES = {
     "dynamic": ("stages.quantize.scheme=dynamic",),
-    "static, percentile": ("stages.quantize.scheme=static", "stages.quantize.calibration.method=percentile"),
-    "static, minmax": ("stages.quantize.scheme=static", "stages.quantize.calibration.method=minmax"),
+    **{f"static, {method}": (*settings, "stages.quantize.smoothing=null") for method, settings in METHODS.items()},
+}
+STRENGTHS = (0.25, 0.5, 0.75)
+SMOOTHED = {
+    f"static, {method}, smoothing {strength}": (*settings, f"stages.quantize.smoothing={strength}")
+    for method, settings in METHODS.items()
+    for strength in STRENGTHS
 }
 NAMED = 6
 RANKED_ON = 64
@@ -39,14 +49,19 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="where the models are kept")
     parser.add_argument("--teacher", type=Path, help="a fine-tuned model's folder; else MiniLM-L6 is fine-tuned")
     parser.add_argument("--examples", type=int, default=1000, help="validation passages to answer")
-    parser.add_argument("--only", action="append", default=[], choices=SCHEMES, help="a scheme; else all")
+    every = {**SCHEMES, **SMOOTHED}
+    parser.add_argument("--only", action="append", default=[], choices=every, help="a scheme; else all")
+    parser.add_argument("--no-shares", action="store_true", help="rank no layers, and leave none in float")
     parser.add_argument("overrides", nargs="*", help="further settings, such as data; BBC news otherwise")
     arguments = parser.parse_args()
     laboratory = Laboratory(arguments.work, arguments.teacher, arguments.overrides, arguments.examples)
-    print("| INT8 | left in float | KL | accuracy, points |\n| --- | --- | --- | --- |", flush=True)
-    for scheme in arguments.only or SCHEMES:
-        settings = SCHEMES[scheme]
-        laboratory.show_layers(laboratory.line(scheme, "nothing", settings))
+    print("| INT8 | left in float | KL | same | accuracy, points |\n| --- | --- | --- | --- | --- |", flush=True)
+    for scheme in arguments.only or every:
+        settings = every[scheme]
+        model = laboratory.line(scheme, "nothing", settings)
+        if arguments.no_shares or scheme in SMOOTHED:
+            continue
+        laboratory.show_layers(model)
         for share in SHARES:
             told = f"the most sensitive, {share:.0%} of the work"
             laboratory.line(scheme, told, (*settings, f"stages.quantize.float_share={share}"))
@@ -87,7 +102,9 @@ class Laboratory:
         differences = self._scores(moved.logits[0]) - self.scores
         interval = paired_interval(differences, [row["group"] for row in self.rows], self.task.score_range, 0.95)
         accuracy = wording.points_with_interval(float(differences.mean()), interval, 2)
-        print(f"| {scheme} | {told} | {1000 * moved.mean[0]:.2f}e-3 | {accuracy} |", flush=True)
+        pairs = zip(moved.logits[0], self.reference, strict=True)
+        same = np.mean([ours.argmax() == theirs.numpy().argmax() for ours, theirs in pairs])
+        print(f"| {scheme} | {told} | {1000 * moved.mean[0]:.2f}e-3 | {same:.1%} | {accuracy} |", flush=True)
         return model
 
     def show_layers(self, model: PreTrainedModel) -> None:

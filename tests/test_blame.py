@@ -84,6 +84,14 @@ def test_what_fusing_named_can_be_typed(run: Run) -> None:
     assert again[2]["blame"]["divergence"] < rows[2]["blame"]["divergence"]
 
 
+def test_what_smoothing_scaled_is_put_back_together(run: Run) -> None:
+    rows, _ = run("stages.quantize.smoothing=0.5")
+    blame = Blame.from_json(rows[1]["blame"])
+    # Four values with the attention outputs that read them.
+    assert len(blame.restored) == 4 * 6 + 2 + 1 - 4
+    assert sum(" with " in part.part for part in blame.restored) == 4
+
+
 def test_it_is_found_again_and_can_be_left_out(run: Run) -> None:
     first, folder = run()
     blamed = [path.stat().st_mtime_ns for path in (folder.parents[1] / "store" / "blame").iterdir()]

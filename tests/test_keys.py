@@ -129,6 +129,18 @@ def test_what_decides_the_depth_does_not_count_where_it_is_given(recipe_of: Make
     assert key("stages.distill.layers=auto", override) != key("stages.distill.layers=auto")
 
 
+@pytest.mark.parametrize("override", ["stages.quantize.smoothing=0.3", "stages.quantize.calibration.examples=8"])
+def test_what_finds_fixed_ranges_does_not_count_where_they_are_found_anew(recipe_of: Make, override: str) -> None:
+    def key(*overrides: str) -> str:
+        return prune_key(recipe_of(*overrides), stage="quantize")
+
+    assert key(override) == key()
+    static, inner = "stages.quantize.scheme=static", "stages.quantize.static_inner=true"
+    assert key(static, override) != key(static)
+    assert key(static, inner) == key(static)
+    assert (key(inner, override) != key(inner)) == ("calibration" in override)
+
+
 def test_the_machine_does_not_count_for_a_cut_to_shares(shares_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = shares_of()
     before, machine = prune_key(recipe), keys.describe_machine

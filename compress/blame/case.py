@@ -65,6 +65,7 @@ class Case:
     ) -> Blame:
         """Which parts did it, and what to try: see `restore`."""
         recipe = self.recipe
+        together = getattr(recipe.stages[self.stage], "together", None)
         found = restore(
             before,
             after,
@@ -73,6 +74,7 @@ class Case:
             batches=batches,
             reference=reference,
             seconds=recipe.blame_seconds,
+            together=together(before) if together else (),
         )
         return Blame(
             restored=found.restored,

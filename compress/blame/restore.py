@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from compress.core.blame import Restored
 from compress.core.words import Task
-from compress.models.exchange import Part, parts_from
+from compress.models.exchange import Part, joined, parts_from
 from compress.training.sensitivity import Batch, Shift, products_of, shift_of
 
 # What ranking the parts may take of the time; the rest is for trying the worst of them together.
@@ -49,15 +49,18 @@ def restore(
     batches: Sequence[Batch],
     reference: Sequence[Tensor],
     seconds: float,
+    together: Sequence[Collection[str]] = (),
 ) -> Restoration:
     """Measure what of `after` did the harm, by taking parts of it from `before`, the model it was made of.
 
     rows, batches: examples, one to a batch, as both models read them. reference: the teacher's logits for each. Takes
-    about `seconds`.
+    about `seconds`. together: paths of modules that can only be put back with each other, in groups.
     """
     parts, why_not = parts_from(before, after)
     if not parts:
         return Restoration(why_not=why_not)
+    single_modules = all(len(part.modules) == 1 for part in parts)
+    parts = joined(parts, together)
     began = time.monotonic()
     title = "looking for what did it"
     variants: list[tuple[Part, ...]] = [(), *((part,) for part in parts)]
@@ -75,7 +78,7 @@ def restore(
         found,
         restored=tuple(Restored(parts[i].name, float(shares[i]), float(scores[i + 1] - scores[0])) for i in order),
     )
-    if any(len(part.modules) != 1 for part in parts):
+    if not single_modules:
         return found
     work = _shares_of_work(before, parts, batches, task)
     worth = [parts[i] for i in sorted(order, key=lambda i: work[i] - shares[i]) if shares[i] > work[i]]

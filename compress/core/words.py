@@ -160,7 +160,9 @@ class Stage(Protocol):
     `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine. One that does
     not read some of its settings, as others are set, names them in `unread`, a set of names: they do not count in the
     key of what it makes. One that knows milder settings of its own offers `relax(setback: Setback) -> Milder | None`,
-    which a run asks where it missed its limits.
+    which a run asks where it missed its limits; one that changes several modules in ways that cancel out says which by
+    `together(model) -> Sequence[Collection[str]]`, groups of paths: only with each other can they be put back to what
+    they were.
 
     Where it has them, these are called before any stage works, and raise InputError: `check(model)` with a model of the
     shape it will be given, and `check_latency(model, latency)` with the latency table too, once there is a teacher.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -65,6 +65,26 @@ def parts_from(source: PreTrainedModel, model: PreTrainedModel) -> tuple[list[Pa
     found = _changed_layers(source, model, "")
     parts = _blocks(source, model) if found is None else [Part(path, {path: module}) for path, module in found]
     return parts, "" if parts else "no part of it that differs from the model before fits in its place"
+
+
+def joined(parts: Sequence[Part], together: Sequence[Collection[str]]) -> list[Part]:
+    """The parts, but those that hold modules at paths which belong together as one, at the place of the first.
+
+    together: groups of paths. What was divided in one module of a group is multiplied again in another: one of them
+    taken from a model where neither was done would compute something that neither model does.
+    """
+    result = list(parts)
+    for paths in together:
+        tied = [part for part in result if not part.modules.keys().isdisjoint(paths)]
+        if len(tied) < 2:
+            continue
+        whole = Part(
+            " with ".join(part.name for part in tied),
+            {path: module for part in tied for path, module in part.modules.items()},
+            {path: values for part in tied for path, values in part.attributes.items()},
+        )
+        result = [whole if part is tied[0] else part for part in result if part is tied[0] or part not in tied]
+    return result
 
 
 def _changed_layers(source: nn.Module, module: nn.Module, path: str) -> list[tuple[str, nn.Module]] | None:

@@ -14,8 +14,9 @@ from compress.blame.restore import Restoration, restore
 from compress.core.context import Context
 from compress.layers import Int8DynamicLinear
 from compress.models.family import layers_of
+from compress.models.smoothing import scalable_pairs, scale_between
 from compress.models.structure import replace_module
-from compress.models.surgery import keep_heads, keep_layers
+from compress.models.surgery import change_activation, keep_heads, keep_layers
 from compress.training.sensitivity import answers
 
 
@@ -84,3 +85,23 @@ def test_another_depth_says_so(make_model: Callable, make_context: Callable) -> 
     keep_layers(after, [0, 1])
     found = restored(make_model(), after, teacher, make_context(teacher))
     assert found == Restoration(why_not="it has 2 layers and the model before it 4, so none stands for another")
+
+
+def test_what_cancels_out_is_put_back_together(make_model: Callable, make_context: Callable) -> None:
+    teacher, before, scaled = make_model(), make_model(), make_model()
+    for model in (teacher, before, scaled):
+        change_activation(model, "relu")
+    pairs, _ = scalable_pairs(scaled)
+    for pair in pairs:
+        scale_between(scaled, pair, torch.full((len(scaled.get_submodule(pair.consumer).weight[0]),), 64.0))
+    broken = next(pair for pair in pairs if pair.consumer == layers_of(scaled)[2].path_of("ffn_out"))
+    after = quantized(scaled, broken.consumer)
+    together = [{pair.producer, pair.consumer} for pair in pairs]
+    found = restored(before, after, teacher, make_context(teacher), together=together)
+    assert found.restored[0].part == f"{broken.producer} with {broken.consumer}"
+    assert found.restored[0].recovered > 0.9
+    # One of a pair alone would be 64 times too large or too small.
+    assert min(part.recovered for part in found.restored) > -0.5
+    assert len(found.restored) == 4 * 6 + 2 - 8
+    assert set(found.worst[:2]) == {broken.producer, broken.consumer}
+    assert found.recovered > 0.9

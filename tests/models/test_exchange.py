@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.layers import Int8DynamicLinear, Int8Embedding, LowRankLinear
-from compress.models.exchange import exchanged, parts_from
+from compress.models.exchange import Part, exchanged, joined, parts_from
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
 from compress.models.structure import replace_module
@@ -125,3 +125,12 @@ def test_what_was_there_comes_back_after_an_error(make_model: Callable) -> None:
     with pytest.raises(RuntimeError, match="stop"), exchanged(after, parts_from(before, after)[0]):
         raise RuntimeError("stop")
     assert after.classifier is kept
+
+
+def test_what_belongs_together_is_one_part() -> None:
+    first, second, third, fourth = (nn.Linear(1, 1) for _ in range(4))
+    parts = [Part("a", {"a": first}), Part("b", {"b": second}), Part("c", {"c": third}), Part("d", {"d": fourth})]
+    found = joined(parts, [{"d", "b"}, {"c", "elsewhere"}, {"d", "a"}])
+    assert [part.name for part in found] == ["a with b with d", "c"]
+    assert dict(found[0].modules) == {"a": first, "b": second, "d": fourth}
+    assert joined(parts, []) == parts

@@ -45,6 +45,8 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
         float_share=0,
         sensitivity_examples=4,
         calibration=Calibration(method="minmax", percentile=99.9, examples=16),
+        smoothing=None,
+        static_inner=False,
     )
     return stage.apply(make_model(), make_context(teacher))
 

@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
-from compress.core.checks import require_boolean, require_choice, require_integer
+from compress.core.checks import require_boolean, require_choice, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.models.exchange import Part
 from compress.models.fusion import fused_paths
+from compress.models.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
 from compress.models.structure import replace_module
 from compress.models.vocabulary import word_embeddings
 from compress.ops.allocation import allocate
 from compress.ops.int8 import scale_of_range
+from compress.ops.smoothing import smoothing_factors
 from compress.training.calibration import chosen_rows, show_examples
 from compress.training.sensitivity import answers, products_of, shift_of
 
@@ -59,7 +61,14 @@ class QuantizeInt8:
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. float_share: how many of
     the dense layers' multiply-adds may stay in float besides, in [0, 1); chosen are the layers that, quantized alone,
-    move the logits most on sensitivity_examples training examples. calibration: read where the scheme is `static`.
+    move the logits most on sensitivity_examples training examples.
+
+    static_inner: read where the scheme is `dynamic`: whether what an FFN's ReLU gives has a fixed range all the same.
+    Rounding to uint8 from 0 is then all that is left of ReLU, and no pass over the values looks for their range.
+
+    calibration: read where any range is fixed. smoothing: read where the scheme is `static`: in (0, 1], how much of
+    the differences between the ranges of a product's input channels moves into its weights, where that leaves the
+    model's function as it is (`compress.models.smoothing`); None for nothing.
     """
 
     scheme: str
@@ -69,12 +78,15 @@ class QuantizeInt8:
     float_share: float
     sensitivity_examples: int
     calibration: Calibration
+    smoothing: float | None
+    static_inner: bool
 
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
 
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
         require_boolean("stages.quantize.embeddings", self.embeddings)
+        require_boolean("stages.quantize.static_inner", self.static_inner)
         share = self.float_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
             raise InputError(
@@ -82,6 +94,8 @@ class QuantizeInt8:
                 "of the work in float, 0 for none."
             )
         require_integer("stages.quantize.sensitivity_examples", self.sensitivity_examples, 1, "Use 64, for example.")
+        if self.smoothing is not None:
+            require_fraction("stages.quantize.smoothing", self.smoothing, "Use 0.5, for example, or null for none.")
         if self.weight_bits not in (7, 8):
             raise InputError(
                 f"stages.quantize.weight_bits is {self.weight_bits}; it must be 8, or 7 for processors without VNNI."
@@ -100,6 +114,13 @@ class QuantizeInt8:
     def leaves(self) -> frozenset[str]:
         """INT8, of which scheme: a runtime may be slow at one."""
         return frozenset({"int8", f"int8_{self.scheme}"})
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Ranges that are found anew for each batch need no calibration."""
+        if self.scheme == "static":
+            return frozenset({"static_inner"})
+        return frozenset({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
@@ -139,16 +160,63 @@ class QuantizeInt8:
             return None
         return Milder({"keep_float": [*self.keep_float, *harmful]}, setback.worst_share)
 
+    def together(self, model: PreTrainedModel) -> list[frozenset[str]]:
+        """Products between which channels are scaled."""
+        if self.scheme != "static" or self.smoothing is None:
+            return []
+        return [frozenset({pair.producer, pair.consumer}) for pair in self._smoothed(model)]
+
     def _dense(
         self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]
     ) -> dict[str, Int8DynamicLinear]:
-        if self.scheme == "dynamic":
-            return {path: Int8DynamicLinear.of(module, self.weight_bits) for path, module in dense.items()}
-        ranges = self._ranges(model, context, dense)
+        if self.scheme == "static" and self.smoothing is not None:
+            self._smooth(model, context, self.smoothing)
+        fixed = dense if self.scheme == "static" else self._inner(model, context, dense)
+        ranges = self._ranges(model, context, fixed) if fixed else {}
         return {
             path: Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path]))
+            if path in fixed
+            else Int8DynamicLinear.of(module, self.weight_bits)
             for path, module in dense.items()
         }
+
+    def _inner(self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]) -> dict[str, nn.Linear]:
+        """What of the dynamic scheme has a fixed range all the same."""
+        if not self.static_inner:
+            return {}
+        found = {path: dense[path] for path in read_after_relu(model) if path in dense}
+        others = [path for path in scalable_pairs(model)[1] if path in dense]
+        context.note(
+            f"static_inner: {len(found)} products read what ReLU gave, by a fixed range"
+            + (f"; not {', '.join(others)}: what lies before them is no ReLU" if others else "")
+        )
+        return found
+
+    def _smooth(self, model: PreTrainedModel, context: Context, strength: float) -> None:
+        """Scale channels between products, so that one range suits all channels of an input. The function stays."""
+        pairs = self._smoothed(model)
+        largest: dict[str, Tensor] = {}
+
+        def look(path: str, inputs: Tensor) -> None:
+            found = inputs.abs().amax(dim=0)
+            largest[path] = torch.maximum(largest[path], found) if path in largest else found
+
+        consumers = {pair.consumer: model.get_submodule(pair.consumer) for pair in pairs}
+        show_examples(model, context, consumers, self.calibration.examples, look)
+        for pair in pairs:
+            weight = consumers[pair.consumer].weight
+            assert isinstance(weight, Tensor)
+            read = weight.detach().abs().amax(dim=0).cpu()
+            scale_between(model, pair, smoothing_factors(largest[pair.consumer], read, strength))
+        others = [path for path in scalable_pairs(model)[1] if not self._kept(path)]
+        context.note(
+            f"smoothing {strength:g}: channels scaled before {len(pairs)} products"
+            + (f", not before {', '.join(others)}: what lies before them is no ReLU" if others else "")
+        )
+
+    def _smoothed(self, model: PreTrainedModel) -> list[Pair]:
+        """Where channels are scaled: before what becomes int8."""
+        return [pair for pair in scalable_pairs(model)[0] if not self._kept(pair.consumer)]
 
     def _most_sensitive(
         self, model: PreTrainedModel, context: Context, replacements: Mapping[str, nn.Module]

@@ -121,6 +121,8 @@ def test_trimmed_fused_quantized_saved_and_run(
         float_share=0,
         sensitivity_examples=2,
         calibration=calibration,
+        smoothing=None,
+        static_inner=False,
     )
     model = settle(quantize.apply(model, context))
     words = model.get_input_embeddings()

@@ -107,6 +107,8 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
         float_share=0,
         sensitivity_examples=4,
         calibration=calibration,
+        smoothing=None,
+        static_inner=False,
     ).apply(model, context)
     graph = onnx.load(export_onnx(model, context.task, batch, tmp_path)).graph
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]

@@ -22,8 +22,11 @@ from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.export.onnx import export_onnx
 from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.models.checkpoint import load_model, save_model
+from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
 from compress.models.structure import replace_module, structure_of
+from compress.models.surgery import change_activation
 from compress.ops.int8 import scale_of_range
 from compress.stages.quantize.int8 import Calibration, QuantizeInt8, _quantiles
 from compress.tasks.text_classification import TextClassification
@@ -36,6 +39,8 @@ STAGE = QuantizeInt8(
     float_share=0,
     sensitivity_examples=8,
     calibration=Calibration(method="minmax", percentile=99.99, examples=8),
+    smoothing=None,
+    static_inner=False,
 )
 STATIC = dataclasses.replace(STAGE, scheme="static")
 
@@ -328,3 +333,158 @@ def test_a_pattern_that_matches_nothing_any_more_is_noted(
     stage.check(make_model(layers=4))
     stage.apply(make_model(layers=2), make_context(make_model()))
     assert notes[0] == "keep_float has '*.layer.3.*', which matches no layer that the stages before left"
+
+
+def smoothed_stage(strength: float, **changes: Any) -> QuantizeInt8:
+    """Static, on examples that hold every value which `relu_model` ever gives its layers here."""
+    calibration = dataclasses.replace(STATIC.calibration, examples=24)
+    return dataclasses.replace(STATIC, smoothing=strength, calibration=calibration, **changes)
+
+
+def relu_model(make_model: Callable, model_type: str = "bert") -> PreTrainedModel:
+    """Two layers with ReLU; in the first, a value channel and a neuron far beyond the others, both hardly read."""
+    model = make_model(model_type, layers=2)
+    change_activation(model, "relu")
+    layer = layers_of(model)[0]
+    with torch.no_grad():
+        for giving, reading in (("value", "attention_output"), ("ffn_in", "ffn_out")):
+            layer.part(giving).bias[3] = 200.0
+            layer.part(reading).weight[:, 3] *= 0.01
+    return model
+
+
+def test_channels_are_scaled_before_ranges_are_found(make_model: Callable, make_context: Callable) -> None:
+    model = relu_model(make_model)
+    context = make_context(copy.deepcopy(model))
+    layer = layers_of(model)[0]
+    giving, reading = layer.path_of("ffn_in"), layer.path_of("ffn_out")
+    inputs = inputs_of(model, context, reading, 24).view(-1, 64)
+    before = {path: model.get_submodule(path).weight.detach().clone() for path in (giving, reading)}
+    found = smoothed_stage(0.5).apply(model, context)
+    # sqrt(largest input / largest weight), channel by channel.
+    largest = inputs.amax(0)
+    factors = torch.where(largest > 0, (largest / before[reading].abs().amax(0)).sqrt(), torch.ones(64))
+    assert factors[3] > 10 * factors[torch.arange(64) != 3].max()
+    rows, columns = found.get_submodule(giving), found.get_submodule(reading)
+    restored = {
+        giving: rows.weight_int8.T * rows.weight_scale[:, None],
+        reading: columns.weight_int8.T * columns.weight_scale[:, None],
+    }
+    expected = {giving: before[giving] / factors[:, None], reading: before[reading] * factors}
+    for path, weight in expected.items():
+        step = weight.abs().amax(1, keepdim=True) / 127
+        assert bool(((restored[path] - weight).abs() <= step * 0.51).all())
+    # The range is that of the scaled inputs, a fraction of the 200 there were.
+    scale, _ = scale_of_range(torch.zeros(()), (inputs / factors).max())
+    assert float(columns.input_scale) == pytest.approx(float(scale), rel=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_wild_channels_spoil_no_others(
+    model_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    context = make_context(make_model(model_type))
+    batch = context.collate(list(context.train))
+    inputs = {name: batch[name] for name in context.task.inputs}
+
+    @torch.no_grad()
+    def moved(stage: QuantizeInt8) -> float:
+        model = relu_model(make_model, model_type)
+        if fused:
+            fuse_layers(model, first_token=True)
+        before = model(**inputs).logits
+        return float((stage.apply(model, context)(**inputs).logits - before).norm() / before.norm())
+
+    plain = moved(dataclasses.replace(smoothed_stage(0.5), smoothing=None))
+    assert not any("smoothing" in note for note in notes)
+    assert moved(smoothed_stage(0.5)) < plain / 3
+    assert "smoothing 0.5: channels scaled before 4 products" in notes
+
+
+def test_what_cannot_be_smoothed_is_noted(make_model: Callable, make_context: Callable, notes: list[str]) -> None:
+    model = make_model(layers=2)
+    smoothed_stage(0.25, keep_float=["*.layer.1.*"]).apply(model, make_context(make_model()))
+    left = "bert.encoder.layer.0.output.dense"
+    assert notes[0] == (
+        f"smoothing 0.25: channels scaled before 1 products, not before {left}: what lies before them is no ReLU"
+    )
+
+
+def test_what_is_scaled_belongs_together(make_model: Callable) -> None:
+    model = relu_model(make_model)
+    first, second = layers_of(model)
+    ffn = frozenset({second.path_of("ffn_in"), second.path_of("ffn_out")})
+    attention = frozenset({first.path_of("value"), first.path_of("attention_output")})
+    stage = smoothed_stage(0.5, keep_float=["*.layer.1.attention.*", first.path_of("ffn_out")])
+    assert stage.together(model) == [attention, ffn]
+    assert dataclasses.replace(stage, smoothing=None).together(model) == []
+    assert dataclasses.replace(stage, scheme="dynamic").together(model) == []
+
+
+@pytest.mark.parametrize("strength", [0, -0.5, 1.01, True, "half"])
+def test_smoothing_is_a_share(strength: Any) -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.smoothing is .*; it must lie in \(0, 1\].*null for none"):
+        dataclasses.replace(STAGE, smoothing=strength)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_relu_gave_may_have_a_fixed_range(
+    model_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    model = relu_model(make_model, model_type)
+    if fused:
+        fuse_layers(model, first_token=True)
+    paths = [f"{layer.path}.ffn_out" if fused else layer.path_of("ffn_out") for layer in layers_of(model)]
+    context = make_context(make_model(model_type))
+    largest = [inputs_of(model, context, path, 8).max() for path in paths]
+    found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
+    kinds = {path: edit.kind for path, edit in structure_of(found).edits.items() if edit.kind.endswith("linear")}
+    assert {path for path, kind in kinds.items() if kind == "int8_static_linear"} == set(paths)
+    assert set(kinds.values()) == {"int8_static_linear", "int8_dynamic_linear"}
+    for path, high in zip(paths, largest, strict=True):
+        layer = found.get_submodule(path)
+        # From 0, so that rounding cuts off what ReLU would have.
+        assert (int(layer.input_zero_point), float(layer.input_scale)) == (0, pytest.approx(float(high) / 255))
+    assert notes[0] == "static_inner: 2 products read what ReLU gave, by a fixed range"
+
+
+def test_no_fixed_range_after_gelu(make_model: Callable, make_context: Callable, notes: list[str]) -> None:
+    model = make_model(layers=2)
+    stage = dataclasses.replace(STAGE, static_inner=True, keep_float=["*.layer.1.*"])
+    found = stage.apply(model, make_context(make_model()))
+    assert "int8_static_linear" not in structure_of(found).kinds()
+    left = "bert.encoder.layer.0.output.dense"
+    assert notes[0] == (
+        f"static_inner: 0 products read what ReLU gave, by a fixed range; not {left}: what lies before them is no ReLU"
+    )
+    assert not any(note.startswith("ranges from") for note in notes)
+
+
+def test_rounding_is_all_that_is_left_of_relu(
+    make_model: Callable, make_context: Callable, batch: dict[str, Tensor], tmp_path: Path
+) -> None:
+    model = relu_model(make_model)
+    fuse_layers(model, first_token=False)
+    context = make_context(make_model())
+    found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
+    path = export_onnx(found, context.task, batch, tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.optimized_model_filepath = str(tmp_path / "executed.onnx")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    executed = [node.op_type for node in onnx.load(tmp_path / "executed.onnx").graph.node]
+    assert "Relu" not in executed
+    assert executed.count("QuantizeLinear") == executed.count("MatMulIntegerToFloat") == 2
+    with torch.no_grad():
+        ours = found(**batch).logits.numpy()
+    theirs = session.run(["logits"], {name: value.numpy() for name, value in batch.items()})[0]
+    # A difference in the last bit may become one step of an int8 value.
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=0.02 * float(np.abs(ours).max()))
+    save_model(found, tmp_path)
+    with torch.no_grad():
+        assert np.array_equal(load_model(tmp_path)(**batch).logits.numpy(), ours)
+
+
+def test_static_inner_is_true_or_false() -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.static_inner is 'yes'; it must be true or false"):
+        dataclasses.replace(STAGE, static_inner="yes")
