@@ -30,7 +30,7 @@ EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 TIMED_SOURCES = (
     *("measure.latency_table", "measure.latency", "export.onnx"),
     *("layers.attention", "layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear"),
-    "layers.int8_embedding",
+    *("layers.int8_embedding", "layers.low_rank_linear"),
 )
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 

@@ -31,7 +31,7 @@ from compress.measure.evaluate import (
     time_candidate,
     torch_ratio_of,
 )
-from compress.measure.latency_table import measure_table
+from compress.measure.latency_table import measure_low_rank, measure_table
 from compress.measure.processes import Candidate
 from compress.measure.prove import prove, write_probe
 from compress.measure.slices import length_bins
@@ -158,7 +158,9 @@ class Workshop(Prepared):
             note=notes.append,
             collate=ours.collate,
             use_processor=processors.append,
-            latency=lambda sizes: once(lambda: self._doubted(self.latency_table(teacher, sizes), notes.append)),
+            latency=lambda sizes, low_rank=False: once(
+                lambda: self._doubted(self.latency_table(teacher, sizes, low_rank=low_rank), notes.append)
+            ),
         )
         return recipe.stages[stage].apply(load_model(parent.folder), context)
 
@@ -229,9 +231,15 @@ class Workshop(Prepared):
         key = self.test_key(artifact)
         return _read_evaluation(self.store.entry("evaluations", key, make, what="the scores on the test split"))
 
-    def latency_table(self, teacher: Entry, sizes: FusedLayerSizes) -> LatencyTable:
-        """What layers of these sizes cost on this machine, measured once."""
+    def latency_table(self, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False) -> LatencyTable:
+        """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
+        measured once."""
         recipe, config, reading = self.recipe, self.config, self._reading(teacher)
+        shared = {
+            "lengths": reading.split("validation")["length"],
+            "layer": sizes,
+            "precision": precision_of(recipe),
+        }
 
         def make(target: Path) -> dict[str, Any]:
             export = self.export(teacher)[0]
@@ -240,17 +248,27 @@ class Workshop(Prepared):
                 recipe.runtime,
                 teacher=export,
                 batches=load_batches(self._batches("validation", reading)),
-                lengths=reading.split("validation")["length"],
-                layer=sizes,
                 words=config.vocab_size,
                 positions=config.max_position_embeddings,
                 labels=config.num_labels,
-                precision=precision_of(recipe),
+                **shared,
             )
             return table.to_json()
 
+        def make_low_rank(target: Path) -> dict[str, Any]:
+            batches = load_batches(self._batches("validation", reading))
+            grids, foreign_share = measure_low_rank(recipe.runtime, batches=batches, **shared)
+            return {"low_rank": grids, "foreign_share": foreign_share}
+
         key = self._latency_key(teacher, dataclasses.asdict(sizes))
-        return LatencyTable.from_json(self.store.entry("latency-tables", key, make, what="the latency table").facts)
+        facts = self.store.entry("latency-tables", key, make, what="the latency table").facts
+        if low_rank:
+            # An entry of its own: what has no use for ranks shares the rest of the table.
+            key = self._latency_key(teacher, dataclasses.asdict(sizes) | {"low_rank": 1})
+            more = self.store.entry("latency-tables", key, make_low_rank, what="the latency of low ranks").facts
+            shares = [found["foreign_share"] for found in (facts, more) if found["foreign_share"] is not None]
+            facts = {**facts, "low_rank": more["low_rank"], "foreign_share": max(shares, default=None)}
+        return LatencyTable.from_json(facts)
 
     def _doubted(self, table: LatencyTable, note: Callable[[str], None]) -> LatencyTable:
         found = disturbance(table.foreign_share, self.recipe.runtime.threads, "layers were timed")

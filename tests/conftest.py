@@ -51,6 +51,11 @@ TABLE = LatencyTable(
     ffn={0: 0.1, 16: 1.0, 64: 2.0},
     last_attention={0: 0.01, 1: 0.1, 4: 0.2},
     last_ffn={0: 0.01, 16: 0.1, 64: 0.2},
+    low_rank={
+        "attention_output": {2: {4: -0.6, 12: -0.2}, 4: {4: -1.2, 12: -0.4}},
+        "ffn_in": {8: {4: -0.3, 12: -0.1}, 64: {4: -0.8, 12: -0.3}},
+        "ffn_out": {8: {4: -0.3, 12: -0.1}, 64: {4: -0.8, 12: -0.3}},
+    },
 )
 
 
@@ -207,7 +212,7 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "work_folder": tmp_path / "work",
             "cache_folder": tmp_path / "cache",
             "note": notes.append,
-            "latency": lambda sizes: TABLE,
+            "latency": lambda sizes, low_rank=False: TABLE,
             "collate": lambda rows: task.collate(rows, processor),
             "use_processor": lambda processor: None,
         }

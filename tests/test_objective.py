@@ -95,3 +95,35 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     assert all(row["reused"] for row in second)
     same = ("stage", "artifact", "verdict", "accuracy", "latency_ms_p50", "speedup", "notes")
     assert [[row[name] for name in same] for row in second] == [[row[name] for name in same] for row in rows]
+
+
+def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two layers take 0.1 + 4 + 0.4 of 20; six times the speed leaves 3.2.
+    curve = {0: 0.1, 1: 1.0, 4: 2.0}, {0: 0.1, 8: 1.0, 64: 2.0}
+    last = {0: 0.01, 1: 0.1, 4: 0.2}, {0: 0.01, 8: 0.1, 64: 0.2}
+    saved = {"attention_output": {2: {4: -0.7, 12: -0.6}, 4: {4: -1.3, 12: -1.2}}}
+    saved |= {name: {8: {4: -0.3, 12: -0.2}, 64: {4: -0.5, 12: -0.4}} for name in ("ffn_in", "ffn_out")}
+    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last))
+    monkeypatch.setattr("compress.workshop.measure_low_rank", lambda *_, **__: (saved, 0.5))
+    asked = ["objective.speedup=6", "stages.prune.ranks=true", "stages.prune.neuron_multiple=4"]
+    monkeypatch.setattr(sys, "argv", [*sys.argv, *asked, "stages.factorize.min_saving=0"])
+    rows, _ = run(folder)
+    by_stage = {row["stage"]: row for row in rows}
+    notes = by_stage["prune"]["notes"]
+    thin = [note.partition(":")[0] for note in notes if "attention_output of rank" in note and "from layer" in note]
+    assert len(thin) == 1
+    # The doubt about what was measured while others worked is the worse of the two.
+    assert any("layers were timed" in note for note in notes)
+    assert not any("layers were timed" in note for note in by_stage["distill"]["notes"])
+    tables = [path for path in (folder / "store" / "latency-tables").iterdir() if not path.name.startswith(".")]
+    facts = [json.loads((path / "manifest.json").read_text("utf-8"))["facts"] for path in tables]
+    assert sorted(sorted(found["low_rank"]) for found in facts) == [[], ["attention_output", "ffn_in", "ffn_out"]]
+    # What is thin already is not factorized again, and stays so to the end.
+    assert not any(note.startswith(f"{thin[0]}.attention.output") for note in by_stage["factorize"]["notes"])
+    for stage in ("prune", "factorize", "fuse", "quantize"):
+        structure = json.loads(
+            (folder / "store" / "artifacts" / by_stage[stage]["artifact"] / "structure.json").read_text("utf-8")
+        )
+        assert any(edit["kind"] == "low_rank" for edit in structure["edits"].values())

@@ -57,8 +57,8 @@ class Context:
 
     device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
     killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
-    the one whose fused sizes are given; measured at the first call on a machine. note: adds a sentence to the stage's
-    line in the ledger.
+    the one whose fused sizes are given, with `low_rank=True` also of their products as two thin ones; measured at the
+    first call on a machine. note: adds a sentence to the stage's line in the ledger.
     """
 
     teacher: PreTrainedModel
@@ -75,7 +75,7 @@ class Context:
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
     use_processor: Callable[[Any], None] = field(repr=False)
-    latency: Callable[[Any], LatencyTable] = field(repr=False)
+    latency: Callable[..., LatencyTable] = field(repr=False)
     unlabelled: Dataset | None = None
     unlabelled_fingerprint: str = ""
     teacher_reading: TeacherReading | None = None
@@ -96,10 +96,23 @@ class TeacherContext:
 
 
 @dataclass(frozen=True)
+class ProductImportance:
+    """How much the singular components of one dense product matter. components: (k,), each >= 0, float64, on the CPU,
+    the one with the largest singular value first. hidden: its width on the side of the hidden states. unit: its width
+    on the other side, for each head or neuron."""
+
+    components: torch.Tensor
+    hidden: int
+    unit: int
+
+
+@dataclass(frozen=True)
 class LayerImportance:
     """How much the parts of one layer matter, each >= 0. heads: (heads,). neurons: (neurons,), both float64, on the
-    CPU. layer: the layer as a whole, for comparison with other layers."""
+    CPU. layer: the layer as a whole, for comparison with other layers. products: by name, those that may become two
+    thin ones, in the same unit as heads and neurons."""
 
     heads: torch.Tensor
     neurons: torch.Tensor
     layer: float
+    products: Mapping[str, ProductImportance] = field(default_factory=dict)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Curve = Mapping[int, float]
+# By the heads or neurons of the layer, and then by rank.
+Grid = Mapping[int, Curve]
+# The rank of each product of a layer that is two thin ones, by its name.
+Ranks = Mapping[str, int]
+WHOLE: Ranks = {}
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class LatencyTable:
     teacher: the FP32 teacher, timed in the same turns as everything else. fixed: what no cutting changes: embeddings,
     head, the call itself. attention: one attention block by its number of heads, ffn: one FFN by its neurons, each with
     residual sum and normalisation, which is what is left at 0; last_attention, last_ffn: the same in the last layer.
-    foreign_share: as in Latency.
+    low_rank: how much more a product takes (below 0: less) as two thin ones, by its name, the heads or neurons of its
+    layer, and the rank; only where it was asked for. foreign_share: as in Latency.
     """
 
     teacher: float
@@ -27,22 +33,37 @@ class LatencyTable:
     last_attention: Curve
     last_ffn: Curve
     foreign_share: float | None = None
+    low_rank: Mapping[str, Grid] = field(default_factory=dict)
 
-    def layer(self, heads: int, neurons: int, *, last: bool) -> float:
-        """Milliseconds of one layer. Between measured sizes costs lie on a line. last: no later one has attention."""
+    def layer(self, heads: int, neurons: int, *, last: bool, ranks: Ranks = WHOLE) -> float:
+        """Milliseconds of one layer. Between measured sizes costs lie on a line. last: no later one has attention.
+        ranks: of the products that are two thin ones."""
         if last:
-            return at(self.last_attention, heads) + at(self.last_ffn, neurons)
-        return at(self.attention, heads) + at(self.ffn, neurons)
+            cost = at(self.last_attention, heads) + at(self.last_ffn, neurons)
+        else:
+            cost = at(self.attention, heads) + at(self.ffn, neurons)
+        for product, rank in ranks.items():
+            cost += self.thinner(product, heads if product == "attention_output" else neurons, rank)
+        return cost
 
-    def predict(self, layers: Sequence[tuple[int, int]]) -> float:
-        """Milliseconds of a whole model whose layers have these (heads, neurons), first to last."""
-        return self.fixed + sum(self.costs(layers))
+    def thinner(self, product: str, count: int, rank: int) -> float:
+        """Milliseconds that a product of a layer of `count` heads, or neurons, takes more (below 0: less) as two thin
+        ones of this rank. On lines between what was measured in both: multiply-adds grow linearly in both."""
+        grid = self.low_rank[product]
+        return on_line({measured: on_line(curve, rank) for measured, curve in grid.items()}, count)
 
-    def costs(self, layers: Sequence[tuple[int, int]]) -> list[float]:
-        """Milliseconds of each layer of such a model. A layer of (0, 0) is not there."""
+    def predict(self, layers: Sequence[tuple[int, int]], ranks: Sequence[Ranks] | None = None) -> float:
+        """Milliseconds of a whole model whose layers have these (heads, neurons), first to last, and these ranks."""
+        return self.fixed + sum(self.costs(layers, ranks))
+
+    def costs(self, layers: Sequence[tuple[int, int]], ranks: Sequence[Ranks] | None = None) -> list[float]:
+        """Milliseconds of each layer of such a model. A layer of (0, 0) is not there. ranks: none where all products
+        are whole."""
         attending = max((number for number, (heads, _) in enumerate(layers) if heads), default=0)
+        thin = ranks or [WHOLE] * len(layers)
         return [
-            self.layer(*sizes, last=number >= attending) if any(sizes) else 0.0 for number, sizes in enumerate(layers)
+            self.layer(*sizes, last=number >= attending, ranks=thin[number]) if any(sizes) else 0.0
+            for number, sizes in enumerate(layers)
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -52,19 +73,26 @@ class LatencyTable:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LatencyTable:
         """What `to_json` wrote."""
-
-        def curve(name: str) -> Curve:
-            return {int(size): float(cost) for size, cost in data[name].items()}
-
         return cls(
             teacher=data["teacher"],
             fixed=data["fixed"],
-            attention=curve("attention"),
-            ffn=curve("ffn"),
-            last_attention=curve("last_attention"),
-            last_ffn=curve("last_ffn"),
+            attention=curve_from_json(data["attention"]),
+            ffn=curve_from_json(data["ffn"]),
+            last_attention=curve_from_json(data["last_attention"]),
+            last_ffn=curve_from_json(data["last_ffn"]),
             foreign_share=data["foreign_share"],
+            low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
         )
+
+
+def curve_from_json(data: Mapping[str, float]) -> Curve:
+    """A curve whose sizes have become text."""
+    return {int(size): float(cost) for size, cost in data.items()}
+
+
+def grid_from_json(data: Mapping[str, Mapping[str, float]]) -> Grid:
+    """A grid whose sizes have become text."""
+    return {int(size): curve_from_json(curve) for size, curve in data.items()}
 
 
 def at(curve: Curve, size: int) -> float:
@@ -74,10 +102,15 @@ def at(curve: Curve, size: int) -> float:
     """
     if size == 0:
         return curve[0]
-    sizes = sorted(measured for measured in curve if measured)
+    return max(0.0, on_line({measured: cost for measured, cost in curve.items() if measured}, size))
+
+
+def on_line(curve: Curve, size: int) -> float:
+    """The cost at `size`, on the line through the two nearest measured sizes; the same everywhere where one was."""
+    sizes = sorted(curve)
     if len(sizes) == 1:
         return curve[sizes[0]]
     upper = min(max(bisect_left(sizes, size), 1), len(sizes) - 1)
     left, right = sizes[upper - 1], sizes[upper]
     slope = (curve[right] - curve[left]) / (right - left)
-    return max(0.0, curve[left] + slope * (size - left))
+    return curve[left] + slope * (size - left)

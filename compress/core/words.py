@@ -152,6 +152,20 @@ class Importance(Protocol):
         ...
 
 
+class ComponentImportance(Importance, Protocol):
+    """A criterion that also knows, in the same unit, what a product of a lower rank loses."""
+
+    def of_components(
+        self, model: PreTrainedModel, context: Context, factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """For the path of each dense product its components' importance, (k,) in float64, on the CPU.
+
+        factors: (up, down) of shapes (out, k) and (k, in), whose product is the weights; component i is up[:, i] times
+        down[i]. `model` is left as it is.
+        """
+        ...
+
+
 class Stage(Protocol):
     """Frozen settings and one verb. It never saves, measures or judges.
 
@@ -174,7 +188,10 @@ class Stage(Protocol):
         """Words for what it leaves, with its settings as they are."""
         ...
 
-    refuses: ClassVar[Mapping[str, str]]
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """Words for what it cannot be applied to, with its settings as they are, each with the reason."""
+        ...
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """A smaller model. `model` may be changed; the result is what counts."""

@@ -6,16 +6,24 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.core.latency_table import LatencyTable
+from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.words import Runtime
 from compress.export.onnx import export_module
-from compress.layers import FusedEmbeddings, FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
+from compress.layers import (
+    FusedEmbeddings,
+    FusedLayer,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+)
 from compress.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.bystanders import Bystanders
@@ -33,6 +41,11 @@ REPEATED = 6
 TURNS = Measurement(examples=EXAMPLES, launches=2, rounds=8, warmup=12)
 SHARES = (0.125, 0.5, 1.0)
 LAST_SHARES = (0.125, 1.0)
+# A product of few heads is nearly as narrow as any rank that loses little of it: those stay whole.
+LOW_RANK_HEADS, LOW_RANK_NEURONS = (0.5, 1.0), (0.125, 1.0)
+# Of the hidden width. Above, a square product is no faster as two.
+RANKS = (0.125, 0.375)
+THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
 
 Build = Callable[[], nn.Module]
 
@@ -56,12 +69,45 @@ def measure_table(
     the machine-wide lock while it times. Weights are random: no kernel's speed depends on them.
     """
     parts = _parts(layer, words, positions, labels, precision)
+    costs, foreign_share = _time(runtime, parts, [teacher], batches, lengths, layer.hidden)
+    return _table(costs[0], dict(zip(parts, costs[1:], strict=True)), foreign_share)
+
+
+def measure_low_rank(
+    runtime: Runtime,
+    *,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    lengths: Sequence[int],
+    layer: FusedLayerSizes,
+    precision: str,
+) -> tuple[dict[str, Grid], float | None]:
+    """What products of layers like `layer` take more, or less, as two thin ones: `LatencyTable.low_rank`, and the share
+    of the processors that others used meanwhile.
+
+    Attention and FFN blocks of two sizes are timed whole and at two ranks, in the same turns. Both products of an FFN
+    are then thin, and each is taken to be half of the difference: they have as many multiply-adds, and the mean of two
+    is less noisy. The rest is as in `measure_table`.
+    """
+    parts = _low_rank_parts(layer, precision)
+    costs, foreign_share = _time(runtime, parts, [], batches, lengths, layer.hidden)
+    return _low_rank(dict(zip(parts, costs, strict=True))), foreign_share
+
+
+def _time(
+    runtime: Runtime,
+    parts: Mapping[Any, nn.Module],
+    others: Sequence[Path],
+    batches: Sequence[Mapping[str, np.ndarray]],
+    lengths: Sequence[int],
+    hidden: int,
+) -> tuple[list[float], float | None]:
+    """Milliseconds of the exports in `others` and then of each part, in turns, and what others used meanwhile."""
     chosen = representative(lengths, EXAMPLES)
     with tempfile.TemporaryDirectory(prefix="compress-table-") as name:
         root = Path(name)
-        inputs = [_inputs(batches[i], layer.hidden) for i in chosen]
+        inputs = [_inputs(batches[i], hidden) for i in chosen]
         save_batches(inputs, root / "batches.npz")
-        folders = [teacher]
+        folders = [*others]
         for number, module in enumerate(parts.values()):
             folder = root / str(number)
             folder.mkdir()
@@ -72,7 +118,7 @@ def measure_table(
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
         rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS, bystanders)
     costs = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
-    return _table(costs[0], dict(zip(parts, costs[1:], strict=True)), bystanders.share)
+    return costs, bystanders.share
 
 
 def _parts(
@@ -98,6 +144,38 @@ def _parts(
     for module in made.values():
         _round(module, precision)
     return {key: module.eval() for key, module in made.items()}
+
+
+def _low_rank_parts(layer: FusedLayerSizes, precision: str) -> dict[tuple[str, int, int], nn.Module]:
+    """What is timed, by block, heads or neurons, and rank; 0 where its products are whole."""
+    ranks = (0, *(max(1, round(layer.hidden * share)) for share in RANKS))
+    heads = [max(1, round(layer.heads * share)) for share in LOW_RANK_HEADS]
+    neurons = [max(1, round(layer.neurons * share)) for share in LOW_RANK_NEURONS]
+    made: dict[tuple[str, int, int], nn.Module] = {}
+    for rank in ranks:
+        made |= {("attention", count, rank): _Attention(replace(layer, heads=count)) for count in heads}
+        made |= {("ffn", count, rank): _FeedForward(replace(layer, neurons=count)) for count in neurons}
+    for (block, _, rank), module in made.items():
+        if rank:
+            _factorize(module, THIN[block], rank)
+        _round(module, precision)
+    return {key: module.eval() for key, module in made.items()}
+
+
+def _factorize(module: nn.Module, names: Sequence[str], rank: int) -> None:
+    for path, part in list(module.named_modules()):
+        if path.rpartition(".")[2] in names:
+            assert isinstance(part, nn.Linear)
+            replace_module(module, path, LowRankLinear(part.in_features, part.out_features, rank, bias=True))
+
+
+def _low_rank(costs: Mapping[tuple[str, int, int], float]) -> dict[str, Grid]:
+    found: dict[str, dict[int, dict[int, float]]] = {}
+    for (block, count, rank), cost in costs.items():
+        for product in THIN[block] if rank else ():
+            more = (cost - costs[block, count, 0]) / STACKED / len(THIN[block])
+            found.setdefault(product, {}).setdefault(count, {})[rank] = more
+    return found  # type: ignore[return-value]
 
 
 def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share: float | None = None) -> LatencyTable:

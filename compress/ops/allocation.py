@@ -49,12 +49,12 @@ def _combinations(
     spent, gained = np.zeros(1), np.zeros(1)
     history: History = []
     for layer, (cost, value) in enumerate(zip(costs, values, strict=True)):
-        worthwhile = _front(cost, value)
+        worthwhile = front(cost, value)
         total_cost = (spent[:, None] + cost[None, worthwhile]).ravel()
         total_value = (gained[:, None] + value[None, worthwhile]).ravel()
         # What is left of the budget must still pay for the layers to come.
         fitting = np.flatnonzero(total_cost + sum(cheapest[layer + 1 :]) <= budget * (1 + 1e-12))
-        kept = fitting[_front(total_cost[fitting], total_value[fitting])]
+        kept = fitting[front(total_cost[fitting], total_value[fitting])]
         if len(kept) > LARGEST_FRONT:
             kept = kept[np.unique(np.linspace(0, len(kept) - 1, LARGEST_FRONT).round().astype(int))]
         history.append((kept // len(worthwhile), worthwhile[kept % len(worthwhile)]))
@@ -70,7 +70,7 @@ def _chosen(history: History, state: int) -> list[int]:
     return chosen[::-1]
 
 
-def _front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
+def front(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Indices, by rising cost, of the points that no cheaper or equally cheap point reaches in value."""
     order = np.lexsort((-values, costs))
     best = np.maximum.accumulate(values[order])

@@ -48,6 +48,17 @@ def mask_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
     return (inputs.double() * gradient.double()).sum(dim=1).cpu()
 
 
+def component_gradient(inputs: Tensor, gradient: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """Derivative of each example's loss by a mask of ones that multiplies each component of a product up @ down.
+
+    inputs: (examples, positions, in), what the product is given. gradient: of the loss by what it gives, (examples,
+    positions, out). up: (out, k). down: (k, in). Returns (examples, k) in float64. A position's outputs are up @
+    diag(mask) @ down @ inputs, so by the chain rule component i's derivative is the sum over positions of
+    (gradient . up[:, i]) (down[i] . inputs).
+    """
+    return ((gradient @ up).double() * (inputs @ down.T).double()).sum(dim=1).cpu()
+
+
 def per_head(columns: Tensor, head_size: int) -> Tensor:
     """Sums over the columns of each head: (..., heads * head_size) becomes (..., heads)."""
     return columns.unflatten(-1, (-1, head_size)).sum(dim=-1)

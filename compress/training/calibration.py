@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
+from compress.ops.low_rank import WhitenedDecomposition, whitened_decomposition
 
 Look = Callable[[str, Tensor], None]
 
@@ -30,6 +31,32 @@ def show_examples(
             batch = context.collate([context.train[row]])
             model(**{name: batch[name].to(model.device) for name in context.task.inputs})
     return len(chosen)
+
+
+def input_grams(
+    model: PreTrainedModel, context: Context, layers: Mapping[str, nn.Module], count: int
+) -> dict[str, Tensor]:
+    """For each layer the Gram matrix of its inputs, (width, width) in float64: the sum of x xᵀ over the positions of
+    `count` training examples."""
+    grams: dict[str, Tensor] = {}
+
+    def add(path: str, inputs: Tensor) -> None:
+        if path not in grams:
+            grams[path] = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
+        grams[path] += (inputs.T @ inputs).double()
+
+    show_examples(model, context, layers, count, add)
+    return grams
+
+
+def decompositions(
+    model: PreTrainedModel, context: Context, layers: Mapping[str, nn.Linear], count: int
+) -> Iterator[tuple[str, WhitenedDecomposition]]:
+    """Each layer's path and its weights decomposed for what it is given on `count` training examples, one at a time:
+    together they may take more memory than the model."""
+    grams = input_grams(model, context, layers, count)
+    for path, module in layers.items():
+        yield path, whitened_decomposition(module.weight.detach().cpu(), grams[path])
 
 
 def chosen_rows(seed: int, total: int, count: int) -> list[int]:

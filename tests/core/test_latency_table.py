@@ -15,6 +15,11 @@ TABLE = LatencyTable(
     ffn={0: 0.3, 100: 1.0, 200: 2.0},
     last_attention={0: 0.04, 2: 0.2, 12: 0.7},
     last_ffn={0: 0.03, 100: 0.1},
+    low_rank={
+        "attention_output": {12: {4: -0.1, 8: 0.1}},
+        "ffn_in": {100: {10: -0.2, 30: 0.2}, 200: {10: -0.6, 30: -0.2}},
+        "ffn_out": {100: {10: -0.1}, 200: {10: -0.3}},
+    },
 )
 
 
@@ -49,6 +54,31 @@ def test_no_layer_after_the_last_attention_computes_more_than_one_token() -> Non
     assert TABLE.costs([(6, 0), (7, 0), (0, 100), (0, 0)]) == pytest.approx([3.3, 0.48, 0.14, 0.0])
     # Without any attention nothing but the first token is read.
     assert TABLE.costs([(0, 100), (0, 100)]) == pytest.approx([0.14, 0.14])
+
+
+@pytest.mark.parametrize(
+    ("product", "count", "rank", "more"),
+    [
+        ("ffn_in", 100, 10, -0.2),
+        ("ffn_in", 200, 20, -0.4),
+        # Half of the way in both: between 0 and -0.4.
+        ("ffn_in", 150, 20, -0.2),
+        # As far again beyond what was measured.
+        ("ffn_in", 200, 50, 0.2),
+        ("ffn_out", 150, 7, -0.2),
+        ("attention_output", 6, 5, -0.05),
+    ],
+)
+def test_what_two_thin_products_take_more_lies_on_lines_in_both(
+    product: str, count: int, rank: int, more: float
+) -> None:
+    assert TABLE.thinner(product, count, rank) == pytest.approx(more)
+
+
+def test_ranks_are_part_of_the_whole() -> None:
+    # 0.5 fixed, 3.0 + 1.5 in the first layer less 0.2 and 0.2, 0.45 + 0.1 in the last.
+    ranks = [{"ffn_in": 20, "ffn_out": 10}, {}]
+    assert TABLE.predict([(6, 150), (7, 100)], ranks) == pytest.approx(0.5 + 4.5 - 0.4 + 0.55)
 
 
 def test_it_survives_json() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.importance.fisher import FisherImportance
 from compress.models.family import Layer, dense_layers, layers_of
+from compress.models.structure import replace_module
 
 
 def derivatives(model: PreTrainedModel, context: Context, changes: list[tuple[Layer, str, slice]]) -> torch.Tensor:
@@ -71,6 +74,47 @@ def test_what_writes_nothing_does_not_matter(make_model: Callable, make_context:
     assert [bool(value) for value in found.heads] == [True, True, False, True]
     assert found.neurons.count_nonzero() == 63 and found.neurons[3] == 0
     assert notes == ["importance from 8 examples (Fisher information)"]
+
+
+class Masked(nn.Module):
+    """up @ diag(mask) @ down in place of a product."""
+
+    def __init__(self, linear: nn.Linear, up: torch.Tensor, down: torch.Tensor) -> None:
+        super().__init__()
+        self.up, self.down, self.bias = up, down, linear.bias.detach()
+        self.mask = torch.ones(len(down), dtype=up.dtype, requires_grad=True)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs @ self.down.T * self.mask @ self.up.T + self.bias
+
+
+def test_components_by_the_gradient_of_an_explicit_mask(
+    model_type: str, make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model(model_type, layers=2).requires_grad_(False)
+    with torch.no_grad():
+        for _, module in dense_layers(model):
+            module.weight.mul_(8)
+    context = make_context(model, count=20)
+    layer = layers_of(model)[0]
+    paths = [layer.path_of(part) for part in ("attention_output", "ffn_in", "ffn_out")]
+    factors = {}
+    for path in paths:
+        left, singular, right = torch.linalg.svd(model.get_submodule(path).weight.double(), full_matrices=False)
+        factors[path] = left * singular, right
+    found = FisherImportance(examples=20).of_components(model, context, factors)
+    exact = copy.deepcopy(model).double()
+    for path in paths:
+        masked = copy.deepcopy(exact)
+        module = Masked(masked.get_submodule(path), *factors[path])
+        replace_module(masked, path, module)
+        expected = torch.zeros(len(module.mask), dtype=torch.float64)
+        for row in context.train:
+            batch = context.collate([row])
+            logits = masked(**{name: batch[name] for name in context.task.inputs}).logits
+            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])
+            expected += torch.autograd.grad(loss, module.mask)[0].pow(2)
+        torch.testing.assert_close(found[path], expected, rtol=1e-3, atol=1e-9)
 
 
 def test_settings_are_checked() -> None:

@@ -19,7 +19,14 @@ from compress.core.recipe import Measurement
 from compress.export.onnx import export_onnx
 from compress.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.measure import latency_table
-from compress.measure.latency_table import _Attention, _FeedForward, _table, measure_table
+from compress.measure.latency_table import (
+    _Attention,
+    _FeedForward,
+    _low_rank,
+    _table,
+    measure_low_rank,
+    measure_table,
+)
 from compress.runtimes.onnxruntime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
@@ -124,6 +131,37 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
         last_attention={0: pytest.approx(0.05), 4: 0.5},
         last_ffn={0: pytest.approx(0.05), 64: 0.25},
     )
+
+
+def test_low_ranks_are_exported_and_timed(operators: Counter[str]) -> None:
+    ones = [np.ones((1, length), dtype=np.int64) for length in LENGTHS]
+    grids, _ = measure_low_rank(
+        OnnxRuntime(threads=1),
+        batches=[{"input_ids": 4 * mask, "attention_mask": mask} for mask in ones],
+        lengths=LENGTHS,
+        layer=SIZES,
+        precision="dynamic",
+    )
+    # A half and all of 4 heads, an eighth and all of 64 neurons, each at an eighth and three eighths of 32.
+    assert {product: sorted(grid) for product, grid in grids.items()} == {
+        "attention_output": [2, 4],
+        "ffn_in": [8, 64],
+        "ffn_out": [8, 64],
+    }
+    assert {tuple(sorted(curve)) for grid in grids.values() for curve in grid.values()} == {(4, 12)}
+    assert all(math.isfinite(more) for grid in grids.values() for curve in grid.values() for more in curve.values())
+    # Two sizes of four blocks: two products whole and three at two ranks in attention, two whole and four in an FFN.
+    assert operators["MatMulInteger"] == 2 * 4 * ((2 + 3 + 3) + (2 + 4 + 4))
+
+
+def test_a_thin_product_takes_its_share_of_what_its_block_takes_more() -> None:
+    costs = {("attention", 4, 0): 9.0, ("attention", 4, 8): 8.0, ("ffn", 64, 0): 5.0, ("ffn", 64, 8): 1.0}
+    # (8 - 9) / 4 blocks, and (1 - 5) / 4 blocks of two products.
+    assert _low_rank(costs) == {
+        "attention_output": {4: {8: -0.25}},
+        "ffn_in": {64: {8: -0.5}},
+        "ffn_out": {64: {8: -0.5}},
+    }
 
 
 @pytest.mark.parametrize(("first_token", "tokens"), [(0, 5), (1, 1)])

@@ -7,6 +7,7 @@ from torch import tensor
 
 from compress.ops.importance import (
     column_contribution,
+    component_gradient,
     head_magnitude,
     mask_gradient,
     neuron_magnitude,
@@ -48,6 +49,25 @@ def test_a_masks_derivative_is_summed_over_positions() -> None:
     gradient = tensor([[[1.0, 0.5], [2.0, -1.0]], [[5.0, 7.0], [7.0, -2.0]]])
     # 1 + 6, 1 - 4; 5, -2.
     assert mask_gradient(inputs, gradient).tolist() == [[7.0, -3.0], [5.0, -2.0]]
+
+
+def test_a_components_derivative_is_what_it_reads_times_what_it_writes() -> None:
+    up, down = tensor([[1.0, 0.0], [2.0, 1.0], [0.0, -1.0]]), tensor([[1.0, 0.0], [1.0, 1.0]])
+    inputs = tensor([[[1.0, 2.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
+    gradient = tensor([[[1.0, 1.0, 0.0], [0.0, 1.0, 2.0]], [[1.0, 0.0, 5.0], [9.0, 9.0, 9.0]]])
+    # Read are (1, 3), (3, 3) and (0, 1), (0, 0); the gradient along what is written is (3, 1), (2, -1) and (1, -5),
+    # (27, 0). So 1 x 3 + 3 x 2 and 3 x 1 - 3 x 1; 0 and 1 x -5.
+    assert component_gradient(inputs, gradient, up, down).tolist() == [[9.0, 0.0], [0.0, -5.0]]
+
+
+def test_it_is_the_derivative_by_an_explicit_mask() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs, gradient = (torch.randn(2, 5, width, generator=generator) for width in (4, 3))
+    up, down = (torch.randn(*shape, generator=generator) for shape in ((3, 3), (3, 4)))
+    mask = torch.ones(2, 3, requires_grad=True)
+    outputs = (inputs @ down.T * mask[:, None]) @ up.T
+    (expected,) = torch.autograd.grad((outputs * gradient).sum(), mask)
+    torch.testing.assert_close(component_gradient(inputs, gradient, up, down), expected.double(), rtol=1e-5, atol=1e-5)
 
 
 def test_heads_are_sums_of_their_columns() -> None:

@@ -35,7 +35,10 @@ from compress.models.family import known_families
 from compress.preflight import MEANING, check_order, check_settings, check_teacher
 
 ROOT = settings_root() / "conf" / "stage"
-METHODS = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml"))
+FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml"))
+# Methods that leave something else behind with other settings: the file, and these.
+VARIANTS = {"prune/budget_ranks": ("prune/budget", {"ranks": True, "neuron_multiple": 4})}
+METHODS = [*FILES, *VARIANTS]
 FAMILIES = sorted(known_families())
 FUSION = "fuse/layers"
 # So that little work is done, and that it is done at all on matrices this small.
@@ -83,7 +86,9 @@ def settings_in(node: Any, path: str) -> Iterator[str]:
 def recipe() -> Recipe:
     """A recipe that holds every method there is, each by its own file, set to do little."""
     names = {method: method.replace("/", "_") for method in METHODS}
-    overrides = [f"+stage/{kind}@stages.{kind}_{name}={name}" for kind, _, name in (m.partition("/") for m in METHODS)]
+    files = {method: VARIANTS[method][0] if method in VARIANTS else method for method in METHODS}
+    given = [(names[method], *file.split("/")) for method, file in files.items()]
+    overrides = [f"+stage/{kind}@stages.{name}={file}" for name, kind, file in given]
     gates = [f"+gate@gates.{name}=non_inferiority" for name in names.values()]
     settings = compose_settings("text_classification", ["model.path=nowhere", "data.train=nowhere", *overrides, *gates])
     for stage in names.values():
@@ -92,6 +97,9 @@ def recipe() -> Recipe:
             for ending, value in TINY.items():
                 if last.endswith(ending) and OmegaConf.select(settings, path) is not None:
                     OmegaConf.update(settings, path, value)
+    for method, (_, changes) in VARIANTS.items():
+        for name, value in changes.items():
+            OmegaConf.update(settings, f"stages.{names[method]}.{name}", value)
     return build(settings, "contract")
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.blame import Milder, Setback
@@ -17,8 +16,8 @@ from compress.core.errors import InputError
 from compress.layers.low_rank_linear import LowRankLinear
 from compress.models.family import dense_layers, last_attending, layers_of
 from compress.models.structure import replace_module
-from compress.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy, whitened_decomposition
-from compress.training.calibration import show_examples
+from compress.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy
+from compress.training.calibration import decompositions
 from compress.training.imitation import Imitation, imitate
 
 # What of the last layer is computed for one token where only that is read.
@@ -104,10 +103,9 @@ class FactorizeSvd:
             alone = {layer.path_of(part) for layer in (last, *after) for part in ONE_TOKEN}
             layers = {path: module for path, module in layers.items() if path not in alone}
             context.note(f"{last.path}: left whole but for keys and values, its first token alone is read")
-        grams = self._grams(model, context, layers)
         changed = False
-        for path, module in layers.items():
-            decomposition = whitened_decomposition(module.weight.detach().cpu(), grams[path])
+        for path, decomposition in decompositions(model, context, layers, self.calibration_examples):
+            module = layers[path]
             rank = self._rank(decomposition, module)
             saving = 1 - rank * sum(module.weight.shape) / module.weight.numel()
             if saving <= 0 or saving < self.min_saving:
@@ -121,17 +119,6 @@ class FactorizeSvd:
         if changed and self.recovery_epochs:
             imitate(model, context, self.imitation, epochs=self.recovery_epochs, title="recovery after factorizing")
         return model.eval()
-
-    def _grams(self, model: PreTrainedModel, context: Context, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        grams: dict[str, Tensor] = {}
-
-        def add(path: str, inputs: Tensor) -> None:
-            if path not in grams:
-                grams[path] = torch.zeros(inputs.shape[1], inputs.shape[1], dtype=torch.float64)
-            grams[path] += (inputs.T @ inputs).double()
-
-        show_examples(model, context, layers, self.calibration_examples, add)
-        return grams
 
     def _rank(self, decomposition: WhitenedDecomposition, module: nn.Linear) -> int:
         if self.rank is not None:

@@ -1,11 +1,13 @@
-"""Pruning to a latency budget: heads, neurons, blocks and layers stay that keep most importance in the time given."""
+"""Pruning to a latency budget: heads, neurons, ranks, blocks and layers that keep most importance in the time given."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -14,16 +16,20 @@ from compress.core.checks import require_at_least, require_boolean, require_frac
 from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
-from compress.core.words import Importance
+from compress.core.words import ComponentImportance, Importance
 from compress.models.family import Layer, layers_of
 from compress.models.fusion import widest_sizes
 from compress.models.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
-from compress.ops.layer_sizes import Choice, Choices, Sizes
+from compress.ops.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
 from compress.ops.masks import strongest
 from compress.stages.prune.cutting import UNCUTTABLE
 from compress.training.gradual import Gradual, cut_and_recover
 from compress.training.imitation import Imitation, inherited
+from compress.training.low_rank import factorize, ranks_of, with_products
 
+DESTROYED = (
+    "a low rank destroys the zeros that pruning left in a product; set ranks=false, or leave out the pruning before it"
+)
 TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
 
 
@@ -37,8 +43,12 @@ class PruneToBudget:
     margin: the budget is this share smaller, because a prediction is off by a few percent. importance: the criterion;
     heads, neurons and layers compete for the same time, so values are shares of each layer's own total where the
     criterion does not compare layers. blocks: whether the attention or the FFN of a layer may leave alone.
-    neuron_multiple: FFN widths are multiples of it. gradual: in how many cuts, each to a budget between the model's own
-    and the last. recovery_epochs: passes of distillation in all.
+    ranks: whether products may become two thin ones, in the same time, but for query, key and value, which are fused
+    into one, and for what is computed for one token; a rank loses the importance of the singular components that it
+    leaves out. Factors cannot be cut again, so ranks come with the last cut. calibration_examples: training examples on
+    whose inputs products are approximated.
+    neuron_multiple: FFN widths and ranks are multiples of it. gradual: in how many cuts, each to a budget between the
+    model's own and the last. recovery_epochs: passes of distillation in all.
     """
 
     target_speedup: float | None
@@ -47,13 +57,13 @@ class PruneToBudget:
     margin: float
     importance: Importance
     blocks: bool
+    ranks: bool
+    calibration_examples: int
     neuron_multiple: int
     recovery_epochs: float
     gradual: Gradual
     imitation: Imitation
 
-    leaves: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[Mapping[str, str]] = UNCUTTABLE
     uses_latency: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -76,8 +86,30 @@ class PruneToBudget:
                 "importance@stages.prune.importance=fisher."
             )
         require_boolean("stages.prune.blocks", self.blocks)
+        require_boolean("stages.prune.ranks", self.ranks)
+        require_integer("stages.prune.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
+        if self.ranks and not hasattr(self.importance, "of_components"):
+            raise InputError(
+                f"stages.prune.ranks is true and importance is {type(self.importance).__name__}, which cannot say what "
+                "a rank loses. Use importance@stages.prune.importance=fisher, or ranks=false."
+            )
         require_integer("stages.prune.neuron_multiple", self.neuron_multiple, 1, "Use 16, for example.")
         require_at_least("stages.prune.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Low ranks, where they may be chosen."""
+        return frozenset({"low_rank"}) if self.ranks else frozenset()
+
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """What cannot be cut, and where ranks may be chosen what they would destroy."""
+        return {**UNCUTTABLE, "sparse": DESTROYED} if self.ranks else UNCUTTABLE
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Nothing is approximated where products stay whole."""
+        return frozenset() if self.ranks else frozenset({"calibration_examples"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError where nothing says how much stays."""
@@ -108,30 +140,35 @@ class PruneToBudget:
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""
         teachers, before = len(layers_of(context.teacher)), len(layers_of(model))
-        table = context.latency(widest_sizes(model))
+        sizes = widest_sizes(model)
+        table = context.latency(sizes, low_rank=True) if self.ranks else context.latency(sizes)
         whole = table.predict(_sizes(model))
         stands_for = list(range(before))
 
         def cut(progress: float) -> list[int]:
             nonlocal stands_for
+            found = self.importance.of(model, context)
+            if self.ranks and progress == 1:
+                criterion = cast(ComponentImportance, self.importance)
+                found = with_products(model, context, found, criterion, self.calibration_examples)
             choices = Choices(
-                found=self._comparable(self.importance.of(model, context)),
-                table=table,
-                blocks=self.blocks,
-                neuron_multiple=self.neuron_multiple,
+                found=self._comparable(found), table=table, blocks=self.blocks, neuron_multiple=self.neuron_multiple
             )
             choice = self._choose(choices, whole, progress)
             for sentence in explanation(choices, choice, stands_for):
                 context.note(sentence)
             kept = _cut(model, choices.found, choice.sizes)
+            factorize(model, context, [choice.ranks[layer] for layer in kept], self.calibration_examples)
             stands_for = [stands_for[layer] for layer in kept]
             return inherited(stands_for, before, teachers)
 
         settings, epochs, title = self.imitation, self.recovery_epochs, "recovery after pruning"
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
-        for number, layer in zip(stands_for, layers_of(model), strict=True):
-            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons, from layer {number}")
-        predicted = table.predict(_sizes(model))
+        ranks = ranks_of(model)
+        for number, layer, thin in zip(stands_for, layers_of(model), ranks, strict=True):
+            products = "".join(f", {name} of rank {rank}" for name, rank in thin.items())
+            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons{products}, from layer {number}")
+        predicted = table.predict(_sizes(model), ranks)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
@@ -141,10 +178,7 @@ class PruneToBudget:
     def _comparable(self, found: list[LayerImportance]) -> list[LayerImportance]:
         if self.importance.compares_layers:
             return found
-        return [
-            LayerImportance(layer.heads / _total(layer.heads), layer.neurons / _total(layer.neurons), layer.layer)
-            for layer in found
-        ]
+        return [_shares(layer) for layer in found]
 
     def _choose(self, choices: Choices, whole: float, progress: float) -> Choice:
         if self.kept_importance is not None:
@@ -185,7 +219,7 @@ def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> lis
     """
     table, all_there_is = choices.table, max(choices.importance, 1e-300)
     before = [(len(layer.heads), len(layer.neurons)) for layer in choices.found]
-    took, takes = table.costs(before), table.costs(choice.sizes)
+    took, takes = table.costs(before), table.costs(choice.sizes, choice.ranks)
     sentences = [
         f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it "
         f"takes {table.fixed + sum(took):.3f} ms"
@@ -196,6 +230,11 @@ def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> lis
             share = float(values.sum()) / all_there_is
             stays = float(values.double().sort(descending=True).values[:kept].sum()) / all_there_is
             parts.append(f"{kept} of {len(values)} {what} with {stays:.1%} of {share:.1%} of all importance")
+        for name, rank in choice.ranks[i].items():
+            count, values = (heads, layer.heads) if name in ATTENTION_PRODUCTS else (neurons, layer.neurons)
+            saves = -table.thinner(name, count, rank)
+            lost = float(rank_losses(layer.products[name], count / len(values), np.array(rank))) / all_there_is
+            parts.append(f"{name} of rank {rank}, which saves {saves:.3f} ms for {lost:.1%} of all importance")
         sentences.append(f"layer {numbers[i]}: {', '.join(parts)}, in {takes[i]:.3f} of {took[i]:.3f} ms")
     return sentences
 
@@ -227,6 +266,18 @@ def _cut_layer(model: PreTrainedModel, layer: Layer, importance: LayerImportance
             keep_neurons(model, layer, strongest(importance.neurons, neurons))
         else:
             drop_ffn(model, layer)
+
+
+def _shares(layer: LayerImportance) -> LayerImportance:
+    """Everything as a share of the layer's heads, or of its neurons."""
+    heads, neurons = _total(layer.heads), _total(layer.neurons)
+    products = {
+        name: dataclasses.replace(
+            product, components=product.components / (heads if name in ATTENTION_PRODUCTS else neurons)
+        )
+        for name, product in layer.products.items()
+    }
+    return LayerImportance(layer.heads / heads, layer.neurons / neurons, layer.layer, products)
 
 
 def _total(importance: torch.Tensor) -> float:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from compress.core.context import LayerImportance
+from compress.core.context import LayerImportance, ProductImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
+from compress.layers import LowRankLinear
 from compress.models.family import layers_of
+from compress.models.structure import structure_of
 from compress.models.surgery import drop_attention, drop_ffn
 from compress.stages.prune.budget import PruneToBudget
+from compress.training import gradual
 from compress.training.gradual import Gradual
 from compress.training.imitation import Imitation
 
@@ -28,6 +31,15 @@ TABLE = LatencyTable(
     ffn={0: 0.5, 16: 1.0, 64: 4.0},
     last_attention={0: 0.05, 1: 0.3, 4: 0.6},
     last_ffn={0: 0.05, 16: 0.1, 64: 0.4},
+)
+# At rank 16 of 32 the heads' product saves 2 of 6, each of the FFN's 1 of 4; at 8 as much again.
+LOW_RANK = dataclasses.replace(
+    TABLE,
+    low_rank={
+        "attention_output": {4: {8: -4.0, 16: -2.0}},
+        "ffn_in": {64: {8: -2.0, 16: -1.0}},
+        "ffn_out": {64: {8: -2.0, 16: -1.0}},
+    },
 )
 
 
@@ -44,8 +56,26 @@ class Fixed:
                 torch.full((layer.neurons,), 0.05 * weight, dtype=torch.float64),
                 0.0,
             )
-            for layer, weight in zip(layers_of(model), weights, strict=True)
+            for layer, weight in zip(layers_of(model), weights, strict=False)
         ]
+
+
+class FixedComponents(Fixed):
+    """The same, where half of what a product gives matters, all of it equally but for the FFN's second."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def of_components(self, model: Any, context: Any, factors: Any) -> dict[str, torch.Tensor]:
+        self.seen.append(factors)
+        worth = {layer.path_of("ffn_out"): 1.0 for layer in layers_of(model)}
+        first = torch.arange(32) < 16
+        return {path: torch.where(first, 1.0, worth.get(path, 0.0)).double() for path in factors}
+
+
+@pytest.fixture
+def ranked(stage: PruneToBudget) -> PruneToBudget:
+    return dataclasses.replace(stage, ranks=True, importance=FixedComponents())
 
 
 @pytest.fixture
@@ -57,6 +87,8 @@ def stage(imitation: Imitation) -> PruneToBudget:
         margin=0.0,
         importance=Fixed(),
         blocks=False,
+        ranks=False,
+        calibration_examples=8,
         neuron_multiple=16,
         recovery_epochs=0,
         gradual=Gradual(cuts=1, between=0.5),
@@ -161,9 +193,100 @@ def test_a_model_without_some_blocks_is_cut_again(model_type, stage, make_model,
     assert TABLE.predict(sizes(found)) <= 8.0
 
 
+def low_ranks(model: Any) -> list[dict[str, int]]:
+    names = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+    parts = [{name: layer.part(name) for name in names} for layer in layers_of(model)]
+    return [{name: part.rank for name, part in layer.items() if isinstance(part, LowRankLinear)} for layer in parts]
+
+
+def test_ranks_compete_too(model_type, ranked, make_model, make_context, notes) -> None:
+    teacher = make_model(model_type)
+    asked: list[Any] = []
+
+    def latency(sizes: Any, **given: Any) -> LatencyTable:
+        asked.append(given)
+        return LOW_RANK
+
+    # Whole 32. At half of their ranks the heads' products and the FFN's first save 2 and 1 for nothing in each layer
+    # but the last, 9 in all.
+    context = make_context(teacher, latency=latency)
+    found = dataclasses.replace(ranked, target_latency_ms=23.0).apply(copy.deepcopy(teacher), context)
+    assert asked == [{"low_rank": True}]
+    assert sizes(found) == [(4, 64)] * 4
+    assert low_ranks(found) == [{"attention_output": 16, "ffn_in": 16}] * 3 + [{}]
+    assert structure_of(found).kinds() == {"low_rank"}
+    # What matters is known of every product that may be thin: three in each of three layers, each in its components.
+    (factors,) = ranked.importance.seen
+    assert len(factors) == 9
+    for path, (up, down) in factors.items():
+        outputs, inputs = teacher.get_submodule(path).weight.shape
+        assert (up.shape, down.shape) == ((outputs, 32), (32, inputs))
+    assert "kept 100.0% of all importance in 23.000 ms; all of it takes 32.000 ms" in notes
+    saved = "attention_output of rank 16, which saves 2.000 ms for 0.0% of all importance, ffn_in of rank 16, which"
+    assert any(note.startswith("layer 0: 4 of 4 heads") and saved in note for note in notes)
+    first = layers_of(found)[0].path
+    assert f"{first}: 4 heads, 64 neurons, attention_output of rank 16, ffn_in of rank 16, from layer 0" in notes
+    assert any(note.startswith("predicted: 23.000 ms") for note in notes)
+
+
+def test_two_thin_products_are_the_best_on_what_they_are_given(ranked, make_model, make_context) -> None:
+    teacher = make_model(layers=2)
+    half = make_low_rank(teacher, ("attention_output", "ffn_in", "ffn_out"), 16)
+    context = make_context(teacher, latency=lambda *_, **__: LOW_RANK)
+    # Whole 12: the budget asks for the two that lose nothing.
+    found = dataclasses.replace(ranked, target_latency_ms=9.0).apply(copy.deepcopy(half), context)
+    assert low_ranks(found) == [{"attention_output": 16, "ffn_in": 16}, {}]
+    batch = context.collate(list(context.train))
+    inputs = {name: batch[name] for name in context.task.inputs}
+    with torch.no_grad():
+        torch.testing.assert_close(found(**inputs).logits, half(**inputs).logits, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def make_low_rank(model: Any, parts: tuple[str, ...], rank: int) -> Any:
+    """The model with products in its first layer that have no higher rank."""
+    for name in parts:
+        weight = layers_of(model)[0].part(name).weight
+        left, singular, right = torch.linalg.svd(weight, full_matrices=False)
+        weight.copy_(left[:, :rank] * singular[:rank] @ right[:rank])
+    return model
+
+
+def test_ranks_come_with_the_last_cut(ranked, make_model, make_context, monkeypatch) -> None:
+    trained: list[list[dict[str, int]]] = []
+    monkeypatch.setattr(gradual, "imitate", lambda model, *_, **__: trained.append(low_ranks(model)))
+    teacher = make_model()
+    stage = dataclasses.replace(ranked, target_latency_ms=23.0, recovery_epochs=1, gradual=Gradual(cuts=2, between=0.5))
+    stage.apply(copy.deepcopy(teacher), make_context(teacher, latency=lambda *_, **__: LOW_RANK))
+    assert [any(ranks) for ranks in trained] == [False, True]
+
+
+def test_a_criterion_that_cannot_say_what_a_rank_loses_is_refused(stage) -> None:
+    with pytest.raises(InputError, match=r"ranks is true and importance is Fixed, which cannot say .*ranks=false"):
+        dataclasses.replace(stage, ranks=True)
+
+
+def test_it_says_what_ranks_leave_and_read(stage, ranked) -> None:
+    assert (stage.leaves, stage.unread) == (frozenset(), {"calibration_examples"})
+    assert (ranked.leaves, ranked.unread) == ({"low_rank"}, frozenset())
+    assert ranked.refuses.keys() - stage.refuses.keys() == {"sparse"}
+
+
+def test_shares_of_a_layer_are_taken_of_its_components_too(ranked) -> None:
+    values = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    products = {name: ProductImportance(values, 2, 1) for name in ("attention_output", "ffn_out")}
+    ranked.importance.compares_layers = False
+    # 4 in heads, 8 in neurons.
+    (found,) = ranked._comparable([LayerImportance(2 * values[:1], 4 * values[:1], 0.0, products)])
+    assert found.products["attention_output"].components.tolist() == [0.5, 0.25]
+    assert found.products["ffn_out"].components.tolist() == [0.25, 0.125]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"ranks": "yes"}, "ranks is 'yes'; it must be true or false"),
+        ({"calibration_examples": 0}, "calibration_examples is 0"),
         ({"target_speedup": 3.0}, "has target_speedup and target_latency_ms set"),
         ({"target_latency_ms": 0}, "target_latency_ms is 0"),
         ({"target_latency_ms": None, "kept_importance": 1.5}, "kept_importance is 1.5"),
