@@ -15,7 +15,7 @@ from transformers import set_seed
 from compress.blame.case import Case
 from compress.core.blame import Blame
 from compress.core.context import Context, TeacherContext
-from compress.core.errors import CompressError, StageError
+from compress.core.errors import StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
@@ -128,8 +128,8 @@ class Workshop(Prepared):
         try:
             needed = _with_room(bytes_in(parent.folder))
             entry = self.store.entry("artifacts", key, make, what=f"what {stage} makes", needed_bytes=needed)
-        except CompressError:
-            # A stage that refuses has begun nothing that could be resumed.
+        except BaseException:
+            # A stage that refuses, or breaks at once, has begun nothing that could be resumed.
             self.store.leave_no_empty_work(key)
             raise
         self.store.forget_work(key)

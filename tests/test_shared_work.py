@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from compress.commands.run import main
-from compress.measure import accuracy, latency, prove
-from compress.measure.processes import Candidate
-from compress.measure.worker import load_batches
 
 SWEPT = (
     "stages.prune.heads=0.5,0.75",
@@ -29,34 +24,7 @@ CHEAP = (
 )
 
 
-class WorkerHere:
-    """What a worker answers, without a process: here stages are counted, and nobody looks at times."""
-
-    pid = os.getpid()
-
-    def __init__(self, candidate: Candidate, batches: Path) -> None:
-        self._session, self._batches = candidate.runtime.open(candidate.folder), load_batches(batches)
-
-    def __enter__(self) -> WorkerHere:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        pass
-
-    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Scores or times."""
-        if "time" in command:
-            return {"milliseconds": [1.0 for _ in command["time"]]}
-        np.savez(command["logits"], *[self._session.run(batch) for batch in self._batches])
-        return {"rows": len(self._batches)}
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring and proving start no processes, which take most of a tiny run's time."""
-    monkeypatch.setattr(latency, "Worker", WorkerHere)
-    monkeypatch.setattr(accuracy, "Worker", WorkerHere)
-    monkeypatch.setattr("compress.workshop.prove", prove._prove_here)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def sweep(folder: Path, *settings: str) -> list[list[dict[str, Any]]]:
