@@ -25,6 +25,7 @@ from compress.core.recipe import Recipe
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
+from compress.prepared import Material
 from compress.publish import Finding, publish
 from compress.store import Entry
 from compress.tracking.follow import tracked
@@ -62,19 +63,21 @@ def run(
     training_threads: int | None = None,
     on_row: OnRow = lambda row: None,
     on_start: Callable[[], None] = lambda: None,
+    read: Callable[[Recipe], Material] = Material.of,
 ) -> RunResult:
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
 
     training_threads: at most so many, where jobs train side by side; the measurement keeps the runtime's. on_start is
     called once the folder is this run's alone and everything given has been checked; on_row with each row. sweep: the
-    name under which a tracker keeps the jobs of one sweep together.
+    name under which a tracker keeps the jobs of one sweep together. read: gives the recipe's data and teacher, read now
+    or by an earlier job.
     """
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
     with _only_run_in(folder):
         torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
-        workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given))
+        workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given), read=read)
         _forget_earlier_run(folder)
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")

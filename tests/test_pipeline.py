@@ -46,7 +46,7 @@ def broken_by(checkpoint: Path, examples: Path, tmp_path: Path, in_this_process:
         recipe = compress.recipe("text_classification", *given, *CHEAP)
         recipe = dataclasses.replace(recipe, stages={"quantize": Raises(error=error)})
         told: list[Any] = []
-        with pytest.raises(BaseException) as raised:  # noqa: PT011 - which one is what the test is about
+        with pytest.raises(BaseException) as raised:
             run(recipe, tmp_path / "run", on_row=told.append)
         lines = (tmp_path / "run" / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
         assert not list((tmp_path / "store" / "work").glob("*"))
