@@ -121,7 +121,11 @@ class Task(Protocol):
         ...
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The loss against the hard labels. Rows without a label do not count; 0 where no row has one."""
+        """The loss against the hard labels, a mean. Rows without a label do not count; 0 where no row has one."""
+        ...
+
+    def labelled(self, batch: Batch) -> torch.Tensor:
+        """How many labels `label_loss` is a mean over."""
         ...
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
