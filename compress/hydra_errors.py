@@ -62,6 +62,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
             f"{error.override} cannot be read ({_first_line(error)}). Write setting=value; a list is [a,b]. Put quotes "
             f"around special characters, and around the whole for the shell: 'setting=\"value\"'."
         )
+    in_the_way = _folder_in_the_way(arguments, folder)
+    if in_the_way is not None:
+        return in_the_way
     if isinstance(error, SearchPathException):
         return f"-cd is {folder}, which is no folder here. Give the folder that holds your recipes."
     if isinstance(error, MissingConfigException):
@@ -82,6 +85,23 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         return text
     choices = [argument for argument in arguments if re.match(rf"({'|'.join(GROUPS)}|[\w.]+/[\w./@]+)=\w+$", argument)]
     return _unknown(match.group(1) or match.group(2), recipe, choices, folder)
+
+
+def _folder_in_the_way(arguments: Sequence[str], folder: Path | None) -> str | None:
+    """What to say where a folder beside the user's recipe has the name of a setting that is given: Hydra takes it for a
+    group, and the value for a file in it."""
+    for argument in arguments if folder is not None else ():
+        name = argument.partition("=")[0].lstrip("+~")
+        place = (folder or Path()) / name
+        if "=" not in argument or not name.isidentifier() or (settings_root() / "conf" / name).is_dir():
+            continue
+        if place.is_dir() and not any(place.glob("*.y*ml")):
+            return (
+                f"{argument} cannot be set while there is a folder {place}: Hydra takes a folder beside a recipe for a "
+                f"group of settings of that name. Move the folder {name}, or put the recipe into a folder of its own: "
+                f"-cd {folder}/recipes."
+            )
+    return None
 
 
 def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:

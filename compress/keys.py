@@ -35,12 +35,12 @@ TIMED_SOURCES = (
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
-def teacher_key(recipe: Recipe, train_fingerprint: str) -> str:
-    """The key of the teacher's artifact."""
+def teacher_key(recipe: Recipe, identity: Mapping[str, Any], train_fingerprint: str) -> str:
+    """The key of the teacher's artifact. identity: what the teacher says of itself."""
     trained = {"train": train_fingerprint, "seed": recipe.seed, "device": recipe.device}
     return content_key(
         what="teacher",
-        identity=recipe.teacher.identity(),
+        identity=identity,
         trained=trained if recipe.teacher.learns else None,
         task=_plain(recipe.settings["task"]),
         sources=_sources(type(recipe.teacher), type(recipe.task)),

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from compress.blame.case import Case
 from compress.core.blame import Blame
-from compress.core.errors import CompressError, InputError, NothingPassedError
+from compress.core.errors import CompressError, InputError, NothingPassedError, StageError
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
@@ -25,6 +25,7 @@ from compress.core.recipe import Recipe
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
+from compress.prepared import Material
 from compress.publish import Finding, publish
 from compress.store import Entry
 from compress.tracking.follow import tracked
@@ -62,19 +63,21 @@ def run(
     training_threads: int | None = None,
     on_row: OnRow = lambda row: None,
     on_start: Callable[[], None] = lambda: None,
+    read: Callable[[Recipe], Material] = Material.of,
 ) -> RunResult:
     """Run a recipe in `folder`. Raises InputError before any work, NothingPassedError after all of it.
 
     training_threads: at most so many, where jobs train side by side; the measurement keeps the runtime's. on_start is
     called once the folder is this run's alone and everything given has been checked; on_row with each row. sweep: the
-    name under which a tracker keeps the jobs of one sweep together.
+    name under which a tracker keeps the jobs of one sweep together. read: gives the recipe's data and teacher, read now
+    or by an earlier job.
     """
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
     with _only_run_in(folder):
         torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
-        workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given))
+        workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given), read=read)
         _forget_earlier_run(folder)
         on_start()
         ledger = Ledger(folder / "ledger.jsonl")
@@ -117,12 +120,8 @@ def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
 def _check_latency(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> None:
     """Raise InputError, before any stage works, for an objective that one of them could not reach."""
     for name, check in workshop.latency_checks(teacher.entry):
-        started = time.monotonic()
-        try:
+        with _told_to(ledger, on_row, name):
             check()
-        except CompressError as error:
-            on_row(ledger.append(_broken_row(name, error, time.monotonic() - started)))
-            raise
 
 
 def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) -> Step:
@@ -130,12 +129,9 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
     recipe, current = workshop.recipe, teacher
     for name in recipe.order:
         started, gate = time.monotonic(), recipe.gates[name]
-        try:
+        with _told_to(ledger, on_row, name):
             artifact = workshop.produce(name, current.entry, teacher.entry)
             evaluation = workshop.evaluate(artifact, teacher.entry)
-        except CompressError as error:
-            on_row(ledger.append(_broken_row(name, error, time.monotonic() - started)))
-            raise
         comparison = compare(teacher.evaluation, evaluation, confidence=gate.confidence, margin=gate.max_accuracy_drop)
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)
@@ -238,11 +234,32 @@ def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
     return () if found is None else (f"{found}: times and speed-up may be far off; {way_out}",)
 
 
-def _broken_row(stage: str, error: CompressError, seconds: float) -> Row:
+@contextlib.contextmanager
+def _told_to(ledger: Ledger, on_row: OnRow, stage: str) -> Iterator[None]:
+    """Whatever is raised inside becomes a row with the reason before it goes on its way: a stage may be the user's own,
+    and raise anything. A stage that ends the process breaks the run: its exit status is none of ours."""
+    started = time.monotonic()
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        on_row(ledger.append(_broken_row(stage, _reason(error), time.monotonic() - started)))
+        if isinstance(error, SystemExit):
+            raise StageError(f"the stage {stage} called for an end of the process ({_reason(error)})") from error
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    """In one line; what is not ours with its type, without which many a message says nothing."""
+    if isinstance(error, CompressError):
+        return str(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _broken_row(stage: str, reason: str, seconds: float) -> Row:
     told: dict[str, Any] = {
         "stage": stage,
         "verdict": "error",
-        "reasons": (str(error),),
+        "reasons": (reason,),
         "decision": "stop",
         "seconds": seconds,
         "reused": False,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from compress.blame.case import Case
 from compress.core.recipe import Recipe
+from compress.core.words import Teacher
 from compress.keys import (
     artifact_key,
     blame_key,
@@ -28,12 +30,13 @@ from compress.store import Entry
 Check = Callable[[Any, Any], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Material:
-    """What a recipe's stages have no part in: recipes that differ in nothing else can share it.
+    """What a recipe's stages have no part in: recipes that differ in nothing else can share it. See `Materials`.
 
     notes: what the source of the data decided by itself. shape: a model of the teacher's shape. reading: the examples,
-    encoded when first asked for.
+    encoded when first asked for. identity: the teacher's, found when first asked for. readings: the examples as
+    artifacts read them, by the key of the artifact that brought the processor.
     """
 
     notes: tuple[str, ...]
@@ -41,6 +44,8 @@ class Material:
     shape: PreTrainedModel
     reading: Reading
     unlabelled: Any
+    teacher: Teacher
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Material:
@@ -50,7 +55,22 @@ class Material:
         shape = recipe.teacher.look(recipe.task, config)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         known = {name: split for name, split in given.items() if split is not None}
-        return cls(splits.notes, config, shape, Reading(recipe.task, known, processor, config), splits.unlabelled)
+        reading = Reading(recipe.task, known, processor, config)
+        return cls(splits.notes, config, shape, reading, splits.unlabelled, recipe.teacher)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """What the teacher is, by content."""
+        return self.teacher.identity()
+
+    @cached_property
+    def whole(self) -> tuple[Reading, tuple[str, ...]]:
+        """The reading with the unlabelled examples too, where there are any, and all notes. Raises InputError where
+        they cannot be used."""
+        if self.unlabelled is None:
+            return self.reading, self.notes
+        reading, note = self.reading.with_unlabelled(self.unlabelled)
+        return reading, (*self.notes, note)
 
 
 class Prepared:
@@ -62,21 +82,17 @@ class Prepared:
 
     def __init__(self, recipe: Recipe, check: Check, material: Material | None = None) -> None:
         self.recipe = recipe
-        material = material or Material.of(recipe)
-        self.notes, self.config, reading = material.notes, material.config, material.reading
+        self._material = material = material or Material.of(recipe)
+        self.config, reading = material.config, material.reading
         check(material.shape, reading.processor)
         self.examples = {name: reading.split(name) for name in reading.names}
         check_examples(recipe, material.shape, list(self.examples["train"]["length"]))
         self.parameters = sum(parameter.numel() for parameter in material.shape.parameters())
-        if material.unlabelled is not None:
-            reading, note = reading.with_unlabelled(material.unlabelled)
-            self.notes = (*self.notes, note)
-        # By the artifact that brought its processor; None is the teacher.
-        self._readings: dict[str | None, Reading] = {None: reading}
+        self._teachers, self.notes = material.whole
 
     def teacher_key(self) -> str:
         """The key of the teacher's artifact."""
-        return teacher_key(self.recipe, self._readings[None].fingerprint("train"))
+        return teacher_key(self.recipe, self._material.identity, self._teachers.fingerprint("train"))
 
     def stage_key(self, stage: str, parent: Entry, teacher: Entry) -> str:
         """The key of what `stage` makes of `parent`, known before it is made."""
@@ -126,7 +142,7 @@ class Prepared:
 
     @property
     def _learned_from(self) -> list[int]:
-        unlabelled = self._readings[None].unlabelled
+        unlabelled = self._teachers.unlabelled
         return [*self.examples["train"]["length"], *([] if unlabelled is None else unlabelled["length"])]
 
     def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
@@ -135,11 +151,13 @@ class Prepared:
 
     def _reading(self, artifact: Entry) -> Reading:
         """The examples as an artifact's own processor reads them."""
-        source = artifact.facts["processor"]
-        if source not in self._readings:
+        source, known = artifact.facts["processor"], self._material.readings
+        if source is None:
+            return self._teachers
+        if source not in known:
             processor = self.recipe.task.load_processor(artifact.folder)
-            self._readings[source] = self._readings[None].read_by(processor, read_config(artifact.folder))
-        return self._readings[source]
+            known[source] = self._teachers.read_by(processor, read_config(artifact.folder))
+        return known[source]
 
 
 def _joined(split: str, ours: Reading, theirs: Reading) -> str:

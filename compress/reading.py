@@ -27,6 +27,7 @@ class Reading:
         self._task, self._splits, self._config = task, splits, config
         self._encoded: dict[str, Dataset] = {}
         self._fingerprints: dict[str, str] = {}
+        self._contents: dict[str, str] = {}
 
     def read_by(self, processor: Any, config: Any) -> Reading:
         """The same examples as another processor reads them."""
@@ -69,7 +70,11 @@ class Reading:
 
     def content(self, name: str) -> str:
         """The content of a split's examples, whoever reads them; "" where there is no such split."""
-        return fingerprint(self._splits[name]) if name in self._splits else ""
+        if name not in self._splits:
+            return ""
+        if name not in self._contents:
+            self._contents[name] = fingerprint(self._splits[name])
+        return self._contents[name]
 
     def for_student(self, student: Reading) -> TeacherReading | None:
         """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same."""

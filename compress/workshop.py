@@ -15,7 +15,7 @@ from transformers import set_seed
 from compress.blame.case import Case
 from compress.core.blame import Blame
 from compress.core.context import Context, TeacherContext
-from compress.core.errors import CompressError, StageError
+from compress.core.errors import StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
@@ -38,7 +38,7 @@ from compress.measure.slices import length_bins
 from compress.measure.worker import load_batches
 from compress.models.checkpoint import load_model, save_model, settle
 from compress.preflight import foreseen
-from compress.prepared import Check, Prepared
+from compress.prepared import Check, Material, Prepared
 from compress.reading import UNLABELLED, Reading
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
@@ -55,17 +55,24 @@ class Workshop(Prepared):
     Opening it reads the data and looks at the teacher, and raises InputError where they cannot be used. See Prepared.
     """
 
-    def __init__(self, recipe: Recipe, warn: Callable[[str], None], check: Check) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        warn: Callable[[str], None],
+        check: Check,
+        read: Callable[[Recipe], Material] = Material.of,
+    ) -> None:
+        """read: gives the recipe's data and teacher, read before or now."""
         self.store = Store(recipe.store, warn)
-        super().__init__(recipe, check)
+        super().__init__(recipe, check, read(recipe))
 
     def content(self, split: str) -> str:
         """What identifies the examples of a split, whoever reads them; "" where there is none."""
-        return self._readings[None].content(split)
+        return self._teachers.content(split)
 
     def teacher(self) -> Entry:
         """The teacher's artifact."""
-        reading, key = self._readings[None], self.teacher_key()
+        reading, key = self._teachers, self.teacher_key()
 
         def make(target: Path) -> dict[str, Any]:
             began, effort = time.monotonic(), self._effort_from_the_start("teacher", key)
@@ -80,7 +87,7 @@ class Workshop(Prepared):
         return entry
 
     def _teacher(self, key: str) -> Any:
-        reading = self._readings[None]
+        reading = self._teachers
         context = TeacherContext(
             task=self.recipe.task,
             config=self.config,
@@ -119,17 +126,17 @@ class Workshop(Prepared):
             same(("stage", stage, parent, teacher, key))
             model = self._apply(stage, parent, teacher, key, notes=notes, processors=processors)
             if processors:
-                self._readings[key] = ours.read_by(processors[-1], model.config)
+                self._material.readings[key] = ours.read_by(processors[-1], model.config)
             source = key if processors else parent.facts["processor"]
-            self._save(model, target, self._readings[source])
+            self._save(model, target, self._material.readings[key] if processors else ours)
             seconds = time.monotonic() - began
             return {"parent": parent.key, "processor": source, "notes": notes, "seconds": seconds, "effort": effort}
 
         try:
             needed = _with_room(bytes_in(parent.folder))
             entry = self.store.entry("artifacts", key, make, what=f"what {stage} makes", needed_bytes=needed)
-        except CompressError:
-            # A stage that refuses has begun nothing that could be resumed.
+        except BaseException:
+            # A stage that refuses, or breaks at once, has begun nothing that could be resumed.
             self.store.leave_no_empty_work(key)
             raise
         self.store.forget_work(key)

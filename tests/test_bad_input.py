@@ -691,6 +691,38 @@ def test_a_run_folder_in_use(terminal: Terminal) -> None:
     assert (folder / "ledger.jsonl").read_text(encoding="utf-8") == "of the other\n"
 
 
+@pytest.mark.parametrize("wrong", ["seed=-1", "data.label=nothing", "model.path=nowhere"])
+def test_a_refusal_leaves_no_folder_behind_that_was_made_for_it(terminal: Terminal, wrong: str) -> None:
+    assert terminal.run(wrong, "hydra.run.dir=outputs/mine/now").status == 2
+    assert not (terminal.folder / "outputs").exists()
+    # What the user made stays, and what something lies in.
+    (terminal.folder / "outputs").mkdir()
+    assert terminal.run(wrong, "hydra.run.dir=outputs/mine/now").status == 2
+    assert list((terminal.folder / "outputs").iterdir()) == []
+    (terminal.folder / "outputs" / "mine" / "before").mkdir(parents=True)
+    assert terminal.run(wrong, "hydra.run.dir=outputs/mine/now").status == 2
+    assert [path.name for path in (terminal.folder / "outputs" / "mine").iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+def test_a_folder_beside_a_recipe_that_is_named_like_a_setting(terminal: Terminal, prefix: str) -> None:
+    recipes = terminal.folder / "mine"
+    (recipes / "store" / "artifacts").mkdir(parents=True)
+    (recipes / "mine.yaml").write_text("defaults: [text_classification, _self_]\n", encoding="utf-8")
+    given = ("-cd", str(recipes), "-cn", "mine", f"{prefix}store=elsewhere", "seed=-1")
+    paths = (f"model.path={terminal.model}", f"data.train={terminal.data}", f"hydra.run.dir={terminal.folder / 'run'}")
+    answer = terminal.type(*given, *paths)
+    assert answer.status == 2
+    assert answer.message == (
+        f"{prefix}store=elsewhere cannot be set while there is a folder {recipes / 'store'}: Hydra takes a folder "
+        "beside a recipe for a group of settings of that name. Move the folder store, or put the recipe into a folder "
+        f"of its own: -cd {recipes}/recipes."
+    )
+    shutil.rmtree(recipes / "store")
+    if prefix != "+":
+        assert terminal.type(*given, *paths).message.startswith("seed is -1;")
+
+
 def test_a_refusal_leaves_an_earlier_result_alone(terminal: Terminal) -> None:
     folder = terminal.folder / "run"
     (folder / "export").mkdir(parents=True)

@@ -51,6 +51,11 @@ def shares_of(recipe_of: Make) -> Make:
     return lambda *overrides: recipe_of(SHARES, *overrides)
 
 
+def key_of_teacher(recipe: Recipe, train_fingerprint: str) -> str:
+    """The key of the recipe's own teacher."""
+    return teacher_key(recipe, recipe.teacher.identity(), train_fingerprint)
+
+
 def prune_key(recipe: Recipe, **changes: str) -> str:
     """The key of the stage `prune`."""
     return artifact_key(
@@ -154,9 +159,9 @@ def test_the_version_of_a_library_that_does_not_compute_does_not_count(
     recipe_of: Make, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     recipe, installed = recipe_of(), keys.versions
-    before = prune_key(recipe), teacher_key(recipe, "f")
+    before = prune_key(recipe), key_of_teacher(recipe, "f")
     monkeypatch.setattr(keys, "versions", lambda names: installed(names) | ({library: "0"} if library in names else {}))
-    assert (prune_key(recipe), teacher_key(recipe, "f")) == before
+    assert (prune_key(recipe), key_of_teacher(recipe, "f")) == before
 
 
 def test_the_objective_does_not_count_where_shares_are_given(shares_of: Make) -> None:
@@ -212,17 +217,17 @@ def test_the_source_of_a_stages_parts_counts(recipe_of: Make, tmp_path: Path, mo
 
 def test_the_source_of_what_stages_are_built_on_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_of()
-    before = prune_key(recipe), teacher_key(recipe, "f")
+    before = prune_key(recipe), key_of_teacher(recipe, "f")
     monkeypatch.setattr(keys, "_shared_sources", lambda: "changed")
-    assert prune_key(recipe) != before[0] and teacher_key(recipe, "f") != before[1]
+    assert prune_key(recipe) != before[0] and key_of_teacher(recipe, "f") != before[1]
 
 
 @pytest.mark.parametrize("library", keys.COMPUTING)
 def test_the_version_of_a_library_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     recipe, installed = recipe_of(), keys.versions
-    before = prune_key(recipe), teacher_key(recipe, "f")
+    before = prune_key(recipe), key_of_teacher(recipe, "f")
     monkeypatch.setattr(keys, "versions", lambda names: installed(names) | ({library: "0"} if library in names else {}))
-    assert prune_key(recipe) != before[0] and teacher_key(recipe, "f") != before[1]
+    assert prune_key(recipe) != before[0] and key_of_teacher(recipe, "f") != before[1]
 
 
 def test_a_students_content_counts_and_not_its_path(recipe_of: Make, checkpoint: Path, tmp_path: Path) -> None:
@@ -261,22 +266,22 @@ def test_the_data_counts_by_content_and_not_by_path(recipe_of: Make, examples: P
 
 
 def test_a_teacher_in_another_folder_is_the_same_teacher(recipe_of: Make, checkpoint: Path, tmp_path: Path) -> None:
-    before = teacher_key(recipe_of(), "f")
+    before = key_of_teacher(recipe_of(), "f")
     moved = tmp_path / "moved"
     shutil.copytree(checkpoint, moved)
-    assert teacher_key(recipe_of(f"model.path={moved}"), "f") == before
+    assert key_of_teacher(recipe_of(f"model.path={moved}"), "f") == before
     tokenizer = (moved / "tokenizer.json").read_text(encoding="utf-8")
     (moved / "tokenizer.json").write_text(tokenizer.replace("kas", "kos"), encoding="utf-8")
-    assert teacher_key(recipe_of(f"model.path={moved}"), "f") != before
+    assert key_of_teacher(recipe_of(f"model.path={moved}"), "f") != before
 
 
 def test_only_a_teacher_that_learns_depends_on_data_and_seed(recipe_of: Make) -> None:
-    assert teacher_key(recipe_of("seed=1"), "other") == teacher_key(recipe_of(), "f")
+    assert key_of_teacher(recipe_of("seed=1"), "other") == key_of_teacher(recipe_of(), "f")
     learns = recipe_of("model=fine_tuned")
-    assert teacher_key(learns, "other") != teacher_key(learns, "f")
-    assert teacher_key(recipe_of("model=fine_tuned", "seed=1"), "f") != teacher_key(learns, "f")
-    assert teacher_key(recipe_of("model=fine_tuned", "model.epochs=3"), "f") != teacher_key(learns, "f")
-    assert teacher_key(recipe_of("model=fine_tuned", "objective.speedup=2"), "f") == teacher_key(learns, "f")
+    assert key_of_teacher(learns, "other") != key_of_teacher(learns, "f")
+    assert key_of_teacher(recipe_of("model=fine_tuned", "seed=1"), "f") != key_of_teacher(learns, "f")
+    assert key_of_teacher(recipe_of("model=fine_tuned", "model.epochs=3"), "f") != key_of_teacher(learns, "f")
+    assert key_of_teacher(recipe_of("model=fine_tuned", "objective.speedup=2"), "f") == key_of_teacher(learns, "f")
 
 
 def test_what_an_export_depends_on(recipe_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:

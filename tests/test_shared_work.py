@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from compress.commands import job
 from compress.commands.run import main
-from compress.measure import accuracy, latency, prove
-from compress.measure.processes import Candidate
-from compress.measure.worker import load_batches
+from compress.data import files
+from compress.tasks.text_classification import TextClassification
+from compress.teachers.folder import FolderTeacher
 
 SWEPT = (
     "stages.prune.heads=0.5,0.75",
@@ -29,34 +30,7 @@ CHEAP = (
 )
 
 
-class WorkerHere:
-    """What a worker answers, without a process: here stages are counted, and nobody looks at times."""
-
-    pid = os.getpid()
-
-    def __init__(self, candidate: Candidate, batches: Path) -> None:
-        self._session, self._batches = candidate.runtime.open(candidate.folder), load_batches(batches)
-
-    def __enter__(self) -> WorkerHere:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        pass
-
-    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Scores or times."""
-        if "time" in command:
-            return {"milliseconds": [1.0 for _ in command["time"]]}
-        np.savez(command["logits"], *[self._session.run(batch) for batch in self._batches])
-        return {"rows": len(self._batches)}
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring and proving start no processes, which take most of a tiny run's time."""
-    monkeypatch.setattr(latency, "Worker", WorkerHere)
-    monkeypatch.setattr(accuracy, "Worker", WorkerHere)
-    monkeypatch.setattr("compress.workshop.prove", prove._prove_here)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def sweep(folder: Path, *settings: str) -> list[list[dict[str, Any]]]:
@@ -72,7 +46,31 @@ def sweep(folder: Path, *settings: str) -> list[list[dict[str, Any]]]:
     return [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in ledgers]
 
 
-def test_two_by_two_by_two_after_one_distillation(tmp_path: Path, checkpoint: Path, examples: Path) -> None:
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often, from here on, a data file is read, a split encoded, the teacher looked at and hashed, and a job's
+    settings composed (once by us, once by Hydra's launcher)."""
+    calls: Counter[str] = Counter()
+
+    def count(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            calls[name] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, called)
+
+    for owner, name in (
+        *((files, "read_file"), (TextClassification, "encode")),
+        *((FolderTeacher, "look"), (FolderTeacher, "identity"), (ConfigLoaderImpl, "load_sweep_config")),
+    ):
+        count(owner, name)
+    return calls
+
+
+def test_two_by_two_by_two_after_one_distillation(
+    tmp_path: Path, checkpoint: Path, examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = (f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}")
     order = ("order=[distill,prune,factorize,quantize]", "stage/prune@stages.prune=structured")
     jobs = sweep(tmp_path / "first", *given, *order, *CHEAP, *SWEPT)
@@ -84,7 +82,11 @@ def test_two_by_two_by_two_after_one_distillation(tmp_path: Path, checkpoint: Pa
     # The teacher, and 1 + 2 + 4 + 8.
     assert len(written) == 16 == len({row["artifact"] for rows in jobs for row in rows})
 
+    # As a process of its own has it.
+    job._materials.cache_clear()
+    read = counted(monkeypatch)
     again = sweep(tmp_path / "second", *given, *order, *CHEAP, *SWEPT)
+    assert read == {"read_file": 1, "encode": 2, "look": 1, "identity": 1, "load_sweep_config": 16}
     assert all(row["reused"] for rows in again for row in rows)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store" / "artifacts").iterdir()} == written
     assert sorted(rows[-1]["artifact"] for rows in again) == sorted(rows[-1]["artifact"] for rows in jobs)

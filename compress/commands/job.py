@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from compress.training.processes import count_here, is_main, join, leave
 if TYPE_CHECKING:
     from compress.core.ledger import Row
     from compress.core.recipe import Recipe
+    from compress.materials import Materials
     from compress.pipeline import RunResult
 
 ENDINGS: dict[int, Ending] = {1: "broken", 2: "refused", 3: "nothing passed"}
@@ -81,6 +83,7 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
                 command_of(HydraConfig.get()),
                 sweep=Path(HydraConfig.get().sweep.dir).name,
                 threads=training_threads(_launcher()),
+                shared=True,
                 shown=_in_this_terminal(),
                 on_row=rows.append,
             )
@@ -109,9 +112,11 @@ def _run(
     *,
     sweep: str = "",
     threads: int,
+    shared: bool = False,
     shown: bool,
     on_row: Callable[[Row], Any],
 ) -> RunResult:
+    """shared: data and teacher with the jobs before it in this process, and those after it."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -119,6 +124,7 @@ def _run(
     from rich.console import Console
 
     from compress.pipeline import run
+    from compress.prepared import Material
     from compress.report.decision import decide
     from compress.report.table import StageTable
 
@@ -145,11 +151,21 @@ def _run(
         training_threads=threads,
         on_row=show,
         on_start=record,
+        read=_materials().of if shared else Material.of,
     )
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
     return result
+
+
+@cache
+def _materials() -> Materials:
+    from compress.materials import Materials
+
+    # One, as a teacher in memory can be large. Hydra varies the last setting first, so jobs that differ in their
+    # stages alone come one after the other where these are named last.
+    return Materials(most=1)
 
 
 def _require_no_sweep() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -19,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from compress.commands.dry_run import FLAG, asks_hydra, dry_run
+from compress.commands.folders import leave_none_empty
 from compress.commands.job import run_alone, run_in_sweep
 from compress.commands.reasons import as_compress_error, complain, folder_reason, refuse
 from compress.config import register, settings_root
@@ -83,9 +82,7 @@ def _application(alone: _Alone, command: str) -> Callable[[], None]:
             alone.failure = as_compress_error(error)
             if alone.failure is None:
                 raise
-            # Hydra has made the folder. It goes where nothing was written into it.
-            with contextlib.suppress(OSError):
-                Path(HydraConfig.get().runtime.output_dir).rmdir()
+            leave_none_empty()
         return None
 
     return application

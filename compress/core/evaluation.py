@@ -85,7 +85,7 @@ class Comparison:
 
     Each interval is two-sided, its ends one-sided bounds at `confidence`. examples_to_decide: how many examples, at
     the spread and grouping seen here, would put the whole interval on one side of -`margin`; None where no number
-    would, because the difference lies on the margin itself.
+    that one would label does, because the difference lies on the margin itself.
     """
 
     score_difference: float

@@ -82,7 +82,7 @@ class Gate:
                 "failed", (f"{text}: {-self.max_accuracy_drop - comparison.score_difference:.4f} below",), within
             )
         if comparison.examples_to_decide is None:
-            needed = "the difference lies on the limit, no number of examples would decide it"
+            needed = "the difference lies on the limit, and no number of examples that one would label decides it"
         else:
             needed = f"about {comparison.examples_to_decide} validation examples would decide it"
         return Verdict("inconclusive", (f"{text}: {comparison.examples} examples cannot tell, {needed}",), within)

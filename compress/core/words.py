@@ -19,7 +19,11 @@ Batch = Mapping[str, Any]
 
 
 class Data(Protocol):
-    """Where examples come from."""
+    """Where examples come from.
+
+    `files() -> list[Path] | None`, where there is one, names every file that it reads: jobs of one process then share
+    what was read, as long as none of them has changed. None: it reads more than files.
+    """
 
     def load(self) -> Splits:
         """Read the examples. Raises InputError where they cannot be used."""
@@ -117,7 +121,11 @@ class Task(Protocol):
         ...
 
     def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The loss against the hard labels. Rows without a label do not count; 0 where no row has one."""
+        """The loss against the hard labels, a mean. Rows without a label do not count; 0 where no row has one."""
+        ...
+
+    def labelled(self, batch: Batch) -> torch.Tensor:
+        """How many labels `label_loss` is a mean over."""
         ...
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
@@ -248,7 +256,8 @@ class Runtime(Protocol):
 
 
 class Teacher(Protocol):
-    """Where the teacher comes from. `learns`: whether making it takes the training split."""
+    """Where the teacher comes from. `learns`: whether making it takes the training split. It may have `files()`, as
+    `Data` may."""
 
     learns: ClassVar[bool]
 

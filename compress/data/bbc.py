@@ -61,6 +61,10 @@ class BbcPassages:
             )
         require_integer("seed", self.seed, 0, "Use 0, for example.")
 
+    def files(self) -> list[Path]:
+        """The articles' files."""
+        return list(_folder().glob("*/*.txt"))
+
     def load(self) -> Splits:
         """Read, cut and split. Columns: text, label, group. Raises InputError where the package is not installed."""
         every = list(read_articles(_folder()))

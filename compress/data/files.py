@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from compress.core.context import Splits
 from compress.data.formats import read_file
@@ -12,6 +13,10 @@ from compress.data.named_splits import NamedSplits
 @dataclass(frozen=True, kw_only=True)
 class Files(NamedSplits):
     """One file per split: train, validation and test are paths."""
+
+    def files(self) -> list[Path]:
+        """The files that are read."""
+        return [Path(name).expanduser() for name in (*self.named.values(), self.unlabelled) if name is not None]
 
     def load(self) -> Splits:
         """Read the files, all columns. Raises InputError where one cannot be used."""

@@ -34,6 +34,14 @@ class Hub(NamedSplits):
             )
         super().__post_init__()
 
+    def files(self) -> list[Path] | None:
+        """The files of the folder; None for a data set of the hub, which can change there."""
+        folder = Path(self.name).expanduser()
+        if not folder.is_dir():
+            return None
+        unlabelled = [] if self.unlabelled is None else [Path(self.unlabelled).expanduser()]
+        return [*(path for path in folder.rglob("*") if path.is_file()), *unlabelled]
+
     def load(self) -> Splits:
         """Read the splits, all columns. Raises InputError where the data set or a split of it cannot be had."""
         found = self._read()

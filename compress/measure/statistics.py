@@ -11,6 +11,10 @@ from scipy import stats
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 
 RESAMPLES = 4999
+# More than so many times the examples that there are is no answer. The difference then lies nearer to the limit than a
+# fifth of the interval's half width, a third of its own standard error (at 95%): whether it lies above or below is as
+# good as open, and nobody labels so many more.
+MOST_TIMES_AS_MANY = 25
 SEED = 0
 
 
@@ -87,15 +91,16 @@ def _mean_and_error(differences: np.ndarray, groups: Sequence[int], score_range:
 
 
 def examples_to_decide(difference: float, interval: Interval, margin: float, examples: int) -> int | None:
-    """How many examples would bring the end of the interval that faces -margin onto it; None where none would.
+    """How many examples would bring the end of the interval that faces -margin onto it; None where no number would
+    that one would label, MOST_TIMES_AS_MANY times as many as there are.
 
     The half width shrinks with the square root of the number of examples; the spread and the grouping are taken to
     stay as they are.
     """
     distance = difference + margin
-    if abs(distance) < 1e-9:
-        return None
     half = (interval[1] - interval[0]) / 2
+    if half**2 >= MOST_TIMES_AS_MANY * distance**2:
+        return None
     return math.ceil(examples * (half / distance) ** 2)
 
 

@@ -1,10 +1,13 @@
-"""What a student is asked to match. Every loss is a mean over the positions that count, in float32."""
+"""What a student is asked to match. Every loss is a mean over the positions that count, in float32.
+
+`counted` and `size_of_hidden_states` say what the sum in a loss was divided by. Losses of parts of a batch, each times
+its share of that, add up to the loss of the whole.
+"""
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,6 +36,19 @@ def hidden_states_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = N
     difference = (student.float() - teacher.float()).pow(2).mean(dim=-1)
     size = teacher.float().pow(2).mean(dim=-1)
     return masked_mean(difference, mask) / masked_mean(size, mask).clamp(min=1e-12)
+
+
+def size_of_hidden_states(teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The sum of the teacher's mean squares over the positions that count: `hidden_states_loss` is relative to it."""
+    size = teacher.float().pow(2).mean(dim=-1)
+    return (size if mask is None else size * mask).double().sum()
+
+
+def counted(vectors: Tensor, mask: Tensor | None = None) -> int:
+    """How many positions count. vectors: (..., width). mask: (...) boolean, or None for all."""
+    if mask is not None:
+        return int(mask.sum())
+    return math.prod(vectors.shape[:-1])
 
 
 def relations_loss(student: Tensor, teacher: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
@@ -74,8 +90,3 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
         return values.mean()
     kept = mask.to(values.dtype)
     return (values * kept).sum() / kept.sum().clamp(min=1)
-
-
-def is_finite(loss: Tensor) -> bool:
-    """False for NaN and infinity."""
-    return bool(torch.isfinite(loss).all())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from compress.core.recipe import Recipe
+from compress.materials import Materials
 from compress.measure.effort import Effort
 from compress.measure.pace import seconds_per_step
 from compress.plan.chain import Chain
@@ -17,16 +17,13 @@ from compress.plan.plan import Plan
 from compress.preflight import check_model, check_order, check_threads
 from compress.prepared import Material, Prepared
 
-# What a recipe's settings must share to share the data as read and the teacher as looked at.
-OF_MATERIAL = ("model", "data", "task", "seed")
-
 
 class Planner:
     """Makes plans, and reads for several recipes once what they share."""
 
     def __init__(self) -> None:
-        self._materials: dict[str, Material] = {}
-        self._paces: dict[tuple[str, float], float] = {}
+        self._materials = Materials(most=None)
+        self._paces: dict[tuple[Material, str, int, float], float] = {}
         self._earlier: dict[Path, list[tuple[Effort, float]]] = {}
 
     def plan(self, recipe: Recipe, folder: Path) -> Plan:
@@ -37,7 +34,7 @@ class Planner:
         require_unused(folder)
         require_writable("store", recipe.store)
         torch.set_num_threads(recipe.runtime.threads)
-        material = self._material(recipe)
+        material = self._materials.of(recipe)
         prepared = Prepared(recipe, lambda *given: check_model(recipe, folder, *given), material)
         store = recipe.store.resolve()
         if store not in self._earlier:
@@ -46,18 +43,12 @@ class Planner:
 
     def _pace(self, recipe: Recipe, material: Material, tokens: float) -> float:
         """Seconds for a step on batches of so many tokens."""
-        key = f"{id(material)} {recipe.device} {recipe.runtime.threads}"
-        if (key, tokens) not in self._paces:
+        key = (material, recipe.device, recipe.runtime.threads, tokens)
+        if key not in self._paces:
             rows = material.reading.split("train")
             length = sum(rows["length"]) / len(rows)
             middle = sorted(range(len(rows)), key=lambda row: abs(rows["length"][row] - length))
             chosen = [middle[i % len(middle)] for i in range(max(1, round(tokens / length)))]
             batch = material.reading.collate([rows[row] for row in chosen])
-            self._paces[key, tokens] = seconds_per_step(material.shape, batch, recipe.task, recipe.device)
-        return self._paces[key, tokens]
-
-    def _material(self, recipe: Recipe) -> Material:
-        key = json.dumps([recipe.settings[part] for part in OF_MATERIAL], sort_keys=True, default=str)
-        if key not in self._materials:
-            self._materials[key] = Material.of(recipe)
-        return self._materials[key]
+            self._paces[key] = seconds_per_step(material.shape, batch, recipe.task, recipe.device)
+        return self._paces[key]

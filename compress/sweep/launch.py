@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -33,6 +35,7 @@ from compress.training.processes import count
 
 Overrides = Sequence[str]
 SHOWN_COMBINATIONS = 3
+KNOWN_COMBINATIONS = 500
 
 
 class Command:
@@ -42,6 +45,8 @@ class Command:
         self._context, self._task_function, self._config = context, task_function, config
         self.recipe = str(config.hydra.job.config_name)
         self.folder = Path(config.hydra.sweep.dir).resolve()
+        # Composing takes a tenth of a second, and each job is checked, placed and recorded.
+        self._known = lru_cache(maxsize=KNOWN_COMBINATIONS)(self._compose)
 
     @property
     def whole(self) -> str:
@@ -88,10 +93,13 @@ class Command:
         return None
 
     def _composed(self, overrides: Overrides, number: int) -> DictConfig:
-        settings = self._context.config_loader.load_sweep_config(self._config, list(overrides))
-        with open_dict(settings):
+        settings = copy.deepcopy(self._known(tuple(overrides)))
+        with read_write(settings), open_dict(settings):
             settings.hydra.job.id = settings.hydra.job.num = number
         return settings
+
+    def _compose(self, overrides: tuple[str, ...]) -> DictConfig:
+        return self._context.config_loader.load_sweep_config(self._config, list(overrides))
 
     def folder_of(self, overrides: Overrides, number: int) -> Path:
         """Where Hydra puts a job's run."""

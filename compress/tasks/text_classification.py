@@ -264,7 +264,11 @@ class TextClassification:
 
         labels = batch["labels"]
         total = cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
-        return total / (labels != NO_LABEL).sum().clamp(min=1)
+        return total / self.labelled(batch).clamp(min=1)
+
+    def labelled(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """How many rows have a label."""
+        return (batch["labels"] != NO_LABEL).sum()
 
     def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
         """1.0 where the largest logit is the label's, else 0.0. logits: (labels,)."""

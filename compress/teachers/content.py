@@ -14,6 +14,11 @@ def hashes_of(folder: Path) -> dict[str, str]:
     return {name: sha256_of(folder / name) for name in names}
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Every file of a folder that may be one of a checkpoint's."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -17,7 +17,7 @@ from compress.core.errors import InputError
 from compress.core.words import Task
 from compress.models.checkpoint import check_checkpoint, read_config, require_finite
 from compress.models.family import hidden_size
-from compress.teachers.content import hashes_of
+from compress.teachers.content import files_below, hashes_of
 from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 
 
@@ -44,6 +44,10 @@ class FineTunedTeacher:
             "epochs": self.epochs,
             "optimization": asdict(self.optimization),
         }
+
+    def files(self) -> list[Path]:
+        """The files of the folder."""
+        return files_below(self._folder())
 
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Configuration with the labels of the training split, and processor."""

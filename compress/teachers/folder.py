@@ -14,7 +14,7 @@ from compress.core.context import TeacherContext
 from compress.core.errors import InputError
 from compress.core.words import Task
 from compress.models.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
-from compress.teachers.content import hashes_of
+from compress.teachers.content import files_below, hashes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class FolderTeacher:
     def identity(self) -> Mapping[str, Any]:
         """The content of the folder's files."""
         return {"files": hashes_of(Path(self.path))}
+
+    def files(self) -> list[Path]:
+        """The files of the folder."""
+        return files_below(Path(self.path))
 
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +17,17 @@ from compress.core.checks import require_at_least, require_integer, require_posi
 from compress.core.context import Context
 from compress.core.errors import InputError, StageError
 from compress.models.family import hidden_size, last_attending, layers_of
-from compress.ops.losses import common_heads, hidden_states_loss, is_finite, relations_loss, softened_logits_loss
+from compress.ops.losses import (
+    common_heads,
+    counted,
+    hidden_states_loss,
+    relations_loss,
+    size_of_hidden_states,
+    softened_logits_loss,
+)
 from compress.training.attention import RELATED, attention_vectors
-from compress.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
+from compress.training.loop import Mean, Optimization, ResumableTrainer, run_training, steps_of, training_arguments
+from compress.training.processes import count, totals
 from compress.training.teacher_outputs import TeacherOutputs, forward
 from compress.training.transfer import transfer_set
 
@@ -227,37 +237,49 @@ class ImitationTrainer(ResumableTrainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The weighted sum of the four parts."""
+        inputs = self.counting(inputs)
+        outputs, parts = self._parts(model, inputs)
+        values = iter(self.of_whole_batch([mean for _, means in parts for mean in means]))
+        loss = torch.zeros((), device=inputs["row"].device)
+        for weight, means in parts:
+            loss = loss + weight * torch.stack([next(values) for _ in means]).mean()
+        # In all processes alike: one that went on alone would wait for the others.
+        (total,) = totals([float(loss.detach())])
+        if not math.isfinite(total):
+            raise StageError(
+                f"the loss is {total / count()} at step {self.state.global_step}: training cannot go on. Lower "
+                f"learning_rate (it is {self.args.learning_rate}), or set mixed_precision=off."
+            )
+        return (loss, outputs) if return_outputs else loss
+
+    def _parts(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, list[tuple[float, list[Mean]]]]:
+        """The student's outputs, and each part of the loss: its weight, and losses of which it is the mean."""
         task, settings = self._context.task, self._settings
         rows = inputs["row"].tolist()
         outputs, related = model({name: inputs[name] for name in task.inputs})
         logits = task.logits(outputs)
         hidden, relations = self._teacher_vectors(rows, outputs.hidden_states[0].shape[1], logits.device)
-        loss = logits.new_zeros((), dtype=torch.float32)
+        parts: list[tuple[float, list[Mean]]] = []
         if settings.logits_weight:
-            target = self._outputs.logits(rows).to(logits.device)
-            part = softened_logits_loss(logits, target, settings.temperature, task.logit_mask(inputs))
-            loss = loss + settings.logits_weight * part
+            target, mask = self._outputs.logits(rows).to(logits.device), task.logit_mask(inputs)
+            value = softened_logits_loss(logits, target, settings.temperature, mask)
+            parts.append((settings.logits_weight, [Mean(value, partial(counted, logits, mask))]))
         if settings.labels_weight:
-            loss = loss + settings.labels_weight * task.label_loss(logits, inputs)
+            mean = Mean(task.label_loss(logits, inputs), lambda: float(task.labelled(inputs)))
+            parts.append((settings.labels_weight, [mean]))
         mask = self._aligned(task.hidden_mask(inputs), rows, outputs.hidden_states[0])
         if settings.hidden_weight:
             projection = self.accelerator.unwrap_model(model).projection
             mapped = [projection(outputs.hidden_states[number]) for number in range(1, len(self._map) + 1)]
-            parts = [hidden_states_loss(*pair, mask) for pair in zip(mapped, hidden, strict=True)]
-            loss = loss + settings.hidden_weight * torch.stack(parts).mean()
+            parts.append((settings.hidden_weight, [_hidden(*pair, mask) for pair in zip(mapped, hidden, strict=True)]))
         if settings.relation_weight:
-            parts = [self._relation_loss(related[part], relations[part], mask) for part in RELATED]
-            loss = loss + settings.relation_weight * torch.stack(parts).mean()
-        if not is_finite(loss.detach()):
-            raise StageError(
-                f"the loss is {loss.item()} at step {self.state.global_step}: training cannot go on. Lower "
-                f"learning_rate (it is {self.args.learning_rate}), or set mixed_precision=off."
-            )
-        return (loss, outputs) if return_outputs else loss
+            means = [self._relation(related[part], relations[part], mask) for part in RELATED]
+            parts.append((settings.relation_weight, means))
+        return outputs, parts
 
-    def _relation_loss(self, found: Tensor, expected: Tensor, mask: Tensor | None) -> Tensor:
+    def _relation(self, found: Tensor, expected: Tensor, mask: Tensor | None) -> Mean:
         heads = common_heads(self._settings.relation_heads, found.shape[-1], expected.shape[-1])
-        return relations_loss(found, expected, heads, mask)
+        return Mean(relations_loss(found, expected, heads, mask), partial(counted, found, mask))
 
     def _aligned(self, mask: Tensor | None, rows: list[int], states: Tensor) -> Tensor | None:
         """The positions that count, (rows, positions), without rows in which the teacher reads other tokens."""
@@ -284,6 +306,12 @@ class ImitationTrainer(ResumableTrainer):
             hidden = [_fitted(outputs.hidden_states[layer], width) for layer in layers]
             related = {part: _fitted(value, width) for part, value in related.items()}
         return [state.to(device) for state in hidden], {part: value.to(device) for part, value in related.items()}
+
+
+def _hidden(found: Tensor, expected: Tensor, mask: Tensor | None) -> Mean:
+    return Mean(
+        hidden_states_loss(found, expected, mask), lambda: float(size_of_hidden_states(expected.detach(), mask))
+    )
 
 
 def _fitted(vectors: Tensor, width: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
 from compress.core.errors import DiskFullError, InputError
-from compress.training.processes import count, is_main, same
+from compress.training.processes import count, is_main, number, same, totals
 
 CHECKPOINT_SECONDS = 30.0
 WHOLE = "whole"
@@ -109,17 +109,68 @@ def steps_of(examples: int, batch_size: int, epochs: float) -> int:
     return max(1, round(per_epoch * epochs))
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A loss of one process's rows. value: a mean. over: what the sum in it was divided by, asked for where several
+    processes train together."""
+
+    value: torch.Tensor
+    over: Callable[[], float]
+
+
 class ResumableTrainer(Trainer):
-    """Transformers' Trainer, whose batches follow from the seed and the epoch alone.
+    """Transformers' Trainer, whose batches follow from the seed and the epoch alone, and whose loss is that of the
+    whole batch, in however many parts several processes compute it.
 
     Its own sampler draws from the global generator, whose state at the start of a later epoch is lost in a kill: a
     resumed training would see other batches.
     """
 
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The model's own, a mean over rows."""
+        if count() == 1:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        inputs = self.counting(inputs)
+        # With a number of items, the Trainer would take the loss for a share already, and several times.
+        loss, outputs = super().compute_loss(model, inputs, True, None)
+        (loss,) = self.of_whole_batch([Mean(loss, lambda: len(inputs["labels"]))])
+        return (loss, outputs) if return_outputs else loss
+
+    def counting(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`inputs` without the rows that only fill up an epoch's last batch; one of them stays where all do."""
+        return {name: value[: max(1, self._own_rows())] for name, value in inputs.items()} if count() > 1 else inputs
+
+    def of_whole_batch(self, means: Sequence[Mean]) -> list[torch.Tensor]:
+        """The means as parts of those of the whole batch: their gradients, averaged over the processes as is done next,
+        are its gradients. All processes call it at the same point, with as many."""
+        if count() == 1:
+            return [mean.value for mean in means]
+        own = [mean.over() if self._own_rows() else 0.0 for mean in means]
+        # Where nothing counts anywhere the loss is 0 as it is.
+        shares = [over / whole if whole else 0.0 for over, whole in zip(own, totals(own), strict=True)]
+        return [mean.value * (share * count()) for mean, share in zip(means, shares, strict=True)]
+
+    def _own_rows(self) -> int:
+        batch = self.args.train_batch_size * count()
+        return own_rows(len(self.train_dataset), batch, self.state.global_step, count(), number())  # type: ignore[arg-type]
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         # Whole batches, of which each process takes its part: as many processes as one see the same.
         return SimilarLengths(dataset["length"], self.args.train_batch_size * count(), self.args.seed)
+
+
+def own_rows(examples: int, batch_size: int, step: int, processes: int, process: int) -> int:
+    """How many rows of its part of a batch count in a process (from 0), 0 to batch_size / processes.
+
+    step: from 0, through all epochs. Accelerate cuts each batch into one part after the other. The last of an epoch may
+    be short: it fills its parts up, at the end, with rows from the epoch's beginning, which have counted already.
+    """
+    part = batch_size // processes
+    left = examples - step % -(-examples // batch_size) * batch_size
+    return min(max(left - process * part, 0), part)
 
 
 class SimilarLengths(LengthGroupedSampler):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -29,9 +29,14 @@ def count_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def number() -> int:
+    """Which of them this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_main() -> bool:
     """Whether this is the process that runs the recipe."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return number() == 0
 
 
 class _Channel:
@@ -74,6 +79,18 @@ def same(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=0, group=_Channel.group)
     return box[0]
+
+
+def totals(amounts: Sequence[float]) -> list[float]:
+    """The sum of each of these over all processes. All call it at the same point, with as many."""
+    if _Channel.group is None:
+        return list(amounts)
+    import torch
+    import torch.distributed as dist
+
+    sums = torch.tensor(amounts, dtype=torch.float64)
+    dist.all_reduce(sums, group=_Channel.group)
+    return sums.tolist()
 
 
 def once(find: Callable[[], Any]) -> Any:

@@ -65,7 +65,10 @@ def test_reasons_name_the_value_the_interval_and_the_limit() -> None:
         "would decide it",
     )
     on_the_limit = dataclasses.replace(comparison(-0.01, -0.03, 0.01), examples_to_decide=None)
-    assert "no number of examples would decide it" in GATE.judge(on_the_limit).reasons[0]
+    assert GATE.judge(on_the_limit).reasons == (
+        "accuracy -0.0100 [-0.0300, +0.0100], limit -0.0100: 1000 examples cannot tell, the difference lies on the "
+        "limit, and no number of examples that one would label decides it",
+    )
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ def test_examples_to_decide_by_hand() -> None:
     assert examples_to_decide(-0.01, (-0.03, 0.01), 0.01, 100) is None
 
 
+def test_nobody_labels_so_many_more_for_a_difference_on_the_limit() -> None:
+    # Half width 0.02, distance 0.0041: 23.8 times as many. 0.0039: 26.3 times. On either side of the limit.
+    for sign in (1, -1):
+        assert examples_to_decide(-0.01 + sign * 0.0041, (-0.03, 0.01), 0.01, 100) == 2380
+        assert examples_to_decide(-0.01 + sign * 0.0039, (-0.03, 0.01), 0.01, 100) is None
+    # 2,999 examples, half width 0.77 points, 0.05 points from the limit: 711,000 examples, said nobody.
+    assert examples_to_decide(-0.0095, (-0.0172, -0.0018), 0.01, 2999) is None
+
+
 def test_speedup_by_hand() -> None:
     latency = Latency(rounds=((1.0, 2.0), (1.0, 2.0), (9.0, 2.0)), baseline_rounds=((4.0, 5.0), (4.0, 5.0), (4.0, 5.0)))
     ratio, (low, high) = speedup(latency, 0.95)

@@ -10,10 +10,11 @@ from torch import tensor
 
 from compress.ops.losses import (
     common_heads,
+    counted,
     hidden_states_loss,
-    is_finite,
     masked_mean,
     relations_loss,
+    size_of_hidden_states,
     softened_logits_loss,
 )
 
@@ -121,7 +122,18 @@ def test_masked_mean() -> None:
     assert float(masked_mean(values, tensor([False, False, False]))) == 0.0
 
 
-def test_is_finite() -> None:
-    assert is_finite(tensor(1.0))
-    assert not is_finite(tensor(math.nan))
-    assert not is_finite(tensor(math.inf))
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    """Each part's loss times its share of what the whole's sum is divided by."""
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(4, 5, 6, generator=draw) for _ in range(2))
+    mask = torch.arange(5) < tensor([[5], [1], [3], [2]])
+    halves = [(student[rows], teacher[rows], mask[rows]) for rows in (slice(2), slice(2, 4))]
+    whole = float(size_of_hidden_states(teacher, mask))
+    parts = sum(float(hidden_states_loss(*half) * size_of_hidden_states(*half[1:])) / whole for half in halves)
+    assert parts == pytest.approx(float(hidden_states_loss(student, teacher, mask)), rel=1e-6)
+    assert [counted(half[0], half[2]) for half in halves] == [6, 5] and counted(student, mask) == 11
+    parts = sum(float(relations_loss(one, other, 2, kept)) * counted(one, kept) / 11 for one, other, kept in halves)
+    assert parts == pytest.approx(float(relations_loss(student, teacher, 2, mask)), rel=1e-6)
+    # Without a mask everything counts; (4 + 0) / 2 once, (1 + 1) / 2 once.
+    assert counted(student) == 20
+    assert float(size_of_hidden_states(tensor([[[2.0, 0.0], [1.0, 1.0]]]))) == 3.0

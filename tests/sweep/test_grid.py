@@ -33,6 +33,8 @@ def test_one_failing_job_stops_no_other(terminal: Any) -> None:
     assert "in apply" in (terminal.folder / "sweep" / "0" / "traceback.txt").read_text(encoding="utf-8")
     assert record["jobs"][4]["reason"] == "the loss is not finite"
     assert terminal.ledger(4)[-1]["verdict"] == "error"
+    broke = terminal.ledger(0)[-1]
+    assert (broke["stage"], broke["verdict"], broke["reasons"]) == ("ends", "error", ["RuntimeError: the stage broke"])
     assert answer.errors.strip().endswith(
         f"compress: 5 of 6 jobs exported nothing (job 0, 1, 3, 4, 5); the reasons are above and in "
         f"{terminal.folder / 'sweep' / 'sweep.json'}."

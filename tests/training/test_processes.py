@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from safetensors.torch import load_file
+from torch.utils.data import BatchSampler
 
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.training import loop, processes
-from compress.training.loop import Optimization, training_arguments
+from compress.training.loop import Mean, Optimization, ResumableTrainer, own_rows, training_arguments
 from compress.workshop import Workshop
 
 SETTINGS = (
@@ -33,13 +35,18 @@ SETTINGS = (
     "stages.distill.imitation.shortest_epoch=1",
     # Each process draws its own.
     "stages.distill.imitation.dropout=0",
+    "stages.distill.imitation.relation_weight=1",
+    "stages.distill.imitation.labels_weight=1",
     "stages.distill.imitation.optimization.batch_size=8",
     "stages.distill.imitation.optimization.mixed_precision=off",
 )
 
 
 def test_two_processes_make_the_student_that_one_makes(tmp_path: Path, checkpoint: Path, examples: Path) -> None:
-    given = [f"model.path={checkpoint}", f"data.train={_of_one_length(examples)}", *SETTINGS]
+    # Each row has a length of its own, some have no label, and the last batch of an epoch is short.
+    more = examples.with_name("more.txt")
+    more.write_text("kas kat lon mir\nnus pet rar\nkan\n", encoding="utf-8")
+    given = [f"model.path={checkpoint}", f"data.train={examples}", f"data.unlabelled={more}", *SETTINGS]
     one = _made_by_one(given, tmp_path / "one")
     program = tmp_path / "program.py"
     program.write_text("from compress.commands.run import main\nmain()\n", encoding="utf-8")
@@ -70,17 +77,7 @@ def test_two_processes_make_the_student_that_one_makes(tmp_path: Path, checkpoin
     start = load_file(checkpoint / "model.safetensors")
     learned = max(float((ours[name] - start[name]).abs().max()) for name in ours if name in start)
     apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
-    assert apart < 0.02 * learned, (apart, learned)
-
-
-def _of_one_length(examples: Path) -> Path:
-    """Each half of a batch takes the mean over its own tokens: with as many in each, that is the whole's."""
-    rows = [json.loads(line) for line in examples.read_text(encoding="utf-8").splitlines()]
-    for row in rows:
-        row["text"] = " ".join((row["text"].split() * 6)[:6])
-    path = examples.with_name("of-one-length.jsonl")
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    assert apart < 0.001 * learned, (apart, learned)
 
 
 def _made_by_one(given: list[str], store: Path) -> Path:
@@ -111,3 +108,46 @@ def test_one_process_is_the_main_one_and_waits_for_nobody() -> None:
     with processes.main_first():
         pass
     processes.leave()
+
+
+@pytest.mark.parametrize(
+    ("step", "rows"),
+    [
+        (0, [4, 4, 4]),
+        (1, [4, 4, 4]),
+        # 29 examples are 12, 12 and 5: the last batch fills one part, and the next with three rows that count already.
+        (2, [4, 1, 0]),
+        (3, [4, 4, 4]),
+        (5, [4, 1, 0]),
+    ],
+)
+def test_rows_that_fill_up_the_last_batch_do_not_count(step: int, rows: list[int]) -> None:
+    assert [own_rows(29, 12, step, 3, process) for process in range(3)] == rows
+
+
+@pytest.mark.parametrize("examples", [5, 8, 17, 24])
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_rows_that_count_are_the_first_of_what_accelerate_hands_out(examples: int, processes: int) -> None:
+    batches = BatchSampler(range(examples), 8 // processes, drop_last=False)
+    parts = [list(BatchSamplerShard(batches, processes, process)) for process in range(processes)]
+    seen = [
+        row
+        for step in range(-(-examples // 8))
+        for process, part in enumerate(parts)
+        for row in part[step][: own_rows(examples, 8, step, processes, process)]
+    ]
+    assert seen == list(range(examples))
+
+
+def test_the_means_of_two_processes_are_those_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values 1, 2 | 6 have the mean 3. Here 1.5 over two, there 6 over one: 2 * 1.5 * 2/3 = 2 and 2 * 6 * 1/3 = 4.
+    Their average is 3."""
+    trainer = ResumableTrainer.__new__(ResumableTrainer)
+    monkeypatch.setattr(loop, "count", lambda: 2)
+    monkeypatch.setattr(loop, "totals", lambda own: [3.0, 0.0])
+    monkeypatch.setattr(ResumableTrainer, "_own_rows", lambda self: 2)
+    means = [Mean(torch.tensor(1.5), lambda: 2.0), Mean(torch.tensor(0.0), lambda: 0.0)]
+    assert [float(value) for value in trainer.of_whole_batch(means)] == pytest.approx([2.0, 0.0])
+    # A part that holds nothing but what fills it up adds nothing.
+    monkeypatch.setattr(ResumableTrainer, "_own_rows", lambda self: 0)
+    assert [float(value) for value in trainer.of_whole_batch(means)] == [0.0, 0.0]
