@@ -12,7 +12,7 @@ from contest import Contender, Contest, tell
 from peer_runtimes import CTranslate2, OpenVinoFile, TorchDynamicInt8
 
 from compress.core.errors import InputError
-from compress.core.words import Runtime
+from compress.core.runtime import Runtime
 from compress.measure.processes import Candidate
 from compress.models.checkpoint import load_model
 from compress.runtimes.onnxruntime import OnnxRuntime

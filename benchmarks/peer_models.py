@@ -21,7 +21,7 @@ import torch
 from peer_runtimes import ENCODER, HEAD, dynamic_int8
 from transformers import PreTrainedModel
 
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.export.onnx import export_onnx
 
 Batches = Sequence[dict[str, np.ndarray]]

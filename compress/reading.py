@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from compress.core.context import TeacherReading
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches

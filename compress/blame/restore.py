@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.blame import Restored
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.models.exchange import Part, joined, parts_from
 from compress.training.sensitivity import Batch, Shift, products_of, shift_of
 

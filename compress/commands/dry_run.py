@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +15,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import SearchPathException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from compress.commands.planned_job import Job
 from compress.config import build, hydra_in, settings_root
 from compress.core.errors import CompressError, InputError
 
 if TYPE_CHECKING:
-    from compress.core.recipe import Recipe
+    pass
 
 FLAG = "--dry-run"
 # What Hydra answers by itself, without running anything.
 QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recipe, as the command line or one point of its sweep gives it.
-
-    changed: for each stage the settings that are not its method's defaults: now and by default, by name.
-    """
-
-    recipe: Recipe
-    folder: Path
-    changed: Mapping[str, Mapping[str, tuple[Any, Any]]]
 
 
 def dry_run(arguments: Sequence[str]) -> int:

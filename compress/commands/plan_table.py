@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from compress.commands.dry_run import Job
+    from compress.commands.planned_job import Job
     from compress.plan.plan import Piece, Plan, Total
 
 GIGABYTE = 1e9

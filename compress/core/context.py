@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-    from compress.core.words import Task
+    from compress.core.task import Task
 
 
 @dataclass(frozen=True)

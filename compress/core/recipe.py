@@ -10,8 +10,10 @@ from typing import Any
 from compress.core.checks import require_integer
 from compress.core.gate import Gate
 from compress.core.objective import Objective
+from compress.core.runtime import Runtime
+from compress.core.task import Task
 from compress.core.tracking import Tracker
-from compress.core.words import Data, Runtime, Stage, Task, Teacher
+from compress.core.words import Data, Stage, Teacher
 
 
 @dataclass(frozen=True)

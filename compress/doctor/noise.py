@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement
-from compress.core.words import Runtime
+from compress.core.runtime import Runtime
 from compress.doctor.facts import Noise
 from compress.export.onnx import export_module
 from compress.measure.latency import measure_in_turns

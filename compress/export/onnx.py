@@ -17,7 +17,7 @@ from onnxscript import opset20 as op
 from torch import nn
 from transformers import PreTrainedModel
 
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.layers import FusedLayer
 
 FILE = "model.onnx"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import save_batches
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compress.core.words import Runtime
+    from compress.core.runtime import Runtime
 
 LIBRARIES = ("compress", "torch", "transformers", "onnx", "onnxscript", "datasets", "numpy")
 NOTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm")

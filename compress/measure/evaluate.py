@@ -13,7 +13,8 @@ from datasets import Dataset
 
 from compress.core.evaluation import Evaluation, Latency, Proof, Size
 from compress.core.recipe import Measurement
-from compress.core.words import Runtime, Task
+from compress.core.runtime import Runtime
+from compress.core.task import Task
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, describe_machine

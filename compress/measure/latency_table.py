@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
-from compress.core.words import Runtime
+from compress.core.runtime import Runtime
 from compress.export.onnx import export_module
 from compress.layers import (
     FusedEmbeddings,

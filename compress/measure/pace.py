@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.training.loop import computes_bfloat16
 
 SECONDS, STEPS = 5.0, 5

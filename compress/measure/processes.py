@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from compress.core.errors import InputError, StageError
-from compress.core.words import Runtime
+from compress.core.runtime import Runtime
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 

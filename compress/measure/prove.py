@@ -19,7 +19,8 @@ import numpy as np
 
 from compress.core.errors import CompressError, InputError, StageError
 from compress.core.evaluation import Proof
-from compress.core.words import Runtime, Task
+from compress.core.runtime import Runtime
+from compress.core.task import Task
 from compress.measure.description import build, describe
 from compress.measure.processes import clean_environment
 from compress.measure.worker import load_batches, save_batches

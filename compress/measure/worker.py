@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from compress.core.errors import CompressError
-from compress.core.words import Session
+from compress.core.runtime import Session
 from compress.measure.description import build
 
 

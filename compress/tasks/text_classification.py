@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-    from compress.core.words import Runtime
+    from compress.core.runtime import Runtime
 
 # Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
 NO_LABEL = -100

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, set_seed
 from compress.core.checks import require_positive
 from compress.core.context import TeacherContext
 from compress.core.errors import InputError
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.models.checkpoint import check_checkpoint, read_config, require_finite
 from compress.models.family import hidden_size
 from compress.teachers.content import files_below, hashes_of

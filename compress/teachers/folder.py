@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from compress.core.context import TeacherContext
 from compress.core.errors import InputError
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.models.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
 from compress.teachers.content import files_below, hashes_of
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from compress.core.words import Task
+from compress.core.task import Task
 from compress.models.exchange import Part, exchanged
 from compress.ops.losses import softened_logits_loss
 

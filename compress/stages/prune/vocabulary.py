@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.words import Task, Vocabulary
+from compress.core.task import Task, Vocabulary
 from compress.models.vocabulary import keep_tokens, named_tokens, require_only_read, word_embeddings
 from compress.ops.vocabulary import most_frequent, token_counts, unseen_shares
 from compress.training.token_use import unlabelled_token_counts
