@@ -892,9 +892,14 @@ def test_what_happens_on_failure(
     workplace: Terminal, on_failure: str, decision: str, status: int, stopped_at: str | None
 ) -> None:
     limits = (f"gates.quantize.on_failure={on_failure}", "gates.quantize.min_speedup=1000")
-    assert workplace.run(*limits).status == status
+    answer = workplace.run(*limits)
+    assert answer.status == status
     row = workplace.rows()[-1]
     assert (row["verdict"], row["decision"]) == ("failed", decision)
+    # A model is exported, so the status is 0: the last line says what it missed.
+    last = answer.errors.strip().splitlines()[-1]
+    assert last.startswith("warning: the exported model missed its limits: at stage quantize, ") == (status == 0), last
+    assert ("gates.quantize.on_failure=roll_back." in last) == (status == 0)
     summary = json.loads((workplace.folder / "run" / "summary.json").read_text(encoding="utf-8"))
     assert summary["stopped_at"] == stopped_at
     assert (workplace.folder / "run" / "export").exists() == (status == 0)

@@ -76,6 +76,8 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
     drop: float | None = None
     try:
         try:
+            from compress.report.decision import limits_missed
+
             recipe = build(settings, _recipe_name())
             result = _run(
                 recipe,
@@ -87,7 +89,7 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
                 shown=_in_this_terminal(),
                 on_row=rows.append,
             )
-            ending, reason = "exported", None
+            ending, reason = "exported", limits_missed(result.rows, result.summary)
             rows = [row for row in result.rows if row.stage == result.summary["exported"]["stage"]]
         except Exception as error:  # noqa: BLE001 - a stage may raise anything, and the other jobs go on.
             ending, reason = _told(error, folder)
@@ -125,7 +127,7 @@ def _run(
 
     from compress.pipeline import run
     from compress.prepared import Material
-    from compress.report.decision import decide
+    from compress.report.decision import decide, limits_missed
     from compress.report.table import StageTable
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -156,6 +158,10 @@ def _run(
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
+    missed = limits_missed(result.rows, result.summary)
+    if missed is not None and shown:
+        # Last, and where errors go: whoever looks at nothing else sees it.
+        print(f"warning: {missed}", file=sys.stderr, flush=True)
     return result
 
 

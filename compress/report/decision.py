@@ -66,6 +66,21 @@ def _objective(summary: Mapping[str, Any]) -> str:
     )
 
 
+def limits_missed(rows: Sequence[Row], summary: Mapping[str, Any]) -> str | None:
+    """Which limits the exported model missed, why it is exported all the same, and how to have it otherwise; None where
+    its gate did not fail."""
+    row = next((row for row in rows if summary["exported"] and row.stage == summary["exported"]["stage"]), None)
+    if row is None or row.verdict != "failed":
+        return None
+    later = [other.stage for other in rows[rows.index(row) + 1 :] if other.decision != "keep"]
+    undone = f", and what was made of it ({', '.join(later)}) did not pass either" if later else ""
+    return (
+        f"the exported model missed its limits: {shortfall(row, summary['gates'].get(row.stage))}. It is exported "
+        f"because gates.{row.stage}.on_failure is warn{undone}. To have nothing exported that misses them: "
+        f"gates.{row.stage}.on_failure=roll_back."
+    )
+
+
 def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
     """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
     found = [] if gate is None else [*_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]

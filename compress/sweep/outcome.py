@@ -30,7 +30,8 @@ WORST_LAST = (0, 3, 2, 1, 130)
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """ending: `exported`; `nothing passed` its gate; `refused`, bad input; `broken`, a stage or the program; `lost`:
-    the job's process died; `interrupted`; `not started`. reason: why, where nothing was exported.
+    the job's process died; `interrupted`; `not started`. reason: why, where nothing was exported; or which limits the
+    exported model missed, where its gate's on_failure is `warn`.
 
     stage and the five after it: of the exported model, or, where nothing was exported, of the last that was measured;
     in units of the ledger. shortfall: by how much accuracy misses that stage's limit, as a fraction, 0 where it does

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from compress.core.ledger import Row
-from compress.report.decision import decide, shortfall
+from compress.report.decision import decide, limits_missed, shortfall
 
 
 def test_a_proven_export(rows: list[Row], summary: dict[str, Any]) -> None:
@@ -94,6 +94,26 @@ def test_a_failed_gate_that_only_warned_is_not_called_undecided(rows: list[Row],
         "Unproven: the model misses its limits. At stage prune_heads, accuracy fell 1.70 points below its limit "
         "(measured -2.70, limit -1.00)."
     )
+
+
+def test_an_export_that_missed_its_limits_is_warned_of(rows: list[Row], summary: dict[str, Any]) -> None:
+    assert limits_missed(rows, summary) is None
+    summary["exported"].update(stage="prune_heads", proven=False)
+    warned, rolled_back = (
+        dataclasses.replace(rows[2], decision="keep"),
+        dataclasses.replace(rows[5], decision="roll_back"),
+    )
+    missed = (
+        "the exported model missed its limits: at stage prune_heads, accuracy fell 1.70 points below its limit "
+        "(measured -2.70, limit -1.00). It is exported because gates.prune_heads.on_failure is warn"
+    )
+    way_out = ". To have nothing exported that misses them: gates.prune_heads.on_failure=roll_back."
+    assert limits_missed([*rows[:2], warned], summary) == missed + way_out
+    assert limits_missed([*rows[:2], warned, rolled_back], summary) == (
+        f"{missed}, and what was made of it (quantize) did not pass either{way_out}"
+    )
+    summary["exported"] = None
+    assert limits_missed(rows, summary) is None
 
 
 def asked_for(summary: dict[str, Any], speedup: float, reached: float | None) -> dict[str, Any]:

@@ -56,6 +56,14 @@ def test_a_jobs_command_makes_its_run_again(terminal: Any, monkeypatch: pytest.M
         assert alone["settings"] == swept["settings"] and swept["command"] == job["command"]
 
 
+def test_a_model_that_missed_its_limits_is_named_where_it_was_kept_all_the_same(terminal: Any) -> None:
+    answer = terminal.sweep("gates.ends.min_speedup=null,1000", "gates.ends.on_failure=warn")
+    assert answer.status == 0 and terminal.endings() == ["exported", "exported"]
+    good, bad = (job["reason"] for job in terminal.record()["jobs"])
+    assert good is None and bad.startswith("the exported model missed its limits: at stage ends, the speed-up is ")
+    assert "job 1: the exported model missed its limits" in answer.output
+
+
 def test_a_second_identical_sweep_makes_nothing_again(terminal: Any) -> None:
     for _ in range(2):
         assert terminal.sweep("stages.ends.how=well,better").status == 0
