@@ -27,6 +27,10 @@ from compress.measure.processes import Candidate
 from compress.runtimes.onnxruntime import OnnxRuntime
 
 EPOCHS = 5
+REFITTED = (
+    *("stage/prune@stages.prune=structured", "stages.prune.scope=model"),
+    *("stages.prune.refit=true", "stages.prune.recovery_epochs=0"),
+)
 STRUCTURED = ("order=[prune]", "stage/prune@stages.prune=structured", f"stages.prune.recovery_epochs={EPOCHS}")
 DEEP = ("order=[distill]", "stages.distill.layers=3")
 LABELS_ONLY = (
@@ -38,10 +42,7 @@ TECHNIQUES: Mapping[str, Sequence[str]] = {
     "control: the same 3 layers, plain fine-tuning": (*DEEP, *LABELS_ONLY),
     "structured pruning only: half of heads and neurons": STRUCTURED,
     "control: the same, chosen at random": (*STRUCTURED, "importance@stages.prune.importance=random"),
-    "structured pruning, least squares instead of training": (
-        *("order=[prune]", "stage/prune@stages.prune=structured", "stages.prune.scope=model"),
-        *("stages.prune.refit=true", "stages.prune.recovery_epochs=0"),
-    ),
+    "structured pruning, least squares instead of training": ("order=[prune]", *REFITTED),
     "unstructured pruning only: half of the weights": (
         *("order=[prune]", "stage/prune@stages.prune=magnitude"),
         f"stages.prune.recovery_epochs={EPOCHS}",
@@ -52,6 +53,7 @@ TECHNIQUES: Mapping[str, Sequence[str]] = {
     ),
     "INT8 only": ("order=[quantize]",),
     "fused and INT8": ("order=[fuse,quantize]",),
+    "no training: pruned, fitted, fused and INT8 (post_training)": ("order=[prune,fuse,quantize]", *REFITTED),
     "the chain, 10 times asked": (),
     "the chain, 15 times asked": (
         *("objective.speedup=15", "stages.distill.epochs=10", "stages.prune.recovery_epochs=10"),
