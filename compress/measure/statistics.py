@@ -11,6 +11,8 @@ from scipy import stats
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 
 RESAMPLES = 4999
+# Resamples are computed in so many parts, to hold less in memory.
+PARTS = 20
 # More than so many times the examples that there are is no answer. The difference then lies nearer to the limit than a
 # fifth of the interval's half width, a third of its own standard error (at 95%): whether it lies above or below is as
 # good as open, and nobody labels so many more.
@@ -111,10 +113,10 @@ def speedup(latency: Latency, confidence: float) -> tuple[float, Interval]:
     halves of a round ran one after the other and share the machine's mood.
     """
     baseline, candidate = np.asarray(latency.baseline_rounds), np.asarray(latency.rounds)
-    ratio = _ratio(baseline, candidate)
-    generator = np.random.default_rng(SEED)
-    drawn = generator.integers(0, len(candidate), (RESAMPLES, len(candidate)))
-    ratios = [_ratio(baseline[rows], candidate[rows]) for rows in drawn]
+    every = np.arange(len(candidate))[None]
+    ratio = float((_times(baseline, every) / _times(candidate, every))[0])
+    drawn = np.random.default_rng(SEED).integers(0, len(candidate), (RESAMPLES, len(candidate)))
+    ratios = np.concatenate([_times(baseline, part) / _times(candidate, part) for part in np.array_split(drawn, PARTS)])
     low, high = np.quantile(ratios, [1 - confidence, confidence])
     return ratio, (float(low), float(high))
 
@@ -125,5 +127,13 @@ def percentiles(latency: Latency) -> tuple[float, float]:
     return float(p50), float(p90)
 
 
-def _ratio(baseline: np.ndarray, candidate: np.ndarray) -> float:
-    return float(np.median(baseline, axis=0).sum() / np.median(candidate, axis=0).sum())
+def _times(rounds: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """For each draw of rounds the sum over examples of each one's median.
+
+    rounds: (rounds, examples). drawn: (draws, rounds), which rounds. Returns (draws,). Sorted all at once, which takes
+    a fraction of what as many calls of `numpy.median` take.
+    """
+    ordered = np.sort(rounds.T[:, drawn], axis=-1)
+    middle = drawn.shape[1] - 1
+    medians = (ordered[..., middle // 2] + ordered[..., (middle + 1) // 2]) / 2
+    return np.ascontiguousarray(medians.T).sum(axis=1)

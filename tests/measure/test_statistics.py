@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from compress.core.evaluation import Evaluation, Latency
-from compress.measure.statistics import compare, examples_to_decide, paired_interval, percentiles, speedup
+from compress.measure.statistics import _times, compare, examples_to_decide, paired_interval, percentiles, speedup
 
 
 def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio: float | None = None) -> Evaluation:
@@ -94,6 +95,15 @@ def test_speedup_by_hand() -> None:
 
 def test_percentiles_by_hand() -> None:
     assert percentiles(Latency(rounds=((1.0, 2.0, 3.0, 4.0, 5.0),) * 2)) == pytest.approx((3.0, 5.0))
+
+
+@given(
+    arrays(float, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(0.01, 100)), st.integers(0, 99)
+)
+def test_times_of_resampled_rounds_are_sums_of_medians(rounds: np.ndarray, seed: int) -> None:
+    drawn = np.random.default_rng(seed).integers(0, len(rounds), (7, len(rounds)))
+    expected = [np.median(rounds[rows], axis=0).sum() for rows in drawn]
+    assert _times(rounds, drawn) == pytest.approx(expected, rel=1e-12)
 
 
 def test_speedup_against_torch_multiplies_the_baselines_own() -> None:
