@@ -90,7 +90,7 @@ def plot(result: Mapping[str, Any], title: str, path: Path) -> None:
     speed.set_xlabel(f"times as fast as {result['baseline']}\n(dark: real lengths; light: 1 x {result['long_tokens']})")
     speed.axvline(1, color="black", linewidth=0.8)
     accuracy.axvline(0, color="black", linewidth=0.8)
-    accuracy.set_xlabel(f"{result['metric']} against {result['reference']}, points\n({result['examples']} examples)")
+    accuracy.set_xlabel(f"{result['metric']}, points against\n{result['reference']} ({result['examples']} examples)")
     for axes in (speed, accuracy):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
