@@ -110,7 +110,7 @@ class Workshop(Prepared):
     def latency_checks(self, teacher: Entry) -> Iterator[tuple[str, Callable[[], None]]]:
         """For each stage that has one its name, and a call that raises InputError where nothing would be as fast as the
         stage is asked for. The first call measures the latency table."""
-        for name, model in foreseen(self.recipe, load_model(teacher.folder)):
+        for name, model in foreseen(self.recipe, self._material.shape):
             check = getattr(self.recipe.stages[name], "check_latency", None)
             if check is not None:
                 yield name, partial(check, model, lambda sizes: self.latency_table(teacher, sizes))

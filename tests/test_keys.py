@@ -305,9 +305,9 @@ def test_a_runtimes_precision_and_version_count_for_what_it_runs(
         return export_key(recipe, "a"), evaluation_key(recipe, "a", "b", "s", timed=False)
 
     def install(library: str) -> None:
-        monkeypatch.setattr(environment, "version", lambda name: "0" if name == library else real(name))
+        monkeypatch.setattr(environment, "_version", lambda name: "0" if name == library else real(name))
 
-    real = environment.version
+    real = environment._version
     onnxruntime, openvino, coarser = (
         both(),
         both("runtime=openvino"),

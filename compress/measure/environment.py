@@ -47,13 +47,17 @@ def int8_weight_bits() -> int:
 
 def versions(libraries: Sequence[str]) -> dict[str, str]:
     """The installed versions of these libraries; those that are missing are left out."""
-    found = {}
-    for name in libraries:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in libraries}
+    return {name: installed for name, installed in found.items() if installed is not None}
+
+
+@cache
+def _version(library: str) -> str | None:
+    """What is imported once stays as it is for as long as the process lives."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 @cache
