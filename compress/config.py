@@ -200,7 +200,7 @@ def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any
     if lacking:
         raise InputError(
             f"{where}._target_ is {settings['_target_']!r}, which has no {', '.join(lacking)}; it cannot stand there. "
-            "What each part must offer is written in compress/core/words.py."
+            "What each part must offer is written in compress/core/."
         )
     return built
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,8 @@ class ResumableTrainer(Trainer):
     whole batch, in however many parts several processes compute it.
 
     Its own sampler draws from the global generator, whose state at the start of a later epoch is lost in a kill: a
-    resumed training would see other batches.
+    resumed training would see other batches. And a sampler that waits to be told its epoch is not told where a resumed
+    epoch is shared among processes: accelerate's shards hide it from the Trainer.
     """
 
     def compute_loss(
@@ -159,7 +160,9 @@ class ResumableTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         # Whole batches, of which each process takes its part: as many processes as one see the same.
-        return SimilarLengths(dataset["length"], self.args.train_batch_size * count(), self.args.seed)
+        batch = self.args.train_batch_size * count()
+        steps = -(-len(dataset) // batch)
+        return SimilarLengths(dataset["length"], batch, self.args.seed, lambda: self.state.global_step // steps)
 
 
 def own_rows(examples: int, batch_size: int, step: int, processes: int, process: int) -> int:
@@ -175,16 +178,16 @@ def own_rows(examples: int, batch_size: int, step: int, processes: int, process:
 
 class SimilarLengths(LengthGroupedSampler):
     """Rows in an order in which batches have similar lengths: little is wasted on padding, twice as fast on short
-    texts."""
+    texts. epoch: asked at the start of each; the order follows from it and the seed.
+    """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
         super().__init__(batch_size, lengths=list(lengths), generator=torch.Generator())
-        self._seed = seed
-        self.set_epoch(0)
+        self._seed, self._epoch = seed, epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer at the start of each epoch."""
-        self.generator.manual_seed(self._seed + epoch)
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self._seed + self._epoch())
+        return super().__iter__()
 
 
 def run_training(trainer: Trainer, folder: Path, title: str) -> None:

@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from accelerate.data_loader import BatchSamplerShard
+from accelerate.data_loader import BatchSamplerShard, prepare_data_loader, skip_first_batches
+from datasets import Dataset
 from safetensors.torch import load_file
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
+from transformers import TrainerState
 
 from compress.config import build, compose_settings
 from compress.core.errors import InputError
@@ -137,6 +140,36 @@ def test_the_rows_that_count_are_the_first_of_what_accelerate_hands_out(examples
         for row in part[step][: own_rows(examples, 8, step, processes, process)]
     ]
     assert seen == list(range(examples))
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_resumed_epoch_has_the_rows_that_were_left_in_each_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, process: int
+) -> None:
+    """Of 30 rows in batches of 8 an epoch has four steps. Stopped after the sixth, the third and fourth of the second
+    epoch are left, as they would have been."""
+    monkeypatch.setattr(loop, "count", lambda: 2)
+    rows = Dataset.from_list([{"row": row, "length": 7 * row % 31 + 3} for row in range(30)])
+
+    def seen(step: int) -> list[list[int]]:
+        """What the Trainer does at the start of an epoch, or in its middle."""
+        trainer = ResumableTrainer.__new__(ResumableTrainer)
+        trainer.args = SimpleNamespace(train_batch_size=4, seed=3)  # type: ignore[assignment]
+        trainer.train_dataset, trainer.state = rows, TrainerState(global_step=step)
+        loader = prepare_data_loader(
+            DataLoader(rows, batch_size=4, sampler=trainer._get_train_sampler(), collate_fn=list),
+            num_processes=2,
+            process_index=process,
+            put_on_device=False,
+        )
+        if step % 4:
+            loader = skip_first_batches(loader, step % 4)
+        loader.set_epoch(step // 4)
+        return [[row["row"] for row in batch] for batch in loader]
+
+    first, second = seen(0), seen(4)
+    assert len(second) == 4 and first != second
+    assert seen(6) == second[2:]
 
 
 def test_the_means_of_two_processes_are_those_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
