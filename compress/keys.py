@@ -22,6 +22,7 @@ from typing import Any
 
 from compress.core.recipe import Recipe
 from compress.measure.environment import describe_machine, versions
+from compress.report.drawing import Drawing
 from compress.store import content_key
 from compress.teachers.content import hashes_of, sha256_of
 
@@ -32,6 +33,7 @@ TIMED_SOURCES = (
     *("layers.attention", "layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear"),
     *("layers.int8_embedding", "layers.low_rank_linear"),
 )
+DRAWING_SOURCES = ("drawing", "frontier", "gains", "labels", "plots", "svg", "wording")
 SHARED_SOURCES = ("ops", "layers", "models", "training", "importance", "tasks")
 
 
@@ -147,6 +149,17 @@ def blame_key(recipe: Recipe, entries: Sequence[str], split_fingerprint: str, ca
             *(_source_of(f"compress.blame.{name}") for name in ("case", "restore", "advise")),
             _shared_sources(),
         ],
+    )
+
+
+def plots_key(drawing: Drawing) -> str:
+    """The key of a report's plots: what they show, and how they are drawn."""
+    return content_key(
+        what="plots",
+        drawing=dataclasses.asdict(drawing),
+        # Not imported: what is found drawn needs no matplotlib.
+        sources=[sha256_of(Path(__file__).parent / "report" / f"{name}.py") for name in DRAWING_SOURCES],
+        versions=versions(("matplotlib",)),
     )
 
 

@@ -178,6 +178,7 @@ def _finish(
         notes=workshop.notes,
         command=command,
         seconds=time.monotonic() - started,
+        plots=workshop.plots,
     )
     if student is None:
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])

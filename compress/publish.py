@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from compress.core.recipe import Recipe
 from compress.export.model_card import write_model_card
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
+from compress.report.drawing import Drawing, Plot
 from compress.report.page import write_page
 from compress.store import Entry, bytes_in, full_disk_explained, write_manifest
 
@@ -45,8 +46,9 @@ def publish(
     notes: Sequence[str],
     command: str,
     seconds: float,
+    plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
-    """Write everything and return the summary."""
+    """Write everything and return the summary. plots: draws those of the report, or finds them drawn."""
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
@@ -75,7 +77,7 @@ def publish(
             _write_export(recipe, folder, best, rows, summary)
     text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
     _write_whole(folder / "summary.json", text)
-    write_page(rows, summary, folder / "report.html")
+    write_page(rows, summary, plots(Drawing.of(rows, summary)), folder / "report.html")
     return summary
 
 

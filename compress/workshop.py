@@ -19,7 +19,7 @@ from compress.core.errors import StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
-from compress.keys import precision_of
+from compress.keys import plots_key, precision_of
 from compress.layers.fused_layer import FusedLayerSizes
 from compress.measure.bystanders import disturbance
 from compress.measure.evaluate import (
@@ -40,6 +40,7 @@ from compress.models.checkpoint import load_model, save_model, settle
 from compress.preflight import foreseen
 from compress.prepared import Check, Material, Prepared
 from compress.reading import UNLABELLED, Reading
+from compress.report.drawing import Drawing, Plot
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
 from compress.training.calibration import chosen_rows
@@ -299,6 +300,16 @@ class Workshop(Prepared):
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
         return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
+
+    def plots(self, drawing: Drawing) -> list[Plot]:
+        """Those of a report, drawn once: they take longer than everything else that a run does which finds its work
+        done."""
+
+        def make(target: Path) -> dict[str, Any]:
+            return {"plots": [dataclasses.asdict(plot) for plot in drawing.plots()]}
+
+        facts = self.store.entry("plots", plots_key(drawing), make, what="a report's plots").facts
+        return [Plot(**plot) for plot in facts["plots"]]
 
     def _effort_from_the_start(self, stage: str, key: str) -> dict[str, Any] | None:
         """See Prepared.effort. None where an earlier run has done a part of it: its time would mislead."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ import pytest
 
 from compress import keys
 from compress.config import build, compose_settings
+from compress.core.ledger import Row
 from compress.core.recipe import Recipe
 from compress.data.formats import read_file
 from compress.data.splits import fingerprint
@@ -23,10 +25,12 @@ from compress.keys import (
     evaluation_key,
     export_key,
     latency_table_key,
+    plots_key,
     precision_of,
     teacher_key,
 )
 from compress.measure import environment
+from compress.report.drawing import Drawing
 
 Make = Callable[..., Recipe]
 SHARES = "stage/prune@stages.prune=structured"
@@ -396,6 +400,45 @@ def test_the_precision_is_what_the_order_ends_with(recipe_of: Make, order: str, 
 def recorded(value: Any) -> Any:
     """As a manifest stores it."""
     return json.loads(json.dumps(value))
+
+
+def row_of(stage: str, **measured: Any) -> Row:
+    """A row of the ledger with nothing measured but this."""
+    known = {"verdict": "passed", "reasons": (), "decision": "keep", "seconds": 1.0, "reused": False, "notes": ()}
+    return Row(**{field.name: None for field in dataclasses.fields(Row)} | known | {"stage": stage} | measured)
+
+
+def test_what_a_reports_plots_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = {"exported": {"stage": "prune"}, "gates": {"prune": {"max_accuracy_drop": 0.01}}, "metric": "accuracy"}
+    rows = [row_of("teacher", accuracy=0.9), row_of("prune", accuracy=0.8)]
+
+    def key(rows: list[Row], **more: Any) -> str:
+        return plots_key(Drawing.of(rows, {**summary, **more}))
+
+    # Found by another run: other seconds, and more of it there before.
+    again = [dataclasses.replace(row, seconds=7.0, reused=True, notes=("a note",)) for row in rows]
+    assert key(again) == key(rows)
+    known = {
+        key(rows),
+        key([rows[0], dataclasses.replace(rows[1], accuracy=0.81)]),
+        key(rows[:1], exported=None),
+        key(rows, exported=None, gates={}),
+        key(rows, gates={"prune": {"max_accuracy_drop": 0.02}}),
+        key(rows, metric="f1"),
+    }
+    assert len(known) == 6
+    monkeypatch.setattr(keys, "sha256_of", lambda path: f"another {path.name}")
+    assert key(rows) not in known
+
+
+def test_every_source_that_plots_are_drawn_by_counts() -> None:
+    """All of the report's modules that those which draw import, and which these import."""
+    folder, found, new = Path(keys.__file__).parent / "report", set(), {"drawing"}
+    while new:
+        found |= new
+        texts = [(folder / f"{name}.py").read_text(encoding="utf-8") for name in new]
+        new = {name for text in texts for name in re.findall(r"from compress\.report\.(\w+) import", text)} - found
+    assert found == set(keys.DRAWING_SOURCES)
 
 
 def test_settings_survive_the_record(recipe_of: Make) -> None:

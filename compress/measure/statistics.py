@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 
@@ -56,7 +56,7 @@ def paired_interval(differences: np.ndarray, groups: Sequence[int], score_range:
     Techniques, chapter 9 (clusters of unequal size).
     """
     centre, error, freedom = _mean_and_error(differences, groups, score_range)
-    half = float(stats.t.ppf(confidence, freedom)) * error
+    half = float(stdtrit(freedom, confidence)) * error
     return centre - half, centre + half
 
 
@@ -66,7 +66,7 @@ def chance_of_no_loss(differences: np.ndarray, groups: Sequence[int], score_rang
     It agrees with `paired_interval`: below 1 - confidence where that interval's upper end is below 0.
     """
     centre, error, freedom = _mean_and_error(differences, groups, score_range)
-    return float(stats.t.cdf(centre / error, freedom))
+    return float(stdtr(freedom, centre / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

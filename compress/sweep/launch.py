@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -28,6 +25,7 @@ from compress.core.errors import InputError
 from compress.hydra_errors import explain, in_quotes
 from compress.preflight import check_order
 from compress.sweep import outcome
+from compress.sweep.composed import Composed
 from compress.sweep.outcome import Outcome
 from compress.sweep.own import HYDRAS, command_of, own_folders
 from compress.sweep.threads import training_threads
@@ -35,7 +33,6 @@ from compress.training.processes import count
 
 Overrides = Sequence[str]
 SHOWN_COMBINATIONS = 3
-KNOWN_COMBINATIONS = 500
 
 
 class Command:
@@ -45,8 +42,9 @@ class Command:
         self._context, self._task_function, self._config = context, task_function, config
         self.recipe = str(config.hydra.job.config_name)
         self.folder = Path(config.hydra.sweep.dir).resolve()
-        # Composing takes a tenth of a second, and each job is checked, placed and recorded.
-        self._known = lru_cache(maxsize=KNOWN_COMBINATIONS)(self._compose)
+        # A job's process may have another working directory.
+        self._place = in_quotes("hydra.sweep.dir", str(self.folder))
+        self._composed = Composed(context.config_loader, config)
 
     @property
     def whole(self) -> str:
@@ -55,9 +53,7 @@ class Command:
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """Hydra's overrides."""
-        overrides = OverridesParser.create(config_loader=self._context.config_loader).parse_overrides(list(arguments))
-        assert isinstance(overrides, list)
-        return overrides
+        return self._composed.parse(arguments)
 
     def typed(self, overrides: Overrides) -> str:
         """The shell command that makes one job's run again, without the sweep."""
@@ -82,7 +78,7 @@ class Command:
 
     def _problem(self, overrides: Overrides) -> str | None:
         try:
-            settings = self._composed(overrides, 0)
+            settings = self._composed.of((*overrides, self._place), 0)
             with read_write(settings), open_dict(settings):
                 del settings["hydra"]
             check_order(build(settings, self.recipe))
@@ -92,18 +88,10 @@ class Command:
             return explain(error, [*own_folders(self._config.hydra), "-cn", self.recipe, *overrides])
         return None
 
-    def _composed(self, overrides: Overrides, number: int) -> DictConfig:
-        settings = copy.deepcopy(self._known(tuple(overrides)))
-        with read_write(settings), open_dict(settings):
-            settings.hydra.job.id = settings.hydra.job.num = number
-        return settings
-
-    def _compose(self, overrides: tuple[str, ...]) -> DictConfig:
-        return self._context.config_loader.load_sweep_config(self._config, list(overrides))
-
     def folder_of(self, overrides: Overrides, number: int) -> Path:
         """Where Hydra puts a job's run."""
-        settings, before = self._composed(overrides, number), HydraConfig.instance().cfg
+        settings = self._composed.of((*overrides, self._place), number)
+        before = HydraConfig.instance().cfg
         try:
             HydraConfig.instance().set_config(settings)
             return self.folder / str(OmegaConf.select(settings, "hydra.sweep.subdir"))
@@ -147,12 +135,11 @@ class Command:
         folders = [self.folder_of(job, first + number) for number, job in enumerate(jobs)]
         for folder in folders:
             outcome.forget(folder)
-        one_by_one = self._launcher.endswith(".BasicLauncher")
-        batches = [[number] for number in range(len(jobs))] if one_by_one else [list(range(len(jobs)))]
+        batches = [[number] for number in range(len(jobs))] if self._one_by_one else [list(range(len(jobs)))]
         found: list[Outcome] = []
         try:
             for batch in batches:
-                if one_by_one:
+                if self._one_by_one:
                     print(f"\njob {first + batch[0]}: {shown[batch[0]]}", flush=True)
                 found += self._launch([jobs[number] for number in batch], first + batch[0], folders[batch[0] :])
         except KeyboardInterrupt:
@@ -163,14 +150,22 @@ class Command:
     def _launcher(self) -> str:
         return str(self._config.hydra.launcher._target_)
 
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether jobs run one after another in this process."""
+        return self._launcher.endswith(".BasicLauncher")
+
     def _launch(self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path]) -> list[Outcome]:
+        context = self._context
+        if self._one_by_one:
+            # It runs here, and would compose anew. Others take the loader along to processes of their own.
+            loader: Any = _Remembered(context.config_loader, self._composed)
+            context = HydraContext(config_loader=loader, callbacks=context.callbacks)
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self._context, task_function=self._task_function, config=self._config
+            hydra_context=context, task_function=self._task_function, config=self._config
         )
-        # A job's process may have another working directory.
-        place = in_quotes("hydra.sweep.dir", str(self.folder))
         try:
-            returned = launcher.launch([[*job, place] for job in jobs], initial_job_idx=first)
+            returned = launcher.launch([[*job, self._place] for job in jobs], initial_job_idx=first)
         except Exception as error:  # noqa: BLE001 - each launcher has types of its own.
             # A job returns whatever happens: what comes here is a process that died, or the launcher's own failure.
             return self._after_a_death(jobs, first, folders, error)
@@ -185,6 +180,20 @@ class Command:
         if len(jobs) > 1 and self._launcher.endswith(".JoblibLauncher"):
             return [known or self._launch([jobs[i]], first + i, folders[i:])[0] for i, known in enumerate(found)]
         return [known or Outcome(ending="lost", reason=f"its process left no result ({told})") for known in found]
+
+
+class _Remembered:
+    """Hydra's loader, but for the settings of jobs, which are composed already."""
+
+    def __init__(self, loader: Any, composed: Composed) -> None:
+        self._loader, self._composed = loader, composed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """A job's settings, its number still to be written in."""
+        return self._composed.of(sweep_overrides)
 
 
 class InterruptedSweep(KeyboardInterrupt):

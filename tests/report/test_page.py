@@ -17,6 +17,7 @@ import pytest
 
 from compress.core.blame import Blame
 from compress.core.ledger import Row
+from compress.report.drawing import Drawing
 from compress.report.page import write_page
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> 'it' & {{ 7 * 7 }} ]]>"
@@ -50,7 +51,7 @@ class Outline(HTMLParser):
 
 
 def page(rows: list[Row], summary: dict[str, Any], folder: Path) -> tuple[str, Outline]:
-    write_page(rows, summary, folder / "report.html")
+    write_page(rows, summary, Drawing.of(rows, summary).plots(), folder / "report.html")
     html = (folder / "report.html").read_text(encoding="utf-8")
     return html, Outline(html)
 
@@ -205,7 +206,7 @@ def console_messages(address: str, profile: Path) -> list[str]:
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the path")
 def test_a_browser_has_nothing_to_complain_about(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
-    write_page(rows, summary, tmp_path / "report.html")
+    write_page(rows, summary, Drawing.of(rows, summary).plots(), tmp_path / "report.html")
     assert console_messages((tmp_path / "report.html").as_uri(), tmp_path / "profile") == []
     # The check itself can fail: the page's own policy refuses a script, and the browser says so.
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
