@@ -174,7 +174,7 @@ def _finish(
         best=None if student is None else _finding(workshop, student),
         examples={name: len(split) for name, split in workshop.examples.items()},
         fingerprints={name: workshop.content(name) for name in ("validation", "test")},
-        groups=len(set(workshop.examples["validation"]["group"])),
+        groups=len(set(workshop.examples["validation"]["group"][:])),
         notes=workshop.notes,
         command=command,
         seconds=time.monotonic() - started,

@@ -86,7 +86,7 @@ class Prepared:
         self.config, reading = material.config, material.reading
         check(material.shape, reading.processor)
         self.examples = {name: reading.split(name) for name in reading.names}
-        check_examples(recipe, material.shape, list(self.examples["train"]["length"]))
+        check_examples(recipe, material.shape, self.examples["train"]["length"][:])
         self.parameters = sum(parameter.numel() for parameter in material.shape.parameters())
         self._teachers, self.notes = material.whole
 
@@ -130,7 +130,7 @@ class Prepared:
             work,
             examples=len(self._learned_from),
             tokens=self.tokens,
-            judged_tokens=sum(self.examples["validation"]["length"]),
+            judged_tokens=sum(self.examples["validation"]["length"][:]),
             parameters=self.parameters,
             machine=str(describe_machine(recipe.runtime)["cpu"]),
         )
@@ -142,8 +142,9 @@ class Prepared:
 
     @property
     def _learned_from(self) -> list[int]:
+        # A column by itself is read row by row, as it is gone through; cut out, at once.
         unlabelled = self._teachers.unlabelled
-        return [*self.examples["train"]["length"], *([] if unlabelled is None else unlabelled["length"])]
+        return self.examples["train"]["length"][:] + ([] if unlabelled is None else unlabelled["length"][:])
 
     def _latency_key(self, teacher: Entry, sizes: dict[str, int]) -> str:
         lengths = self._reading(teacher).split("validation")["length"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ def typographic(text: str) -> str:
     return "\N{EN DASH}" if text == wording.MISSING else re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
+@cache
 def environment() -> Environment:
-    """Templates of this folder and those below it, with a filter for each kind of number."""
+    """Templates of this folder and those below it, each compiled once, with a filter for each kind of number."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
