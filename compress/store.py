@@ -52,6 +52,7 @@ class Store:
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
         self.root, self._warn = root.resolve(), warn
+        self._new = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             # Without a name where the system can do that: a kill leaves nothing.
@@ -98,6 +99,13 @@ class Store:
         """Remove the folder for unfinished work where nothing was written into it."""
         with contextlib.suppress(OSError):
             (self.root / "work" / key).rmdir()
+
+    def leave_none_empty(self) -> None:
+        """Remove the root, and the folders above it that were not there before, as far as nothing lies in them."""
+        for folder in self._new:
+            # With something in it: so are those above it.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def cache_folder(self, name: str) -> Path:
         """A folder for what can be computed again at any time."""

@@ -65,7 +65,11 @@ class Workshop(Prepared):
     ) -> None:
         """read: gives the recipe's data and teacher, read before or now."""
         self.store = Store(recipe.store, warn)
-        super().__init__(recipe, check, read(recipe))
+        try:
+            super().__init__(recipe, check, read(recipe))
+        except BaseException:
+            self.store.leave_none_empty()
+            raise
 
     def content(self, split: str) -> str:
         """What identifies the examples of a split, whoever reads them; "" where there is none."""

@@ -105,11 +105,10 @@ class Terminal:
         return answer.message
 
     def require_nothing_left(self) -> None:
-        """No ledger, no summary, no export, and no artifact but those that were there before."""
+        """No ledger, no summary, no export, and no store but one that was there before."""
         found = {path.name for path in (self.folder / "run").glob("*")} if (self.folder / "run").is_dir() else set()
         assert found <= {".hydra", ".lock", "run.log"}
-        kinds = ("artifacts", "exports", "evaluations")
-        assert self.store.parent != self.folder or not any((self.store / kind).exists() for kind in kinds)
+        assert self.store.parent != self.folder or not self.store.exists()
 
     def rows(self) -> list[dict[str, Any]]:
         """The run's ledger."""

@@ -139,6 +139,18 @@ def test_only_an_empty_folder_for_work_is_left_out(store: Store) -> None:
     assert (begun.exists(), refused.exists()) == (True, False)
 
 
+def test_a_store_that_nothing_was_put_into_leaves_no_folders(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    new = Store(tmp_path / "mine" / "new" / "store", print)
+    new.leave_none_empty()
+    assert list((tmp_path / "mine").iterdir()) == []
+    # One that was there, and one that something lies in, stay.
+    Store(tmp_path / "mine", print).leave_none_empty()
+    Store(tmp_path / "kept", print).entry("artifacts", "a1", lambda folder: {})
+    Store(tmp_path / "kept", print).leave_none_empty()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "mine"]
+
+
 def test_a_store_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"store is .*file/store, which cannot be written \(Not a directory\)"):
