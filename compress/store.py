@@ -85,6 +85,16 @@ class Store:
             with full_disk_explained("store", self.root, what or f"{kind}/{key}", needed_bytes):
                 return Entry(key, folder, self._make(folder, key, make), reused=False)
 
+    def replace(self, kind: str, entry: Entry, make: Callable[[Path], Mapping[str, Any]], *, what: str = "") -> Entry:
+        """A better entry in the place of `entry`, made as in `Store.entry`; where another process has put one there
+        since `entry` was read, that one. Killed in between, the next to ask makes it as if there had been none."""
+        with self._lock(kind, entry.key, what):
+            found = self._read(entry.folder)
+            if found is not None and found != entry.facts:
+                return Entry(entry.key, entry.folder, found, reused=True)
+            with full_disk_explained("store", self.root, what or f"{kind}/{entry.key}", FEW_BYTES):
+                return Entry(entry.key, entry.folder, self._make(entry.folder, entry.key, make), reused=False)
+
     def work_folder(self, key: str) -> Path:
         """A folder for unfinished work under `key`. It stays until `forget_work`, so that a killed stage resumes."""
         folder = self.root / "work" / key
@@ -95,10 +105,12 @@ class Store:
         """Remove unfinished work that has been finished."""
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
-    def leave_no_empty_work(self, key: str) -> None:
-        """Remove the folder for unfinished work where nothing was written into it."""
+    def leave_no_empty_work(self, key: str, *, besides: str) -> None:
+        """Remove the folder for unfinished work where nothing lies in it besides a file of that name."""
+        folder = self.root / "work" / key
         with contextlib.suppress(OSError):
-            (self.root / "work" / key).rmdir()
+            if all(path.name == besides for path in folder.iterdir()):
+                shutil.rmtree(folder)
 
     def leave_none_empty(self) -> None:
         """Remove the root, and the folders above it that were not there before, as far as nothing lies in them."""
@@ -128,6 +140,8 @@ class Store:
         try:
             facts = dict(make(temporary))
             write_manifest(temporary, facts, key=key)
+            if folder.exists():
+                shutil.rmtree(folder)
             temporary.rename(folder)
             _flush(folder.parent)
         except BaseException:

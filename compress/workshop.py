@@ -15,13 +15,12 @@ from transformers import set_seed
 from compress.blame.case import Case
 from compress.core.blame import Blame
 from compress.core.context import Context, TeacherContext
-from compress.core.errors import StageError
+from compress.core.errors import InputError, StageError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 from compress.keys import plots_key, precision_of
 from compress.layers.fused_layer import FusedLayerSizes
-from compress.measure.bystanders import disturbance
 from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
@@ -43,6 +42,7 @@ from compress.reading import UNLABELLED, Reading
 from compress.report.drawing import Drawing, Plot
 from compress.runtimes.torch import TorchRuntime
 from compress.store import Entry, Store, bytes_in
+from compress.tables import BEGUN_WITH, Tables, begun_with
 from compress.training.calibration import chosen_rows
 from compress.training.processes import once, same
 from compress.training.sensitivity import answers
@@ -65,6 +65,7 @@ class Workshop(Prepared):
     ) -> None:
         """read: gives the recipe's data and teacher, read before or now."""
         self.store = Store(recipe.store, warn)
+        self._tables = Tables(self.store, recipe.runtime.threads)
         try:
             super().__init__(recipe, check, read(recipe))
         except BaseException:
@@ -118,7 +119,14 @@ class Workshop(Prepared):
         for name, model in foreseen(self.recipe, self._material.shape):
             check = getattr(self.recipe.stages[name], "check_latency", None)
             if check is not None:
-                yield name, partial(check, model, lambda sizes: self.latency_table(teacher, sizes))
+                yield name, partial(self._check_latency, teacher, partial(check, model))
+
+    def _check_latency(self, teacher: Entry, check: Callable[[Callable[..., LatencyTable]], None]) -> None:
+        try:
+            check(lambda sizes: self.latency_table(teacher, sizes, again=False))
+        except InputError:
+            # Not for the sake of a table that an earlier run measured beside other work.
+            check(lambda sizes: self.latency_table(teacher, sizes, again=True))
 
     def produce(self, stage: str, parent: Entry, teacher: Entry) -> Entry:
         """The artifact that `stage` makes of `parent`."""
@@ -142,7 +150,7 @@ class Workshop(Prepared):
             entry = self.store.entry("artifacts", key, make, what=f"what {stage} makes", needed_bytes=needed)
         except BaseException:
             # A stage that refuses, or breaks at once, has begun nothing that could be resumed.
-            self.store.leave_no_empty_work(key)
+            self.store.leave_no_empty_work(key, besides=BEGUN_WITH)
             raise
         self.store.forget_work(key)
         return entry
@@ -152,6 +160,17 @@ class Workshop(Prepared):
     ) -> Any:
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
         set_seed(recipe.seed)
+
+        def latency(sizes: FusedLayerSizes, low_rank: bool = False) -> LatencyTable:
+            def find() -> LatencyTable:
+                return self.latency_table(teacher, sizes, low_rank=low_rank, again=True)
+
+            table = begun_with(self.store.work_folder(key), find)
+            doubt = self._tables.doubt(table)
+            if doubt is not None:
+                notes.append(doubt)
+            return table
+
         context = Context(
             teacher=load_model(teacher.folder),
             teacher_key=teacher.key,
@@ -170,9 +189,7 @@ class Workshop(Prepared):
             note=notes.append,
             collate=ours.collate,
             use_processor=processors.append,
-            latency=lambda sizes, low_rank=False: once(
-                lambda: self._doubted(self.latency_table(teacher, sizes, low_rank=low_rank), notes.append)
-            ),
+            latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),
         )
         return recipe.stages[stage].apply(load_model(parent.folder), context)
 
@@ -243,9 +260,11 @@ class Workshop(Prepared):
         key = self.test_key(artifact)
         return _read_evaluation(self.store.entry("evaluations", key, make, what="the scores on the test split"))
 
-    def latency_table(self, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False) -> LatencyTable:
+    def latency_table(
+        self, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False, again: bool
+    ) -> LatencyTable:
         """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
-        measured once."""
+        measured once. again: once more where an earlier run was disturbed at it; see Tables."""
         recipe, config, reading = self.recipe, self.config, self._reading(teacher)
         shared = {
             "lengths": reading.split("validation")["length"],
@@ -253,7 +272,7 @@ class Workshop(Prepared):
             "precision": precision_of(recipe),
         }
 
-        def make(target: Path) -> dict[str, Any]:
+        def measure() -> dict[str, Any]:
             export = self.export(teacher)[0]
             assert export is not None
             table = measure_table(
@@ -267,26 +286,20 @@ class Workshop(Prepared):
             )
             return table.to_json()
 
-        def make_low_rank(target: Path) -> dict[str, Any]:
+        def measure_ranks() -> dict[str, Any]:
             batches = load_batches(self._batches("validation", reading))
             grids, foreign_share = measure_low_rank(recipe.runtime, batches=batches, **shared)
             return {"low_rank": grids, "foreign_share": foreign_share}
 
         key = self._latency_key(teacher, dataclasses.asdict(sizes))
-        facts = self.store.entry("latency-tables", key, make, what="the latency table").facts
+        facts = self._tables.facts(key, measure, "the latency table", again=again)
         if low_rank:
             # An entry of its own: what has no use for ranks shares the rest of the table.
             key = self._latency_key(teacher, dataclasses.asdict(sizes) | {"low_rank": 1})
-            more = self.store.entry("latency-tables", key, make_low_rank, what="the latency of low ranks").facts
+            more = self._tables.facts(key, measure_ranks, "the latency of low ranks", again=again)
             shares = [found["foreign_share"] for found in (facts, more) if found["foreign_share"] is not None]
             facts = {**facts, "low_rank": more["low_rank"], "foreign_share": max(shares, default=None)}
         return LatencyTable.from_json(facts)
-
-    def _doubted(self, table: LatencyTable, note: Callable[[str], None]) -> LatencyTable:
-        found = disturbance(table.foreign_share, self.recipe.runtime.threads, "layers were timed")
-        if found is not None:
-            note(f"{found}: the sizes chosen may miss the objective; on an idle machine, use another store")
-        return table
 
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof

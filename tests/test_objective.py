@@ -37,6 +37,10 @@ SMALL = (
 )
 
 
+# Milliseconds of the teacher, and what share of the processors others took. Against 0.2 nothing is fast enough.
+TABLES = ((0.2, 0.5), (0.2, 0.4), (20.0, 0.0))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, checkpoint: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the command is typed. The table's turns are short."""
@@ -95,6 +99,23 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     assert all(row["reused"] for row in second)
     same = ("stage", "artifact", "verdict", "accuracy", "latency_ms_p50", "speedup", "notes")
     assert [[row[name] for name in same] for row in second] == [[row[name] for name in same] for row in rows]
+
+
+def test_a_table_of_a_busy_machine_does_not_refuse_what_a_quiet_one_allows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = {0: 0.1, 1: 1.0, 4: 2.0}, {0: 0.1, 8: 1.0, 64: 2.0}
+    last = {0: 0.01, 1: 0.1, 4: 0.2}, {0: 0.01, 8: 0.1, 64: 0.2}
+    left = [LatencyTable(teacher, 0.1, *curve, *last, foreign_share=share) for teacher, share in TABLES]
+    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: left.pop(0))
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 2 and "times the teacher's speed. Ask for less" in capsys.readouterr().err
+    # Measured twice, and disturbed both times: what is kept there is asked once more.
+    assert len(left) == 1
+    shutil.rmtree(folder / "run")
+    rows, _ = run(folder)
+    assert left == [] and not any("layers were timed" in note for row in rows for note in row["notes"])
 
 
 def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(

@@ -131,12 +131,31 @@ def test_work_stays_until_it_is_finished(store: Store) -> None:
     assert list(store.work_folder("k").iterdir()) == []
 
 
-def test_only_an_empty_folder_for_work_is_left_out(store: Store) -> None:
-    begun, refused = store.work_folder("begun"), store.work_folder("refused")
-    (begun / "checkpoint").touch()
-    for key in ("begun", "refused", "never"):
-        store.leave_no_empty_work(key)
-    assert (begun.exists(), refused.exists()) == (True, False)
+def test_only_a_folder_for_work_without_work_is_left_out(store: Store) -> None:
+    begun, refused, asked = (store.work_folder(key) for key in ("begun", "refused", "asked"))
+    for path in (begun / "checkpoint", begun / "table", asked / "table"):
+        path.touch()
+    for key in ("begun", "refused", "asked", "never"):
+        store.leave_no_empty_work(key, besides="table")
+    assert [folder.exists() for folder in (begun, refused, asked)] == [True, False, False]
+
+
+def test_a_better_entry_takes_the_place_of_one(store: Store) -> None:
+    first = store.entry("tables", "k", lambda folder: {"share": 0.5})
+    better = store.replace("tables", first, lambda folder: {"share": 0.1})
+    assert (better.facts, better.folder, better.reused) == ({"share": 0.1}, first.folder, False)
+    assert store.entry("tables", "k", lambda folder: {}).facts == {"share": 0.1}
+    # Who read the first one, too, takes what another has put there since.
+    other = store.replace("tables", first, lambda folder: {"share": 0.7})
+    assert (other.facts, other.reused) == ({"share": 0.1}, True)
+    with pytest.raises(KeyboardInterrupt):
+        store.replace("tables", better, interrupted)
+    assert store.entry("tables", "k", lambda folder: {}).facts == {"share": 0.1}
+    assert [path.name for path in first.folder.parent.iterdir()] == ["k"]
+
+
+def interrupted(folder: Path) -> dict[str, Any]:
+    raise KeyboardInterrupt
 
 
 def test_a_store_that_nothing_was_put_into_leaves_no_folders(tmp_path: Path) -> None:
