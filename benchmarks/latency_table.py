@@ -114,6 +114,7 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
     stage = QuantizeInt8(
         scheme=precision,
         embeddings=True,
+        embedding_bits=8,
         weight_bits=8,
         keep_float=[],
         float_share=0,

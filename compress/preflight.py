@@ -26,6 +26,7 @@ MEANING = {
     "int8_dynamic_linear": frozenset({"int8", "int8_dynamic"}),
     "int8_static_linear": frozenset({"int8", "int8_static"}),
     "int8_embedding": frozenset({"int8"}),
+    "int4_embedding": frozenset({"int8"}),
     # Every stage takes a layer as it is, with or without one of its blocks.
     "no_attention": frozenset(),
     "nothing": frozenset(),

@@ -167,7 +167,7 @@ def test_every_kind_of_layer_that_was_changed_has_a_meaning() -> None:
     assert KINDS.keys() - MEANING.keys() == {"linear"}
 
 
-@pytest.mark.parametrize("kind", ["int8_dynamic_linear", "int8_static_linear", "int8_embedding"])
+@pytest.mark.parametrize("kind", ["int8_dynamic_linear", "int8_static_linear", "int8_embedding", "int4_embedding"])
 def test_a_teacher_in_int8_cannot_be_quantized(kind: str) -> None:
     structure = Structure({"classifier": Edit(kind, {})})
     with pytest.raises(InputError, match="puts quantize after the teacher: it is int8 already"):

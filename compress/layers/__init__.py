@@ -5,6 +5,7 @@ from __future__ import annotations
 from compress.layers.dropped import NoAttention, Nothing
 from compress.layers.fused_embeddings import FusedEmbeddings
 from compress.layers.fused_layer import FusedLayer
+from compress.layers.int4_embedding import Int4Embedding
 from compress.layers.int8_embedding import Int8Embedding
 from compress.layers.int8_linear import Int8DynamicLinear, Int8StaticLinear
 from compress.layers.linear import PlainLinear
@@ -26,6 +27,7 @@ KINDS = {
         Int8DynamicLinear,
         Int8StaticLinear,
         Int8Embedding,
+        Int4Embedding,
     )
 }
 
@@ -33,6 +35,7 @@ __all__ = [
     "KINDS",
     "FusedEmbeddings",
     "FusedLayer",
+    "Int4Embedding",
     "Int8DynamicLinear",
     "Int8Embedding",
     "Int8StaticLinear",

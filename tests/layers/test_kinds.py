@@ -10,6 +10,7 @@ from compress.layers import (
     KINDS,
     FusedEmbeddings,
     FusedLayer,
+    Int4Embedding,
     Int8DynamicLinear,
     Int8Embedding,
     Int8StaticLinear,
@@ -23,7 +24,7 @@ from compress.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.layers.fused_layer import FusedLayerSizes
 
 TABLES = {"words": 9, "positions": 5, "hidden": 4, "epsilon_exponent": 12}
-READS_TOKENS = ("int8_embedding", "low_rank_embedding", "fused_embeddings")
+READS_TOKENS = ("int8_embedding", "int4_embedding", "low_rank_embedding", "fused_embeddings")
 FUSED = {
     "hidden": 6,
     "heads": 2,
@@ -64,6 +65,7 @@ def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
         "nothing": (Nothing(), {}),
         "no_attention": (NoAttention(), {}),
         "int8_embedding": (Int8Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
+        "int4_embedding": (Int4Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
     }
     return layers[kind]
 

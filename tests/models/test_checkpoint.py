@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, GPT2Config, PreTrai
 
 from compress.core.errors import InputError
 from compress.core.structure import Structure
-from compress.layers import Int8DynamicLinear, Int8Embedding, LowRankLinear, MaskedLinear
+from compress.layers import Int4Embedding, Int8DynamicLinear, Int8Embedding, LowRankLinear, MaskedLinear
 from compress.models.checkpoint import (
     INDEX,
     STRUCTURE,
@@ -62,12 +62,13 @@ def edit(model: PreTrainedModel, how: str) -> None:
             replace_module(model, f"{layer.path_of('ffn_in')}.{name}", Int8DynamicLinear.of(factor))
     elif how == "int8":
         replace_module(model, layer.path_of("ffn_in"), Int8DynamicLinear.of(dense))
-    elif how == "int8_embedding":
+    elif how in ("int8_embedding", "int4_embedding"):
         path = next(path for path, module in model.named_modules() if module is model.get_input_embeddings())
-        replace_module(model, path, Int8Embedding.of(model.get_input_embeddings()))
+        kind = Int8Embedding if how == "int8_embedding" else Int4Embedding
+        replace_module(model, path, kind.of(model.get_input_embeddings()))
 
 
-EDITS = ("heads", "neurons", "low_rank", "low_rank in int8", "int8", "int8_embedding")
+EDITS = ("heads", "neurons", "low_rank", "low_rank in int8", "int8", "int8_embedding", "int4_embedding")
 
 
 @pytest.mark.parametrize("how", EDITS)

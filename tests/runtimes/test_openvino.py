@@ -40,6 +40,7 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
     stage = QuantizeInt8(
         scheme=scheme,
         embeddings=True,
+        embedding_bits=8,
         weight_bits=8,
         keep_float=[],
         float_share=0,

@@ -16,7 +16,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_choice, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.layers import FusedEmbeddings, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
+from compress.layers import FusedEmbeddings, Int4Embedding, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.models.exchange import Part
 from compress.models.fusion import fused_paths
 from compress.models.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
@@ -56,8 +56,8 @@ class Calibration:
 @dataclass(frozen=True, kw_only=True)
 class QuantizeInt8:
     """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too (where they are
-    factorized, their table; the product does in any case), and positions that are fused. weight_bits: 8, or 7 for
-    processors that add two products in 16 bits (x86 without VNNI).
+    factorized, their table; the product does in any case), and positions that are fused. embedding_bits: of word
+    embeddings, 8 or 4. weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).
 
     keep_float: patterns (such as "classifier" or "*.layer.0.*") of layers that stay in float. float_share: how many of
     the dense layers' multiply-adds may stay in float besides, in [0, 1); chosen are the layers that, quantized alone,
@@ -73,6 +73,7 @@ class QuantizeInt8:
 
     scheme: str
     embeddings: bool
+    embedding_bits: int
     weight_bits: int
     keep_float: Sequence[str]
     float_share: float
@@ -96,6 +97,8 @@ class QuantizeInt8:
         require_integer("stages.quantize.sensitivity_examples", self.sensitivity_examples, 1, "Use 64, for example.")
         if self.smoothing is not None:
             require_fraction("stages.quantize.smoothing", self.smoothing, "Use 0.5, for example, or null for none.")
+        if self.embedding_bits not in (4, 8):
+            raise InputError(f"stages.quantize.embedding_bits is {self.embedding_bits}; it must be 8 or 4.")
         if self.weight_bits not in (7, 8):
             raise InputError(
                 f"stages.quantize.weight_bits is {self.weight_bits}; it must be 8, or 7 for processors without VNNI."
@@ -117,10 +120,11 @@ class QuantizeInt8:
 
     @property
     def unread(self) -> frozenset[str]:
-        """Ranges that are found anew for each batch need no calibration."""
+        """Ranges that are found anew for each batch need no calibration, and tables in float have no bits."""
+        float_tables = frozenset() if self.embeddings else frozenset({"embedding_bits"})
         if self.scheme == "static":
-            return frozenset({"static_inner"})
-        return frozenset({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
+            return float_tables | {"static_inner"}
+        return float_tables | ({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
@@ -144,11 +148,12 @@ class QuantizeInt8:
         if self.float_share:
             for path in self._most_sensitive(model, context, replacements):
                 del replacements[path]
-        tables = {path: Int8Embedding.of(table) for path, table in self._tables(model).items()}
+        tables = self._tables(model)
         for path, module in {**replacements, **tables}.items():
             replace_module(model, path, module)
         context.note(
             f"{len(replacements)} dense layers and {len(tables)} embedding tables in int8, {self.scheme} activations"
+            + (", word embeddings in int4" if any(isinstance(m, Int4Embedding) for m in tables.values()) else "")
         )
         return model.eval()
 
@@ -248,7 +253,7 @@ class QuantizeInt8:
     def _kept(self, path: str) -> bool:
         return any(fnmatchcase(path, pattern) for pattern in self.keep_float)
 
-    def _tables(self, model: PreTrainedModel) -> dict[str, nn.Embedding]:
+    def _tables(self, model: PreTrainedModel) -> dict[str, nn.Module]:
         if not self.embeddings:
             return {}
         # Looked up token by token, small position and type tables would cost time and save little. A fused one is read
@@ -257,7 +262,11 @@ class QuantizeInt8:
         whole = [m.positions for m in model.modules() if isinstance(m, FusedEmbeddings)]
         tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
         chosen = {path: m for path, m in tables.items() if m is words or any(m is table for table in whole)}
-        return {path: m for path, m in chosen.items() if not self._kept(path)}
+        return {
+            path: Int4Embedding.of(table) if table is words and self.embedding_bits == 4 else Int8Embedding.of(table)
+            for path, table in chosen.items()
+            if not self._kept(path)
+        }
 
     def _ranges(
         self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Module]

@@ -116,6 +116,7 @@ def test_trimmed_fused_quantized_saved_and_run(
     quantize = QuantizeInt8(
         scheme="dynamic",
         embeddings=True,
+        embedding_bits=8,
         weight_bits=8,
         keep_float=[],
         float_share=0,

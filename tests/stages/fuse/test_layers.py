@@ -102,6 +102,7 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
     model = QuantizeInt8(
         scheme="dynamic",
         embeddings=True,
+        embedding_bits=8,
         weight_bits=8,
         keep_float=[],
         float_share=0,

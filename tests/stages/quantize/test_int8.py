@@ -21,7 +21,14 @@ from compress.core.blame import Milder, Setback
 from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.export.onnx import export_onnx
-from compress.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear, MaskedLinear
+from compress.layers import (
+    Int4Embedding,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+    MaskedLinear,
+)
 from compress.models.checkpoint import load_model, save_model
 from compress.models.family import layers_of
 from compress.models.fusion import fuse_embeddings, fuse_layers
@@ -34,6 +41,7 @@ from compress.tasks.text_classification import TextClassification
 STAGE = QuantizeInt8(
     scheme="dynamic",
     embeddings=True,
+    embedding_bits=8,
     weight_bits=8,
     keep_float=(),
     float_share=0,
@@ -101,6 +109,26 @@ def test_embeddings_may_stay(make_model: Callable, make_context: Callable) -> No
     found = dataclasses.replace(STAGE, embeddings=False).apply(model, make_context(model))
     assert type(found.get_input_embeddings()) is nn.Embedding
     assert structure_of(found).kinds() == {"int8_dynamic_linear"}
+
+
+def test_word_embeddings_of_four_bits(
+    model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+) -> None:
+    model = make_model(model_type)
+    before = model.get_input_embeddings().weight.detach().clone()
+    found = dataclasses.replace(STAGE, embedding_bits=4).apply(model, make_context(make_model(model_type)))
+    words = found.get_input_embeddings()
+    assert isinstance(words, Int4Embedding)
+    # A seventh of a row's largest value is a step; what is not cut off is off by half a step at most.
+    off = (words(torch.arange(34)) - before).abs()
+    assert bool((off.median(dim=1).values <= before.abs().amax(1) / 14 * 1.0001).all())
+    assert notes[-1].endswith("1 embedding tables in int8, dynamic activations, word embeddings in int4")
+
+
+def test_bits_of_tables_that_stay_in_float_are_not_read() -> None:
+    float_tables = dataclasses.replace(STAGE, embeddings=False)
+    assert float_tables.unread - STAGE.unread == {"embedding_bits"}
+    assert dataclasses.replace(float_tables, scheme="static").unread == {"embedding_bits", "static_inner"}
 
 
 def test_fused_positions_are_int8_in_the_file_and_float_in_the_session(
@@ -271,6 +299,8 @@ def test_weights_of_seven_bits(make_model: Callable, make_context: Callable) -> 
 
 
 def test_other_widths_are_refused() -> None:
+    with pytest.raises(InputError, match=r"stages\.quantize\.embedding_bits is 2; it must be 8 or 4"):
+        dataclasses.replace(STAGE, embedding_bits=2)
     with pytest.raises(InputError, match=r"stages\.quantize\.weight_bits is 4; it must be 8, or 7"):
         dataclasses.replace(STAGE, weight_bits=4)
 
