@@ -238,7 +238,8 @@ class Workshop(Prepared):
             reference = answers(load_model(teacher.folder), [theirs.collate([row]) for row in shown], recipe.task)
             sample = [ours.split("validation")[row] for row in rows]
             batches = [ours.collate([row]) for row in sample]
-            found = case.parts(load_model(before.folder), load_model(after.folder), sample, batches, reference)
+            models = load_model(before.folder), load_model(after.folder)
+            found = case.parts(*models, sample, batches, reference, partial(self.latency_table, teacher, again=False))
             return dataclasses.asdict(found)
 
         key = self.blame_key(case, teacher, before, after)

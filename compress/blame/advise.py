@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compress.blame.restore import Restoration
 from compress.core.blame import Advice, Milder, Setback
+from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 
 
@@ -18,17 +19,22 @@ def expected_speedup(before: float, after: float, time_share: float) -> float:
 
 
 def advise(
-    recipe: Recipe, stage: str, before: Any, after: Any, found: Restoration, speedups: tuple[float, float]
+    recipe: Recipe,
+    stage: str,
+    before: Any,
+    after: Any,
+    found: Restoration,
+    speedups: tuple[float, float],
+    latency: Callable[[Any], LatencyTable],
 ) -> Advice | None:
     """What the stage itself offers as milder settings, as overrides, or None where it knows none.
 
-    before, after: the models. speedups: of both against the teacher, on the same runtime.
+    before, after: the models. speedups: of both against the teacher, on the same runtime. latency: see Setback.
     """
     relax = getattr(recipe.stages[stage], "relax", None)
     if relax is None:
         return None
-    slowdown = speedups[1] / expected_speedup(*speedups, 0.5)
-    milder: Milder | None = relax(Setback(before, after, found.worst, found.worst_share, slowdown))
+    milder: Milder | None = relax(Setback(before, after, found.worst, found.worst_share, latency))
     if milder is None:
         return None
     share = milder.time_share

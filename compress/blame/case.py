@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from compress.blame.advise import advise
 from compress.blame.restore import restore
 from compress.core.blame import Blame
 from compress.core.evaluation import Comparison, Evaluation
+from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 from compress.measure.slices import worst_slices
 from compress.measure.statistics import compare
@@ -62,8 +63,9 @@ class Case:
         rows: Sequence[Mapping[str, Any]],
         batches: Sequence[Batch],
         reference: Sequence[Tensor],
+        latency: Callable[[Any], LatencyTable],
     ) -> Blame:
-        """Which parts did it, and what to try: see `restore`."""
+        """Which parts did it, and what to try: see `restore` and `advise`."""
         recipe = self.recipe
         together = getattr(recipe.stages[self.stage], "together", None)
         found = restore(
@@ -81,7 +83,7 @@ class Case:
             examples=found.examples,
             divergence_before=found.divergence_before,
             divergence=found.divergence,
-            advice=advise(recipe, self.stage, before, after, found, self.speedups),
+            advice=advise(recipe, self.stage, before, after, found, self.speedups, latency),
             notes=(f"which layers did it was not measured: {found.why_not}",) if found.why_not else (),
         )
 

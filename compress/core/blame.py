@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from compress.core.evaluation import Interval
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from compress.core.latency_table import LatencyTable
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,14 @@ class Setback:
 
     before, after: the models. worst: paths of modules that should be as they were, the most harmful first; empty where
     that was not measured, or is not to be had by single modules. worst_share: of the time that the stage saved, what
-    they would cost. slowdown: how many times longer an example takes half way back to the model before.
+    they would cost. latency: the runtime's latency table for layers of the fused sizes given, as in Context.
     """
 
     before: PreTrainedModel
     after: PreTrainedModel
     worst: Sequence[str]
     worst_share: float
-    slowdown: float
+    latency: Callable[[Any], LatencyTable]
 
 
 @dataclass(frozen=True)

@@ -39,20 +39,19 @@ def recipe(stage: Any, objective: float | None = None, **settings: Any) -> Any:
 def test_an_override_as_a_shell_takes_it() -> None:
     stage = Relaxing(keep_float=["a.b", "c"], share=0.75)
     found = Restoration(worst=("c",), recovered=0.6, worst_share=0.1)
-    advice = advise(recipe(stage), "cut", None, None, found, (2.0, 4.0))
+    advice = advise(recipe(stage), "cut", None, None, found, (2.0, 4.0), pytest.fail)
     assert advice == Advice(("'stages.cut.keep_float=[a.b,c]'", "stages.cut.share=0.75"), 8 / 3, 2.0, 0.6)
     assert stage.told[0].worst == ("c",)
-    # Half way back it takes 3/8 of the teacher's time instead of 1/4.
-    assert stage.told[0].slowdown == pytest.approx(1.5)
+    assert stage.told[0].latency is pytest.fail
 
 
 def test_the_objective_is_relaxed_where_the_stage_took_it_up() -> None:
     stage = Relaxing(target_speedup=6.0)
-    asked = advise(recipe(stage, 10, target_speedup=10), "cut", None, None, Restoration(), (2.0, 4.0))
-    own = advise(recipe(stage, None, target_speedup=10), "cut", None, None, Restoration(), (2.0, 4.0))
+    asked = advise(recipe(stage, 10, target_speedup=10), "cut", None, None, Restoration(), (2.0, 4.0), pytest.fail)
+    own = advise(recipe(stage, None, target_speedup=10), "cut", None, None, Restoration(), (2.0, 4.0), pytest.fail)
     assert asked.overrides == ("objective.speedup=6.0",)
     assert own.overrides == ("stages.cut.target_speedup=6.0",)
 
 
 def test_a_stage_that_knows_nothing_milder() -> None:
-    assert advise(recipe(object()), "cut", None, None, Restoration(), (2.0, 4.0)) is None
+    assert advise(recipe(object()), "cut", None, None, Restoration(), (2.0, 4.0), pytest.fail) is None

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel, set_seed
 from compress.config import build, compose_settings, settings_root
 from compress.core.blame import Setback
 from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 from compress.core.structure import Edit, Structure
 from compress.core.words import Stage
@@ -283,5 +284,10 @@ def test_milder_settings_are_its_own(method: str, make_model: Callable) -> None:
     stage = stage_of(method)
     if not hasattr(stage, "relax"):
         pytest.skip("it knows none")
-    milder = stage.relax(Setback(make_model(layers=4), make_model(layers=3), ["classifier"], 0.1, 1.5))
+
+    def latency(sizes: Any) -> LatencyTable:
+        curves = {0: 0.0, 4: 1.0}, {0: 0.0, 64: 0.5}
+        return LatencyTable(50.0, 0.2, *curves, *curves)
+
+    milder = stage.relax(Setback(make_model(layers=4), make_model(layers=3), ["classifier"], 0.1, latency))
     assert milder is None or dataclasses.replace(stage, **milder.settings) != stage

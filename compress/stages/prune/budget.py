@@ -121,13 +121,21 @@ class PruneToBudget:
 
     def relax(self, setback: Setback) -> Milder | None:
         """Half of the time that was saved, or of the importance that was lost, comes back."""
-        if self.target_speedup is not None:
-            return Milder({"target_speedup": _two_digits(self.target_speedup / setback.slowdown)}, 0.5)
-        if self.target_latency_ms is not None:
-            return Milder({"target_latency_ms": _two_digits(self.target_latency_ms * setback.slowdown)}, 0.5)
-        if self.kept_importance is not None and self.kept_importance < 1:
-            return Milder({"kept_importance": (1 + self.kept_importance) / 2}, None)
-        return None
+        if self.kept_importance is not None:
+            more = (1 + self.kept_importance) / 2
+            return Milder({"kept_importance": more}, None) if self.kept_importance < 1 else None
+        if self.target_speedup is None and self.target_latency_ms is None:
+            return None
+        # A target is of the order's end: so is the time that it is half way back to, which no measurement of this
+        # stage's own models tells.
+        table = setback.latency(widest_sizes(setback.before))
+        whole, budget = table.predict(_sizes(setback.before)), self._budget(table)
+        if whole <= budget:
+            return None
+        half = (whole + budget) / 2 / (1 - self.margin)
+        if self.target_speedup is None:
+            return Milder({"target_latency_ms": _two_digits(half)}, 0.5)
+        return Milder({"target_speedup": _two_digits(table.teacher / half)}, 0.5)
 
     def check_latency(self, model: PreTrainedModel, latency: Callable[[Any], LatencyTable]) -> None:
         """Raise InputError where nothing that can be cut out of a model of this shape fits the budget."""
