@@ -12,6 +12,8 @@ import pytest
 from compress.config import build, compose_settings
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
+from compress.models.fusion import widest_sizes
 from compress.stages.quantize.int8 import QuantizeInt8
 from compress.store import Entry
 from compress.workshop import Workshop
@@ -79,6 +81,47 @@ def test_the_key_follows_the_unlabelled_text_and_not_its_path(produce: Produce, 
 def test_unlabelled_text_that_adds_nothing(produce: Produce, examples: Path) -> None:
     with pytest.raises(InputError, match=r"data.unlabelled holds 160 examples, and every one is in the train"):
         produce(f"data.unlabelled={examples}")
+
+
+def test_a_resumed_stage_reads_the_table_that_it_began_with(produce: Produce, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = [{0: 0.0, 4: 1.0}] * 4
+    # Two of a busy machine, and one of a quiet one.
+    left = [LatencyTable(time, 0.1, *curves, foreign_share=share) for time, share in ((1.0, 0.5), (2.0, 0.4), (3.0, 0))]
+    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: left.pop(0))
+    read: list[float] = []
+
+    def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
+        read.append(context.latency(widest_sizes(model)).teacher)
+        if len(read) == 1:
+            (context.work_folder / "checkpoint").touch()
+            raise RuntimeError("killed")
+        return model
+
+    monkeypatch.setattr(QuantizeInt8, "apply", apply)
+    with pytest.raises(RuntimeError, match="killed"):
+        produce("stages.quantize.weight_bits=8")
+    # Another stage's work begins meanwhile, when the machine is quiet.
+    _, workshop = produce("stages.quantize.weight_bits=7")
+    resumed, _ = produce("stages.quantize.weight_bits=8")
+    assert read == [2.0, 3.0, 2.0] and left == []
+    assert any("layers were timed" in note for note in resumed.facts["notes"])
+    assert list((workshop.store.root / "work").glob("*/*")) == []
+
+
+def test_a_stage_that_refuses_leaves_no_table_behind(produce: Produce, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = [{0: 0.0, 4: 1.0}] * 4
+    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: LatencyTable(1.0, 0.1, *curves))
+    asked: list[Path] = []
+
+    def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
+        context.latency(widest_sizes(model))
+        asked.extend(context.work_folder.iterdir())
+        raise InputError("nothing is fast enough")
+
+    monkeypatch.setattr(QuantizeInt8, "apply", apply)
+    with pytest.raises(InputError, match="nothing is fast enough"):
+        produce()
+    assert len(asked) == 1 and not asked[0].parent.exists()
 
 
 def test_an_artifact_with_a_tokenizer_of_its_own(
