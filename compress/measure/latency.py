@@ -54,11 +54,13 @@ def measure_in_turns(
                 workers = {i: stack.enter_context(Worker(candidate, batches[i])) for i, candidate in numbered}
                 for worker in workers.values():
                     worker.ask(command)
+                    worker.wait_until_asleep()
                 if bystanders is not None:
                     stack.enter_context(bystanders.watching([worker.pid for worker in workers.values()]))
                 for turn in range(measurement.rounds):
                     order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
                     for i in order:
                         samples[i].append(tuple(workers[i].ask(command)["milliseconds"]))
+                        workers[i].wait_until_asleep()
                     bar.update()
     return [tuple(rounds) for rounds in samples]

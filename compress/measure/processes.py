@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from compress.core.errors import InputError, StageError
 from compress.core.runtime import Runtime
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
+
+
+# Where nothing says whether a thread runs, and the most where one never stops.
+BLIND_REST_S, LONGEST_REST_S = 0.05, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,20 @@ class Worker:
         """The process's number."""
         return self._process.pid
 
+    def wait_until_asleep(self) -> None:
+        """Return once no thread of the process runs, or after `LONGEST_REST_S`.
+
+        The threads of a pool look for more work after the last of it (ONNX Runtime's for 32 ms), each on a processor
+        that a thread of the next process is bound to: the two then wait for each other for a scheduler's tick.
+        """
+        tasks = Path(f"/proc/{self.pid}/task")
+        if not tasks.exists():
+            time.sleep(BLIND_REST_S)
+            return
+        latest = time.monotonic() + LONGEST_REST_S
+        while _runs(tasks) and time.monotonic() < latest:
+            time.sleep(0.001)
+
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send one command and wait for its answer. Raises InputError or StageError where the worker gave up."""
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -81,6 +100,18 @@ class Worker:
     def __exit__(self, *reason: object) -> None:
         self._process.kill()
         self._process.communicate()
+
+
+def _runs(tasks: Path) -> bool:
+    """Whether a thread of these, a folder of /proc, is on a processor or waits for one."""
+    for task in tasks.iterdir():
+        # A thread may end between two looks.
+        with contextlib.suppress(OSError):
+            stat = (task / "stat").read_text(encoding="utf-8", errors="replace")
+            # The name before it may contain anything, a bracket too.
+            if stat.rpartition(")")[2].split()[0] == "R":
+                return True
+    return False
 
 
 def clean_environment(threads: int) -> dict[str, str]:
