@@ -9,7 +9,9 @@ from onnx import TensorProto, helper
 
 from compress.core.errors import InputError, StageError
 from compress.core.recipe import Measurement
+from compress.measure import processes
 from compress.measure.accuracy import logits_of
+from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import load_batches, save_batches
@@ -51,6 +53,64 @@ def test_turns_give_every_candidate_the_same_examples(doubling: Candidate, batch
     first, second = measure_in_turns([doubling, doubling], [batches, batches], [0, 2], measurement)
     assert len(first) == len(second) == 6
     assert all(len(times) == 2 and min(times) > 0 for times in (*first, *second))
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Candidate:
+    """A product that is large enough for two threads to share."""
+    folder = tmp_path / "pooled"
+    folder.mkdir()
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [256, 256], np.ones(256 * 256, dtype=np.float32))
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 256])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 256])],
+        [weight],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
+    )
+    return Candidate(runtime=OnnxRuntime(threads=2), folder=folder)
+
+
+@pytest.mark.skipif(len(allowed_cpus()) < 2 or not Path("/proc").exists(), reason="needs two processors, and Linux")
+def test_a_turn_begins_when_the_threads_of_the_one_before_sleep(pooled: Candidate, tmp_path: Path) -> None:
+    path = tmp_path / "wide.npz"
+    save_batches([{"x": np.ones((256, 256), dtype=np.float32)}], path)
+    with Worker(pooled, path) as worker:
+        before, after = [], []
+        for _ in range(20):
+            worker.ask({"time": [0] * 5, "warmup": 0})
+            before.append(running(worker))
+            worker.wait_until_asleep()
+            after.append(running(worker))
+        # The pool's second thread still looks for work when the answer is there.
+        assert any(before) and not any(after)
+
+
+def running(worker: Worker) -> int:
+    """How many threads of the process are on a processor or wait for one."""
+    stats = [path.read_text("utf-8") for path in Path(f"/proc/{worker.pid}/task").glob("*/stat")]
+    return sum(stat.rpartition(")")[2].split()[0] == "R" for stat in stats)
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_the_wait_ends_where_nothing_says_who_runs(
+    pooled: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blind: bool
+) -> None:
+    path = tmp_path / "wide.npz"
+    save_batches([{"x": np.ones((2, 256), dtype=np.float32)}], path)
+    waited: list[float] = []
+    with Worker(pooled, path) as worker:
+        monkeypatch.setattr(processes.time, "sleep", waited.append)
+        if blind:
+            monkeypatch.setattr(processes.Path, "exists", lambda path: False)
+        else:
+            monkeypatch.setattr(processes, "_runs", lambda tasks: True)
+            monkeypatch.setattr(processes, "LONGEST_REST_S", 0.01)
+        worker.wait_until_asleep()
+    assert waited == [processes.BLIND_REST_S] if blind else waited and set(waited) == {0.001}
 
 
 def test_representative_lengths() -> None:
