@@ -21,7 +21,6 @@ from compress.core.runtime import Runtime
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 
-
 # Where nothing says whether a thread runs, and the most where one never stops.
 BLIND_REST_S, LONGEST_REST_S = 0.05, 0.5
 
