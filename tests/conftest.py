@@ -200,6 +200,9 @@ class WorkerHere:
         np.savez(command["logits"], *[self._session.run(batch) for batch in self._batches])
         return {"rows": len(self._batches)}
 
+    def wait_until_asleep(self) -> None:
+        """Nobody else runs."""
+
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
