@@ -126,6 +126,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
         "latency_ms_p90": p90,
         "proof": {
             "torch_exact": evaluation.proof.torch_exact,
+            "torch_difference": evaluation.proof.torch_difference,
             "max_difference": evaluation.proof.max_difference,
             "tolerance": evaluation.proof.tolerance,
             "argmax_agreement": evaluation.proof.argmax_agreement,

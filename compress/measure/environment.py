@@ -27,13 +27,17 @@ def allowed_cpus() -> list[int]:
 def describe_machine(runtime: Runtime) -> dict[str, Any]:
     """CPU, the flags that matter here, the runtime, its threads, platform and versions: for keys and reports."""
     return {
-        "cpu": _cpu_name(),
-        "cpu_flags": [flag for flag in NOTED_FLAGS if flag in _cpu_flags()],
+        **describe_processor(),
         "runtime": runtime.label,
         "threads": runtime.threads,
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": versions((*LIBRARIES, *runtime.libraries)),
     }
+
+
+def describe_processor() -> dict[str, Any]:
+    """Its name, and the flags that matter here."""
+    return {"cpu": _cpu_name(), "cpu_flags": [flag for flag in NOTED_FLAGS if flag in _cpu_flags()]}
 
 
 def int8_weight_bits() -> int:

@@ -154,6 +154,9 @@ def test_the_proof_of_the_export_is_told(tmp_path: Path, rows: list[Row], summar
     _, text = card(tmp_path, rows, summary)
     assert "bit for bit. On 200 rows" in text
     assert "at most 1.2e-05 (0.001 was allowed) and name the same class in 99.50%." in text
+    summary["student"]["proof"].update(torch_exact=False, torch_difference=3.58e-7)
+    _, text = card(tmp_path, rows, summary)
+    assert "logits that differ by at most 3.6e-07 from those before saving, which another processor" in text
 
 
 def test_missing_numbers_are_dashes(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:

@@ -1,16 +1,19 @@
 """Proof by reload with a real fresh process, and its refusal when the model is not the same."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForSequenceClassification
 
 from compress.core.errors import StageError
-from compress.measure.prove import compare_logits, prove, write_probe
+from compress.measure.prove import EXPECTED, compare_logits, prove, write_probe
 from compress.models.checkpoint import save_model, settle
 from compress.runtimes.onnxruntime import OnnxRuntime
 from compress.runtimes.torch import TorchRuntime
@@ -21,16 +24,28 @@ TASK = TextClassification(text="text", label="label", max_length=16)
 
 @pytest.fixture
 def artifact(tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any) -> Path:
-    folder = tmp_path / "artifact"
+    return saved(make_model("bert"), tmp_path / "artifact", tokenizer, threads=1)
+
+
+def saved(model: Any, folder: Path, tokenizer: Any, *, threads: int) -> Path:
     folder.mkdir()
-    model = settle(make_model("bert"))
+    settle(model)
     texts = ["kas " * n for n in range(1, 13)]
     raw = Dataset.from_dict({"text": texts, "label": ["cold", "warm"] * 6})
     examples = TASK.encode(raw, tokenizer, model.config, "validation")
     save_model(model, folder)
     TASK.save_processor(tokenizer, folder)
-    write_probe(folder, model, TASK, examples, tokenizer, threads=1)
+    write_probe(folder, model, TASK, examples, tokenizer, threads=threads)
     return folder
+
+
+def with_probe(artifact: Path, change: float, **arithmetic: str) -> Path:
+    """The artifact as if other arithmetic than this process's had computed its logits, `change` away from ours."""
+    with np.load(artifact / EXPECTED) as arrays:
+        logits = {name: values + np.float32(change) for name, values in arrays.items() if name != "arithmetic"}
+        noted = {**json.loads(str(arrays["arithmetic"])), **arithmetic}
+    np.savez(artifact / EXPECTED, **logits, arithmetic=np.array(json.dumps(noted)))
+    return artifact
 
 
 def test_a_faithful_artifact_is_proven_on_several_shapes(artifact: Path, tmp_path: Path) -> None:
@@ -51,6 +66,40 @@ def test_a_weight_that_changed_is_refused(artifact: Path) -> None:
     save_file(tensors, artifact / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(StageError, match="logits changed by up to"):
         prove(artifact, None, TASK, TorchRuntime(threads=1))
+
+
+def test_a_runtime_of_fewer_threads_proves_what_more_had_computed(tmp_path: Path, tokenizer: Any) -> None:
+    # 384 wide: here the last bits of some processors depend on over how many threads a sum was split.
+    labels = {"id2label": {0: "cold", 1: "warm"}, "label2id": {"cold": 0, "warm": 1}}
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=2, intermediate_size=1536, **labels
+    )
+    torch.manual_seed(0)
+    folder = saved(BertForSequenceClassification(config).eval(), tmp_path / "artifact", tokenizer, threads=2)
+    assert prove(folder, None, TASK, TorchRuntime(threads=1)).torch_exact
+
+
+def test_another_processor_may_differ_in_the_last_bits(artifact: Path) -> None:
+    proof = prove(with_probe(artifact, 5e-4, cpu="another"), None, TASK, TorchRuntime(threads=1))
+    assert not proof.torch_exact
+    assert proof.torch_difference == pytest.approx(5e-4, rel=1e-2)
+
+
+def test_another_processor_may_not_differ_by_more(artifact: Path) -> None:
+    with pytest.raises(StageError, match=r"changed by up to 0\.002 on reload; 0\.001 is allowed"):
+        prove(with_probe(artifact, 2e-3, cpu="another"), None, TASK, TorchRuntime(threads=1))
+
+
+def test_the_same_processor_may_not_differ_at_all(artifact: Path) -> None:
+    with pytest.raises(StageError, match=r"changed by up to .* on reload; 0 is allowed"):
+        prove(with_probe(artifact, 1e-6), None, TASK, TorchRuntime(threads=1))
+
+
+def test_what_was_saved_before_arithmetic_was_noted_is_proven_within_the_tolerance(artifact: Path) -> None:
+    with np.load(artifact / EXPECTED) as arrays:
+        logits = {name: values for name, values in arrays.items() if name != "arithmetic"}
+    np.savez(artifact / EXPECTED, **logits)
+    assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
 
 
 def test_a_weight_that_is_missing_is_refused(artifact: Path) -> None:

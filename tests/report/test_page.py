@@ -185,6 +185,9 @@ def test_the_proof_of_the_export_is_told(rows: list[Row], summary: dict[str, Any
     _, outline = page(rows, summary, tmp_path)
     assert "the same logits, bit for bit" in outline.words
     assert "at most 1.2e-05 (0.001 was allowed) and name the same class in 99.50%" in outline.words
+    summary["student"]["proof"].update(torch_exact=False, torch_difference=3.58e-7)
+    _, outline = page(rows, summary, tmp_path)
+    assert "logits that differ by at most 3.6e-07 from those before saving, which another processor" in outline.words
 
 
 def test_one_teacher_and_no_stage(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
