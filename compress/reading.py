@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Reading:
         self._encoded: dict[str, Dataset] = {}
         self._fingerprints: dict[str, str] = {}
         self._contents: dict[str, str] = {}
+        self._spliced: dict[tuple[int, int], Dataset] = {}
 
     def read_by(self, processor: Any, config: Any) -> Reading:
         """The same examples as another processor reads them."""
@@ -76,17 +78,34 @@ class Reading:
             self._contents[name] = fingerprint(self._splits[name])
         return self._contents[name]
 
-    def for_student(self, student: Reading) -> TeacherReading | None:
-        """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same."""
+    def spliced(self, count: int, seed: int) -> Dataset:
+        """At most `count` encoded rows, each made of parts of two training examples; no row's example is one of a split
+        that there is."""
+        if (count, seed) not in self._spliced:
+            judging = [split for name, split in self._splits.items() if name not in ("train", UNLABELLED)]
+            examples = self._task.splice(self._splits["train"], count, seed, apart_from=judging)
+            self._spliced[count, seed] = self._task.encode_unlabelled(examples, self.processor, self._config)
+        return self._spliced[count, seed]
+
+    def for_student(self, student: Reading, seed: int) -> TeacherReading | None:
+        """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same.
+        seed: draws what is spliced."""
         if student is self:
             return None
-        imitated = [name for name in ("train", UNLABELLED) if name in self._splits]
+
+        def aligned(spliced: int) -> list[bool]:
+            pairs = [(self.split(name), student.split(name)) for name in ("train", UNLABELLED) if name in self._splits]
+            pairs += [(self.spliced(spliced, seed), student.spliced(spliced, seed))] if spliced else []
+            same = [self._task.same_tokens(mine, self.processor, its, student.processor) for mine, its in pairs]
+            return [equal for part in same for equal in part]
+
         return TeacherReading(
             train=self.split("train"),
             train_fingerprint=self.fingerprint("train"),
             unlabelled=self.unlabelled,
             unlabelled_fingerprint=self.fingerprint(UNLABELLED),
-            aligned=[same for name in imitated for same in self._same_tokens(name, student)],
+            aligned=aligned,
+            spliced=partial(self.spliced, seed=seed),
             collate=self.collate,
         )
 
@@ -110,6 +129,3 @@ class Reading:
         if name == UNLABELLED:
             return self._task.encode_unlabelled(examples, self.processor, self._config)
         return self._task.encode(examples, self.processor, self._config, name)
-
-    def _same_tokens(self, name: str, other: Reading) -> list[bool]:
-        return self._task.same_tokens(self.split(name), self.processor, other.split(name), other.processor)

@@ -251,6 +251,9 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "note": notes.append,
             "latency": lambda sizes, low_rank=False: TABLE,
             "collate": lambda rows: task.collate(rows, processor),
+            "spliced": lambda count: task.encode_unlabelled(
+                task.splice(rows, count, 0, apart_from=[]), processor, teacher.config
+            ),
             "use_processor": lambda processor: None,
         }
         return Context(**(settings | changes))
@@ -272,6 +275,7 @@ def imitation() -> Imitation:
         relation_heads=4,
         relation_layer=None,
         labels_weight=0,
+        spliced=0,
         shortest_epoch=1,
         max_steps=None,
         dropout=None,

@@ -86,13 +86,42 @@ def test_no_unlabelled_texts(tokenizer: Any, make_model: Callable) -> None:
 
 def test_what_a_stage_is_told_of_the_teacher(tokenizer: Any, make_model: Callable) -> None:
     whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
-    assert whole.for_student(whole) is None
-    told = whole.for_student(trimmed)
+    assert whole.for_student(whole, 0) is None
+    told = whole.for_student(trimmed, 0)
     assert told is not None and told.unlabelled is not None
     # `kam kas` | `kam kat` | `kas kas` | `kat kas`
-    assert told.aligned == [True, False, True, False]
+    assert told.aligned(0) == [True, False, True, False]
     assert told.train["input_ids"][:] == [[2, 7, 4, 3], [2, 7, 5, 3]]
     assert told.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 5, 4, 3]]
     assert told.train_fingerprint == whole.fingerprint("train")
     assert told.unlabelled_fingerprint == whole.fingerprint("unlabelled")
+    # Those made of `kam kas` and `kam kat` that end with `kas` have no `kat` where they have no first `kam kat`.
+    texts = [tokenizer.decode(row[1:-1]) for row in told.spliced(6)["input_ids"]]
+    assert told.aligned(6) == [True, False, True, False, *("kat" not in text for text in texts)]
+    assert len(set(told.aligned(6)[4:])) == 2
     assert told.collate(list(told.train))["input_ids"].tolist() == [[2, 7, 4, 3], [2, 7, 5, 3]]
+
+
+def test_spliced_texts_are_made_of_the_training_split_and_judge_nobody(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
+    rows = whole.spliced(50, seed=0)
+    texts = [tokenizer.decode(row[1:-1]) for row in rows["input_ids"]]
+    # From `kam kas` and `kam kat`: three beginnings, `kam`, `kam kas` and `kam kat`, before four ends, less the two
+    # that are there already.
+    ends = ["kas", "kat", "kam kas", "kam kat"]
+    expected = {f"{begin} {end}" for begin in ("kam", "kam kas", "kam kat") for end in ends}
+    assert sorted(texts) == sorted(expected - {"kam kas", "kam kat"})
+    assert rows["labels"][:] == [-100] * 10
+    assert whole.spliced(50, seed=0) is rows
+    assert whole.spliced(3, seed=0)["input_ids"][:] == rows["input_ids"][:3]
+    # The same texts as the other processor, which has no `kat`, reads them.
+    assert [row.count(1) for row in trimmed.spliced(50, seed=0)["input_ids"]] == [text.count("kat") for text in texts]
+
+
+def test_what_is_in_the_validation_split_is_not_spliced(tokenizer: Any, make_model: Callable) -> None:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    train = Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]})
+    judging = Dataset.from_dict({"text": ["kam  kam kas", "kam kas kat"], "label": ["cold", "warm"]})
+    found = Reading(task, {"train": train, "validation": judging}, tokenizer, config).spliced(50, seed=0)
+    texts = {tokenizer.decode(row[1:-1]) for row in found["input_ids"]}
+    assert len(texts) == 8 and not texts & {"kam kam kas", "kam kas kat"}

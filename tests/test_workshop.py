@@ -148,5 +148,5 @@ def test_an_artifact_with_a_tokenizer_of_its_own(
     assert [*second.train["input_ids"], *second.unlabelled["input_ids"]] == [
         [kept.get(word, 1) for word in text] for text in texts
     ]
-    assert reading.aligned == [all(word in kept for word in text) for text in texts]
-    assert 0 < sum(reading.aligned) < len(texts) == 130
+    assert reading.aligned(0) == [all(word in kept for word in text) for text in texts]
+    assert 0 < sum(reading.aligned(0)) < len(texts) == 130

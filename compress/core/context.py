@@ -34,15 +34,16 @@ class Splits:
 class TeacherReading:
     """The examples of a context as the teacher reads them, row by row, where its processor is not the model's.
 
-    train, unlabelled, *_fingerprint, collate: as in Context. aligned: for each row of train, and then of unlabelled,
-    whether teacher and model read the same tokens, position by position.
+    train, unlabelled, *_fingerprint, spliced, collate: as in Context. aligned: for each row of train, then of
+    unlabelled, then of so many that are spliced, whether teacher and model read the same tokens, position by position.
     """
 
     train: Dataset
     train_fingerprint: str
     unlabelled: Dataset | None
     unlabelled_fingerprint: str
-    aligned: Sequence[bool]
+    aligned: Callable[[int], Sequence[bool]]
+    spliced: Callable[[int], Dataset]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
 
 
@@ -51,9 +52,10 @@ class Context:
     """What a stage may read.
 
     train: encoded examples. unlabelled: more of them without labels, to imitate the teacher on, or None. *_fingerprint:
-    what each of the two depends on, by content ("" for none). collate: rows to batch. All as the model's own processor
-    reads them; teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor:
-    gives the stage's result a processor of its own.
+    what each of the two depends on, by content ("" for none). spliced: gives so many more, encoded, or a few less, made
+    up of two training examples each. collate: rows to batch. All as the model's own processor reads them;
+    teacher_reading: the same as the teacher does, or None where the two have one processor. use_processor: gives the
+    stage's result a processor of its own.
 
     device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
     killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
@@ -74,6 +76,7 @@ class Context:
     cache_folder: Path
     note: Callable[[str], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
+    spliced: Callable[[int], Dataset] = field(repr=False)
     use_processor: Callable[[Any], None] = field(repr=False)
     latency: Callable[..., LatencyTable] = field(repr=False)
     unlabelled: Dataset | None = None

@@ -80,6 +80,11 @@ class Task(Protocol):
         """The same columns for examples without labels, in which `labels` marks that there is none."""
         ...
 
+    def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
+        """At most `count` examples without labels, each made of parts of two of `examples`; none that is among those
+        or in one of `apart_from`."""
+        ...
+
     def vocabulary(self, processor: Any) -> Vocabulary:
         """The processor's tokens. Raises InputError where it has none that could be taken apart."""
         ...

@@ -12,6 +12,7 @@ import numpy as np
 
 from compress.core.checks import nearest, require_integer
 from compress.core.errors import InputError
+from compress.tasks.splicing import splice
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -178,6 +179,17 @@ class TextClassification:
             columns = tuple(examples.column_names)
         texts = [self._texts(examples, column, "data.unlabelled") for column in columns]
         return self._encoded(texts, [NO_LABEL] * len(examples), list(range(len(examples))), processor, config)
+
+    def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
+        """Of each text the beginning of one example's and the end of another's."""
+        from datasets import Dataset as DatasetType
+
+        others = [texts for part in apart_from for texts in self._rows(part)]
+        made = splice(self._rows(examples), count, seed, apart_from=others)
+        return DatasetType.from_dict({name: [row[i] for row in made] for i, name in enumerate(self.text_columns)})
+
+    def _rows(self, examples: Dataset) -> list[tuple[str, ...]]:
+        return list(zip(*(examples[column][:] for column in self.text_columns), strict=True))
 
     def _encoded(
         self, texts: Sequence[list[str]], labels: list[int], groups: list[int], processor: Any, config: Any

@@ -29,7 +29,7 @@ from compress.training.attention import RELATED, attention_vectors
 from compress.training.loop import Mean, Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.training.processes import count, totals
 from compress.training.teacher_outputs import TeacherOutputs, forward
-from compress.training.transfer import transfer_set
+from compress.training.transfer import found_examples, transfer_set
 
 WEIGHTS = ("logits_weight", "hidden_weight", "relation_weight", "labels_weight")
 
@@ -38,10 +38,11 @@ WEIGHTS = ("logits_weight", "hidden_weight", "relation_weight", "labels_weight")
 class Imitation:
     """The loss, in four parts, each with its weight, and how long to train.
 
-    logits: softened by `temperature`. hidden: the hidden states of mapped layers. relations: those between positions,
-    by queries, keys and values, of the student's last layer with attention and the teacher's layer `relation_layer`
-    (from 1; None for its last that has), cut into `relation_heads` parts, or the most below it that both widths can be
-    cut into. labels: the hard ones, of examples that have any.
+    spliced: for each training example, so many made-up ones: see compress.tasks.splicing. They take the place of
+    repetition: an epoch has no more steps for them. logits: softened by `temperature`. hidden: the hidden states of
+    mapped layers. relations: those between positions, by queries, keys and values, of the student's last layer with
+    attention and the teacher's layer `relation_layer` (from 1; None for its last that has), cut into `relation_heads`
+    parts, or the most below it that both widths can be cut into. labels: the hard ones, of examples that have any.
 
     shortest_epoch: an epoch is at least this many optimizer steps; where one pass over the examples has fewer, it is
     more than one pass. max_steps: no training is longer, whatever the epochs; None for no limit. dropout: the student's
@@ -56,6 +57,7 @@ class Imitation:
     relation_heads: int
     relation_layer: int | None
     labels_weight: float
+    spliced: float
     shortest_epoch: int
     max_steps: int | None
     dropout: float | None
@@ -67,6 +69,7 @@ class Imitation:
             require_at_least(name, getattr(self, name), 0, "Use 0 to leave this part of the loss out.")
         if not any(getattr(self, name) for name in WEIGHTS):
             raise InputError(f"{', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]} are all 0; one must be greater.")
+        require_at_least("spliced", self.spliced, 0, "Use 0 for no made-up examples.")
         require_integer("relation_heads", self.relation_heads, 1, "Use 12, for example.")
         if self.relation_layer is not None:
             require_integer("relation_layer", self.relation_layer, 1, "Use null for the teacher's last.")
@@ -83,6 +86,11 @@ class Imitation:
         batch = self.optimization.batch_size
         steps = steps_of(max(examples, self.shortest_epoch * batch), batch, epochs)
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def made_up(self, labelled: int) -> int:
+        """How many examples are made up where so many are labelled: none where only labels count."""
+        imitates = self.logits_weight or self.hidden_weight or self.relation_weight
+        return round(self.spliced * labelled) if imitates else 0
 
     def check(self, teacher: PreTrainedModel) -> None:
         """Raise InputError where `relation_layer` is no layer of the teacher."""
@@ -140,14 +148,20 @@ def imitate(
     last = last_attending(layers_of(context.teacher)) + 1
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
     relation_layer = (settings.relation_layer or last) if settings.relation_weight else None
-    outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [], relation_layer)
-    examples = transfer_set(context)
+    spliced, found = settings.made_up(len(context.train)), found_examples(context)
+    outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [], relation_layer, spliced=spliced)
+    examples = transfer_set(context, spliced)
+    reading = context.teacher_reading
+    aligned = None if reading is None else torch.tensor(reading.aligned(spliced))
     learner = Learner(
         student, hidden_size(context.teacher) if settings.hidden_weight else None, related=relation_layer is not None
     )
-    steps = max(1, round(settings.steps(len(examples), epochs) * share))
-    _tell_limits(context, settings, len(examples), epochs)
-    _tell_other_tokens(context, settings)
+    steps = max(1, round(settings.steps(found, epochs) * share))
+    _tell_limits(context, settings, found, epochs)
+    if aligned is not None:
+        _tell_other_tokens(context, settings, int((~aligned).sum()))
+    if len(examples) > found:
+        context.note(f"the {len(examples) - found} examples made of two training examples each are imitated too")
     folder = context.work_folder / title.replace(" ", "-")
     trainer = ImitationTrainer(
         model=learner,
@@ -162,7 +176,7 @@ def imitate(
         train_dataset=examples.add_column("row", list(range(len(examples)))),
         data_collator=lambda rows: {**context.collate(rows), "row": torch.tensor([row["row"] for row in rows])},
     )
-    trainer.teach(context, settings, outputs, mapped, relation_layer)
+    trainer.teach(context, settings, outputs, mapped, relation_layer, aligned)
     with _dropout(student, settings.dropout):
         run_training(trainer, folder, title)
     return student.cpu().eval()
@@ -188,9 +202,7 @@ def _tell_limits(context: Context, settings: Imitation, examples: int, epochs: f
         context.note(f"{taken} training steps instead of {asked} ({epochs:g} passes over {examples} examples): {limit}")
 
 
-def _tell_other_tokens(context: Context, settings: Imitation) -> None:
-    reading = context.teacher_reading
-    changed = 0 if reading is None else len(reading.aligned) - sum(reading.aligned)
+def _tell_other_tokens(context: Context, settings: Imitation, changed: int) -> None:
     if changed and (settings.hidden_weight or settings.relation_weight):
         context.note(
             f"{changed} of the examples to imitate have other tokens than the teacher's; what the teacher computes "
@@ -228,10 +240,11 @@ class ImitationTrainer(ResumableTrainer):
         outputs: TeacherOutputs,
         layer_map: Sequence[int],
         relation_layer: int | None,
+        aligned: Tensor | None = None,
     ) -> None:
-        """Say whom to imitate."""
+        """Say whom to imitate. aligned: (examples,), whether the teacher reads the same tokens; None where always."""
         self._context, self._settings, self._outputs, self._map = context, settings, outputs, layer_map
-        self._relation_layer = relation_layer
+        self._relation_layer, self._aligned_rows = relation_layer, aligned
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -283,10 +296,9 @@ class ImitationTrainer(ResumableTrainer):
 
     def _aligned(self, mask: Tensor | None, rows: list[int], states: Tensor) -> Tensor | None:
         """The positions that count, (rows, positions), without rows in which the teacher reads other tokens."""
-        reading = self._context.teacher_reading
-        if reading is None:
+        if self._aligned_rows is None:
             return mask
-        aligned = torch.tensor([reading.aligned[row] for row in rows], device=states.device)[:, None]
+        aligned = self._aligned_rows[rows].to(states.device)[:, None]
         return aligned.expand(states.shape[:2]) if mask is None else mask & aligned
 
     def _teacher_vectors(

@@ -34,22 +34,25 @@ class TeacherOutputs:
     """Logits (float32) and, per position, vectors (float16) of all examples of the transfer set, as memory maps. The
     teacher reads them with its own processor, whatever the student's is.
 
-    The vectors are the hidden states of `layers` (numbers from 1; 0 is the embeddings), and the queries, keys and
-    values of the layer `relation_layer` (from 1) where it is given. Where they would take more than half of the free
-    disk, `stores_vectors` is False and only the logits are there: whoever wants vectors runs the teacher.
+    spliced: how many made-up examples the transfer set ends with. The vectors are the hidden states of `layers`
+    (numbers from 1; 0 is the embeddings), and the queries, keys and values of the layer `relation_layer` (from 1) where
+    it is given. Where they would take more than half of the free disk, `stores_vectors` is False and only the logits
+    are there: whoever wants vectors runs the teacher.
     """
 
-    def __init__(self, context: Context, layers: Sequence[int], relation_layer: int | None = None) -> None:
+    def __init__(
+        self, context: Context, layers: Sequence[int], relation_layer: int | None = None, *, spliced: int = 0
+    ) -> None:
         self._context, self._relation_layer = context, relation_layer
         self._widths = {f"hidden-{layer}": hidden_size(context.teacher) for layer in layers}
         if relation_layer is not None:
             width = layers_of(context.teacher)[relation_layer - 1].heads * head_size(context.teacher)
             self._widths |= {f"{part}-{relation_layer}": width for part in RELATED}
         self._reading = as_teacher_reads(context)
-        self._examples = transfer_set(self._reading)
+        self._examples = transfer_set(self._reading, spliced)
         self._lengths = np.asarray(self._examples["length"], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
-        key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading)])
+        key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading, spliced)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
         with main_first(), self._alone():

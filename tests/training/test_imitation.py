@@ -477,6 +477,7 @@ def test_batches_of_similar_lengths_in_another_order_in_every_epoch(
         ({"shortest_epoch": 0}, r"shortest_epoch is 0; it must be a whole number of at least 1"),
         ({"dropout": -0.1}, r"dropout is -0.1; it must be at least 0"),
         ({"dropout": 1}, r"dropout is 1; it must be below 1. Use 0"),
+        ({"spliced": -1}, r"spliced is -1; it must be at least 0. Use 0 for no made-up examples"),
         ({"max_steps": 0}, r"max_steps is 0; it must be a whole number of at least 1. Use null"),
     ],
 )
@@ -517,7 +518,8 @@ def renumbered(context: Context, kept: list[int], aligned: bool) -> Context:
         train_fingerprint=context.train_fingerprint,
         unlabelled=unlabelled,
         unlabelled_fingerprint=context.unlabelled_fingerprint,
-        aligned=[aligned] * (len(context.train) + len(unlabelled or [])),
+        aligned=lambda spliced: [aligned] * (len(context.train) + len(unlabelled or []) + spliced),
+        spliced=context.spliced,
         collate=context.collate,
     )
     return dataclasses.replace(
@@ -573,6 +575,46 @@ def test_what_is_inside_the_teacher_is_not_imitated_on_other_tokens(
     ]
 
 
+def test_made_up_examples_take_the_place_of_repetition(
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    notes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context = make_context(sharp_teacher(make_model), count=16)
+    seen = watch_batches(monkeypatch)
+    settings = dataclasses.replace(imitation, spliced=1.5)
+    imitate(student_of(context.teacher), context, settings, epochs=5, title="a test")
+    # Five passes over 16 are ten batches of eight: two passes over 16 and the 24 made up, each example once in each.
+    assert [len(rows) for rows in seen] == [8] * 10
+    assert sorted(row for rows in seen[:5] for row in rows) == list(range(40))
+    assert notes == ["the 24 examples made of two training examples each are imitated too"]
+
+
+def test_made_up_examples_are_answered_by_the_teacher(
+    make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss over eight examples and eight made-up ones is that over the sixteen as found ones."""
+    context = make_context(without_dropout(sharp_teacher(make_model)), count=8)
+    student = without_dropout(make_model(layers=2, seed=1))
+    settings = dataclasses.replace(imitation, spliced=1, optimization=full_batch(imitation))
+    found = losses_of_first_step(monkeypatch, context, student, settings)
+    both = [*context.train, *context.spliced(8)]
+    known = dataclasses.replace(context, train=Dataset.from_list(both), train_fingerprint="both")
+    expected = losses_of_first_step(monkeypatch, known, student, dataclasses.replace(settings, spliced=0))
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_nothing_is_made_up_where_only_labels_count(
+    make_model: Callable, make_context: Callable, imitation: Imitation, notes: list[str]
+) -> None:
+    labels = dataclasses.replace(imitation, **(dict.fromkeys(WEIGHTS, 0) | {"labels_weight": 1, "spliced": 2}))
+    context = make_context(make_model(), count=16, spliced=lambda count: pytest.fail("nobody says what they are"))
+    imitate(student_of(context.teacher), context, labels, epochs=1, title="a test")
+    assert notes == []
+
+
 @pytest.mark.parametrize("weight", ["hidden_weight", "relation_weight"])
 def test_only_rows_with_the_same_tokens_count(
     weight: str, make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
@@ -585,7 +627,7 @@ def test_only_rows_with_the_same_tokens_count(
     )
     reading = renumbered(context, list(range(34)), True).teacher_reading
     assert reading is not None
-    others = dataclasses.replace(reading, aligned=[False] * 15 + [True])
+    others = dataclasses.replace(reading, aligned=lambda spliced: [False] * 15 + [True])
     found = losses_of_first_step(
         monkeypatch, dataclasses.replace(context, teacher_reading=others), without_dropout(student), settings
     )

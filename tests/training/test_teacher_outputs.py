@@ -163,7 +163,8 @@ def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_con
         train_fingerprint="t",
         unlabelled=Dataset.from_list(rows[20:]),
         unlabelled_fingerprint="u",
-        aligned=[False] * 24,
+        aligned=lambda spliced: [False] * 24,
+        spliced=whole.spliced,
         collate=whole.collate,
     )
     # A student's numbers, which would mean other words to the teacher, and one token more.
@@ -188,3 +189,16 @@ def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_con
     same = dataclasses.replace(context, train=reading.train, unlabelled=reading.unlabelled, train_fingerprint="t")
     same = dataclasses.replace(same, unlabelled_fingerprint="u", teacher_reading=None)
     assert TeacherOutputs(same, [4], 4)._folder == outputs._folder
+
+
+def test_made_up_examples_come_last_and_have_a_place_of_their_own(make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model())
+    plain, more = TeacherOutputs(context, [4]), TeacherOutputs(context, [4], spliced=5)
+    batch = context.collate([context.spliced(5)[4]])
+    with torch.no_grad():
+        expected = context.teacher(**{name: batch[name] for name in context.task.inputs}).logits
+    torch.testing.assert_close(more.logits([28]), expected)
+    torch.testing.assert_close(more.logits([23]), plain.logits([23]))
+    assert more._folder != plain._folder
+    assert TeacherOutputs(context, [4], spliced=6)._folder != more._folder
+    assert TeacherOutputs(context, [4], spliced=5)._folder == more._folder
