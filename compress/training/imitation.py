@@ -87,10 +87,12 @@ class Imitation:
         steps = steps_of(max(examples, self.shortest_epoch * batch), batch, epochs)
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def made_up(self, labelled: int) -> int:
-        """How many examples are made up where so many are labelled: none where only labels count."""
+    def made_up(self, labelled: int, examples: int, epochs: float) -> int:
+        """How many examples are made up for `epochs` of `examples`, so many of them labelled: none where only labels
+        count, and no more than there would be repetitions."""
         imitates = self.logits_weight or self.hidden_weight or self.relation_weight
-        return round(self.spliced * labelled) if imitates else 0
+        repetitions = self.steps(examples, epochs) * self.optimization.batch_size - examples
+        return max(0, min(round(self.spliced * labelled), repetitions)) if imitates else 0
 
     def check(self, teacher: PreTrainedModel) -> None:
         """Raise InputError where `relation_layer` is no layer of the teacher."""
@@ -148,7 +150,8 @@ def imitate(
     last = last_attending(layers_of(context.teacher)) + 1
     mapped = list(layer_map or spread(len(layers_of(student)), teacher_layers))
     relation_layer = (settings.relation_layer or last) if settings.relation_weight else None
-    spliced, found = settings.made_up(len(context.train)), found_examples(context)
+    found = found_examples(context)
+    spliced = settings.made_up(len(context.train), found, epochs)
     outputs = TeacherOutputs(context, mapped if settings.hidden_weight else [], relation_layer, spliced=spliced)
     examples = transfer_set(context, spliced)
     reading = context.teacher_reading

@@ -592,6 +592,25 @@ def test_made_up_examples_take_the_place_of_repetition(
     assert notes == ["the 24 examples made of two training examples each are imitated too"]
 
 
+@pytest.mark.parametrize(
+    ("spliced", "labelled", "examples", "epochs", "count"),
+    [
+        (2, 16, 16, 5, 32),  # ten steps of eight are 80: 64 repetitions
+        (2, 16, 16, 2, 16),  # 32: 16 repetitions
+        (2, 16, 16, 1, 0),  # nothing is repeated
+        (2, 16, 19, 1, 5),  # three steps of eight
+        (0.5, 16, 40, 3, 8),  # of the labelled ones
+        (0, 16, 16, 5, 0),
+        (2, 1000, 1000, 9, 0),  # 100 steps at most are 800, less than there are
+    ],
+)
+def test_no_more_is_made_up_than_would_be_repeated(
+    spliced: float, labelled: int, examples: int, epochs: float, count: int, imitation: Imitation
+) -> None:
+    settings = dataclasses.replace(imitation, spliced=spliced, max_steps=100)
+    assert settings.made_up(labelled, examples, epochs) == count
+
+
 def test_made_up_examples_are_answered_by_the_teacher(
     make_model: Callable, make_context: Callable, imitation: Imitation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
