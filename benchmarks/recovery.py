@@ -24,6 +24,13 @@ from compress.models.checkpoint import load_model
 from compress.store import Entry
 from compress.workshop import Workshop
 
+# A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
+SHAPES = (
+    "stages.distill.layers=3",
+    "stage/prune@stages.prune=structured",
+    "stages.prune.heads=0.5",
+    "stages.prune.neurons=0.5",
+)
 RELATIONS = "stages.{stage}.imitation.relation_weight={weight}"
 Scores = np.ndarray
 
@@ -79,12 +86,14 @@ def distillations(arguments: argparse.Namespace) -> dict[str, list[str]]:
     unlabelled = f"data.unlabelled={arguments.work / 'unlabelled.jsonl'}"
     # More epochs than there is time for, which max_steps then bounds: the same number of steps for all.
     steps, off = "stages.distill.epochs=1000", RELATIONS.format(stage="distill", weight=0)
-    on = RELATIONS.format(stage="distill", weight=1)
+    on, spliced = RELATIONS.format(stage="distill", weight=1), "stages.distill.imitation.spliced={}"
     return {
         "all": [unlabelled, steps, on],
         "without unlabelled text": [steps, on],
         "without relations": [unlabelled, steps, off],
         "without unlabelled text and relations": [steps, off],
+        "with spliced text": [unlabelled, steps, on, spliced.format(2)],
+        "with spliced instead of unlabelled text": [steps, on, spliced.format(6)],
         "without dropout": [unlabelled, steps, on, "stages.distill.imitation.dropout=0"],
         "without unlabelled text, relations and repetition": [f"stages.distill.epochs={arguments.epochs}", off],
     }
@@ -120,7 +129,8 @@ class Laboratory:
         length = f"stages.{stage}.imitation.shortest_epoch=1"
         batch = f"stages.{stage}.imitation.optimization.batch_size={self._arguments.batch_size}"
         maximum = f"stages.{stage}.imitation.max_steps={self._arguments.steps}"
-        given = [length, maximum, batch, epochs, small, f"model.path={self.teacher}", *settings]
+        none = f"stages.{stage}.imitation.spliced=0"
+        given = [length, maximum, batch, none, epochs, small, f"model.path={self.teacher}", *settings]
         workshop = self._open(self._recipe(*given))
         teacher = workshop.teacher()
         return workshop.produce(stage, self._entry(parent, teacher), teacher).folder
@@ -132,7 +142,8 @@ class Laboratory:
     def _recipe(self, *settings: str) -> Recipe:
         splits = [f"data.{split}={self._file(split)}" for split in ("validation", "test")]
         store = f"store={self._work / 'store'}"
-        return compress.recipe("text_classification", *splits, store, "data.max_length=64", "device=cpu", *settings)
+        common = [*SHAPES, *splits, store, "data.max_length=64", "device=cpu"]
+        return compress.recipe("text_classification", *common, *settings)
 
     def _file(self, split: str) -> Path:
         return self._arguments.folder / f"{split}.jsonl"
@@ -149,13 +160,14 @@ class Laboratory:
             self._open(self._recipe(f"model.path={self.teacher}", small))
         model, shop, found = load_model(folder), self._workshop, []
         task = shop.recipe.task
+        processor = task.load_processor(folder)
         for split in ("validation", "test"):
             rows = list(shop.examples[split])
             order = sorted(range(len(rows)), key=lambda row: rows[row]["length"])
             scores = np.zeros(len(rows))
             for start in range(0, len(rows), 64):
                 part = order[start : start + 64]
-                batch = task.collate([rows[row] for row in part], shop.processor)
+                batch = task.collate([rows[row] for row in part], processor)
                 logits = task.logits(model(**{name: batch[name] for name in task.inputs})).numpy()
                 for row, values in zip(part, logits, strict=True):
                     scores[row] = task.score(values, rows[row])

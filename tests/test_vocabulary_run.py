@@ -64,6 +64,15 @@ def result(place: Path) -> RunResult:
     return compress.run(recipe_of(place), place / "run")
 
 
+def test_made_up_texts_are_read_by_both_tokenizers(place: Path) -> None:
+    spliced = recipe_of(place, "order=[vocabulary,distill]", "stages.distill.imitation.spliced=2")
+    rows = {row.stage: row for row in compress.run(spliced, place / "run").rows}
+    assert "the 256 examples made of two training examples each are imitated too" in rows["distill"].notes
+    changed = [note for note in rows["distill"].notes if "other tokens than the teacher's" in note]
+    # Of 128 labelled sentences, 160 others and 256 made up: more than those that nobody made up could be.
+    assert 288 < int(changed[0].split()[0]) < 544
+
+
 def test_the_whole_run(result: RunResult, place: Path, make_examples: Callable) -> None:
     rows = {row.stage: row for row in result.rows}
     kept = int(re.match(r"(\d+) of 34 tokens kept", rows["vocabulary"].notes[0]).group(1))  # type: ignore[union-attr]

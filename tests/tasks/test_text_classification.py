@@ -368,3 +368,12 @@ def test_an_encoder_of_another_shape_is_refused(checkpoint: Path, config: Any) -
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"bert\.pooler\.dense\.weight has another shape"):
         TASK.load_pretrained(checkpoint, config)
+
+
+def test_pairs_are_spliced_column_by_column() -> None:
+    task = TextClassification(text=["premise", "hypothesis"], label="label", max_length=16)
+    train = Dataset.from_dict({"premise": ["a b", "c d"], "hypothesis": ["1 2", "3 4"], "label": ["no", "yes"]})
+    found = task.splice(train, 5, 0, apart_from=[train])
+    assert found.column_names == ["premise", "hypothesis"] and len(found) == 5
+    digits = str.maketrans("abcd", "1234")
+    assert [text.translate(digits) for text in found["premise"]] == found["hypothesis"][:]
