@@ -84,7 +84,10 @@ class Reading:
         if (count, seed) not in self._spliced:
             judging = [split for name, split in self._splits.items() if name not in ("train", UNLABELLED)]
             examples = self._task.splice(self._splits["train"], count, seed, apart_from=judging)
-            self._spliced[count, seed] = self._task.encode_unlabelled(examples, self.processor, self._config)
+            nothing_new = self.split("train").select([])
+            self._spliced[count, seed] = (
+                self._task.encode_unlabelled(examples, self.processor, self._config) if len(examples) else nothing_new
+            )
         return self._spliced[count, seed]
 
     def for_student(self, student: Reading, seed: int) -> TeacherReading | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from compress.prepared import _joined
 from compress.reading import Reading
 from compress.tasks.text_classification import TextClassification
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
+from compress.training.transfer import transfer_fingerprint, transfer_set
 
 
 def readings(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading]:
@@ -125,3 +127,16 @@ def test_what_is_in_the_validation_split_is_not_spliced(tokenizer: Any, make_mod
     found = Reading(task, {"train": train, "validation": judging}, tokenizer, config).spliced(50, seed=0)
     texts = {tokenizer.decode(row[1:-1]) for row in found["input_ids"]}
     assert len(texts) == 8 and not texts & {"kam kam kas", "kam kas kat"}
+
+
+def test_nothing_is_spliced_where_nothing_new_can_be(tokenizer: Any, make_model: Callable) -> None:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    train = Dataset.from_dict({"text": ["kam", "kam"], "label": ["cold", "warm"]})
+    # One word is taken apart into letters.
+    judging = ["".join(parts) for parts in itertools.product(("k", "ka", "kam"), ("m", "am", "kam"))]
+    split = Dataset.from_dict({"text": judging, "label": ["cold", "warm", "cold"] * 3})
+    reading = Reading(task, {"train": train, "validation": split}, tokenizer, config)
+    assert len(reading.spliced(4, seed=0)) == 0
+    told = Reading(task, {"train": train, "validation": split}, tokenizer, config).for_student(reading, 0)
+    assert told is not None and told.aligned(4) == [True, True]
+    assert len(transfer_set(told, 4)) == 2 and transfer_fingerprint(told, 4)[0] == reading.fingerprint("train")
