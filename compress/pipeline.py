@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from compress.blame.case import Case
 from compress.core.blame import Blame
-from compress.core.errors import CompressError, InputError, NothingPassedError, StageError
+from compress.core.errors import CompressError, NothingPassedError, StageError
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
@@ -27,6 +25,7 @@ from compress.measure.statistics import compare, percentiles
 from compress.preflight import check_model, check_order, check_threads
 from compress.prepared import Material
 from compress.publish import Finding, publish
+from compress.run_folder import EXPORT, LEDGER, check_folders, forget_earlier_run, only_run_in
 from compress.store import Entry
 from compress.tracking.follow import tracked
 from compress.training.processes import same
@@ -75,12 +74,13 @@ def run(
     started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
-    with _only_run_in(folder):
+    check_folders(recipe, folder)
+    with only_run_in(folder):
         torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
         workshop = Workshop(recipe, warn=_warn, check=lambda *given: check_model(recipe, folder, *given), read=read)
-        _forget_earlier_run(folder)
+        forget_earlier_run(folder)
         on_start()
-        ledger = Ledger(folder / "ledger.jsonl")
+        ledger = Ledger(folder / LEDGER)
         with tracked(recipe, folder, command=command, sweep=sweep, warn=_warn) as tracking:
 
             def tell(row: Row) -> None:
@@ -183,7 +183,7 @@ def _finish(
     if student is None:
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
         raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
-    return RunResult(folder, tuple(ledger.rows), summary, folder / "export")
+    return RunResult(folder, tuple(ledger.rows), summary, folder / EXPORT)
 
 
 def _finding(workshop: Workshop, step: Step) -> Finding:
@@ -268,38 +268,3 @@ def _broken_row(stage: str, reason: str, seconds: float) -> Row:
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
     return Row(**values)
-
-
-@contextlib.contextmanager
-def _only_run_in(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"hydra.run.dir is {folder}, in use by a run that is still alive. Wait for it, or name another folder."
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"hydra.run.dir is {folder}, which cannot be written ({error.strerror}). Name another folder."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        _leave_nothing_empty(folder)
-
-
-def _leave_nothing_empty(folder: Path) -> None:
-    """A run that was refused leaves no folder behind that holds nothing but its lock."""
-    if [path.name for path in folder.iterdir()] == [".lock"]:
-        (folder / ".lock").unlink(missing_ok=True)
-        folder.rmdir()
-
-
-def _forget_earlier_run(folder: Path) -> None:
-    """Remove what would contradict this run's ledger; only now, because a run that is refused changes nothing."""
-    for name in ("summary.json", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "export", ignore_errors=True)

@@ -690,6 +690,19 @@ def test_a_run_folder_in_use(terminal: Terminal) -> None:
     assert (folder / "ledger.jsonl").read_text(encoding="utf-8") == "of the other\n"
 
 
+def test_a_run_folder_that_holds_the_users_own_files(terminal: Terminal) -> None:
+    own = terminal.folder / "project" / "export" / "precious.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine", encoding="utf-8")
+    for flags in ((), ("--dry-run",)):
+        answer = terminal.run(*flags, f"hydra.run.dir={own.parent.parent}")
+        assert answer.status == 2 and "would replace export, which no run wrote" in answer.message
+        assert [path.name for path in own.parent.parent.iterdir()] == ["export"]
+    assert own.read_text(encoding="utf-8") == "mine"
+    assert "the folder that holds the teacher" in terminal.refused(f"hydra.run.dir={terminal.model}")
+    assert not (terminal.model / ".lock").exists()
+
+
 @pytest.mark.parametrize("wrong", ["seed=-1", "data.label=nothing", "model.path=nowhere"])
 def test_a_refusal_leaves_no_folder_behind_that_was_made_for_it(terminal: Terminal, wrong: str) -> None:
     assert terminal.run(wrong, "hydra.run.dir=outputs/mine/now").status == 2
@@ -824,7 +837,7 @@ def test_the_second_run_does_nothing_again(workplace: Terminal) -> None:
 def test_a_folder_left_by_a_dead_process(workplace: Terminal) -> None:
     folder = workplace.folder / "run"
     (folder / "export").mkdir(parents=True)
-    for name in ("summary.json", "report.html", "ledger.jsonl", "export/left-over"):
+    for name in ("summary.json", "report.html", "ledger.jsonl", "export/manifest.json", "export/left-over"):
         (folder / name).write_text("earlier", encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", _holder(folder)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline()

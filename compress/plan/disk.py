@@ -6,8 +6,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from compress.core.errors import InputError
 
 
@@ -23,18 +21,6 @@ def require_writable(setting: str, folder: Path) -> None:
         raise InputError(
             f"{setting} is {folder}, which cannot be written ({error.strerror}). Name another folder."
         ) from error
-
-
-def require_unused(folder: Path) -> None:
-    """Raise InputError where a run is alive in a folder."""
-    if not (folder / ".lock").exists():
-        return
-    try:
-        FileLock(folder / ".lock").acquire(timeout=0).lock.release()
-    except Timeout:
-        raise InputError(
-            f"hydra.run.dir is {folder}, in use by a run that is still alive. Wait for it, or name another folder."
-        ) from None
 
 
 def free_bytes(folder: Path) -> int:

@@ -11,11 +11,12 @@ from compress.materials import Materials
 from compress.measure.effort import Effort
 from compress.measure.pace import seconds_per_step
 from compress.plan.chain import Chain
-from compress.plan.disk import require_unused, require_writable
+from compress.plan.disk import require_writable
 from compress.plan.past import efforts
 from compress.plan.plan import Plan
 from compress.preflight import check_model, check_order, check_threads
 from compress.prepared import Material, Prepared
+from compress.run_folder import check_folders, require_unused
 
 
 class Planner:
@@ -30,6 +31,7 @@ class Planner:
         """What `run(recipe, folder)` would do. Raises InputError where it would; writes nothing."""
         check_order(recipe)
         check_threads(recipe)
+        check_folders(recipe, folder)
         require_writable("hydra.run.dir", folder)
         require_unused(folder)
         require_writable("store", recipe.store)
