@@ -137,7 +137,7 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
         decision = gate.decide(verdict)
         step = Step(name, artifact, evaluation)
         blame = None
-        if decision != "keep" or verdict.outcome == "failed":
+        if decision != "keep" or not verdict.within_limits:
             blame = _blame(workshop, name, comparison, (teacher, current, step))
         on_row(ledger.append(_row(step, comparison, verdict, decision, time.monotonic() - started, blame)))
         if decision == "keep":

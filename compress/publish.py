@@ -15,6 +15,7 @@ from compress.core.recipe import Recipe
 from compress.export.model_card import write_model_card
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
+from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
 from compress.report.page import write_page
 from compress.store import Entry, bytes_in, full_disk_explained, write_manifest
@@ -58,7 +59,7 @@ def publish(
         "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
-        "exported": None if best is None else _exported(best, _row_of(rows, best.stage)),
+        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage)),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
         "fingerprints": dict(fingerprints),
@@ -135,13 +136,16 @@ def _measured(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _exported(best: Finding, row: Row) -> dict[str, Any]:
+def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
     proven = row.verdict == "passed"
-    how = {
-        "passed": "it passed its gate",
-        "inconclusive": "its measured values lie within its limits, though the data cannot prove it",
-        "failed": "its gate failed, and its on_failure is warn",
-    }[row.verdict]
+    if proven:
+        how = "it passed its gate"
+    elif row.verdict == "failed":
+        how = "its gate failed, and its on_failure is warn"
+    elif misses_limits(row, _gate(recipe, row.stage)):
+        how = "its measured values lie outside its limits, though the data cannot prove it, and its on_failure is warn"
+    else:
+        how = "its measured values lie within its limits, though the data cannot prove it"
     return {
         "stage": best.stage,
         "artifact": best.entry.key,

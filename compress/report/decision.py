@@ -45,10 +45,12 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         details.insert(0, objective)
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
-    failed = any(row.stage == exported["stage"] and row.verdict == "failed" for row in rows)
-    if not exported["proven"]:
-        headline += " Unproven: it failed its gate." if failed else " Unproven."
-    tone = "bad" if contradicted or failed else "good" if exported["proven"] else "unsure"
+    row = next((row for row in rows if row.stage == exported["stage"]), None)
+    missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
+    if row is not None and not exported["proven"]:
+        reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
+        headline += f" Unproven: {reason}." if missed else " Unproven."
+    tone = "bad" if contradicted or missed else "good" if exported["proven"] else "unsure"
     return Decision(headline, tone, tuple(details))
 
 
@@ -68,9 +70,9 @@ def _objective(summary: Mapping[str, Any]) -> str:
 
 def limits_missed(rows: Sequence[Row], summary: Mapping[str, Any]) -> str | None:
     """Which limits the exported model missed, why it is exported all the same, and how to have it otherwise; None where
-    its gate did not fail."""
+    it does not, as far as was measured."""
     row = next((row for row in rows if summary["exported"] and row.stage == summary["exported"]["stage"]), None)
-    if row is None or row.verdict != "failed":
+    if row is None or not misses_limits(row, summary["gates"].get(row.stage)):
         return None
     later = [other.stage for other in rows[rows.index(row) + 1 :] if other.decision != "keep"]
     undone = f", and what was made of it ({', '.join(later)}) did not pass either" if later else ""
@@ -79,6 +81,15 @@ def limits_missed(rows: Sequence[Row], summary: Mapping[str, Any]) -> str | None
         f"because gates.{row.stage}.on_failure is warn{undone}. To have nothing exported that misses them: "
         f"gates.{row.stage}.on_failure=roll_back."
     )
+
+
+def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
+    """Whether a stage failed its gate, or what was measured of it lies outside of its limits, be it by chance."""
+    if row.verdict == "failed" or gate is None:
+        return row.verdict == "failed"
+    difference, speedup, least = finite(row.accuracy_difference), finite(row.speedup), gate["min_speedup"]
+    inaccurate = difference is not None and difference < -gate["max_accuracy_drop"]
+    return inaccurate or (None not in (speedup, least) and speedup < least)
 
 
 def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
@@ -179,7 +190,7 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
         return f"Proven: {count} place the whole interval above the accuracy limit{limit}."
     row = next((row for row in rows if row.stage == stage), None)
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
-    if row is not None and row.verdict == "failed":
+    if row is not None and misses_limits(row, gate):
         return f"Unproven: the model misses its limits.{reason}"
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
 

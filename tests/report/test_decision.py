@@ -116,6 +116,28 @@ def test_an_export_that_missed_its_limits_is_warned_of(rows: list[Row], summary:
     assert limits_missed(rows, summary) is None
 
 
+def test_what_missed_its_limits_perhaps_by_chance_is_warned_of_too(rows: list[Row], summary: dict[str, Any]) -> None:
+    """Kept by on_failure=warn: measured outside of its limit of one point, with an interval that reaches inside."""
+    row = dataclasses.replace(
+        rows[2],
+        decision="keep",
+        verdict="inconclusive",
+        accuracy_difference=-0.016,
+        accuracy_interval=(-0.025, -0.007),
+    )
+    summary["exported"].update(stage="prune_heads", proven=False)
+    summary["student"].update(stage="prune_heads", test=None)
+    decision = decide([*rows[:2], row], summary)
+    assert decision.headline.endswith("Unproven: measured, it misses its limits.") and decision.tone == "bad"
+    assert decision.details[0].startswith("Unproven: the model misses its limits. At stage prune_heads, accuracy fell")
+    missed = limits_missed([*rows[:2], row], summary)
+    assert missed is not None and "accuracy fell 0.60 points below its limit" in missed
+    within = dataclasses.replace(row, accuracy_difference=-0.01)
+    assert limits_missed([*rows[:2], within], summary) is None
+    summary["gates"]["prune_heads"]["min_speedup"] = 50.0
+    assert "the speed-up is" in str(limits_missed([*rows[:2], within], summary))
+
+
 def asked_for(summary: dict[str, Any], speedup: float, reached: float | None) -> dict[str, Any]:
     """The summary of a run with this objective."""
     return {**summary, "objective": {"speedup": speedup, "reached": reached, "max_accuracy_drop": 0.01}}
