@@ -38,11 +38,13 @@ class Worker:
 
     def __init__(self, candidate: Candidate, batches: Path) -> None:
         self._candidate = candidate
+        # A file: into a pipe that nobody reads, a library that talks much would wait forever, and we for it.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "compress.measure.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
             env=clean_environment(candidate.runtime.threads),
         )
@@ -85,8 +87,9 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            assert self._process.stderr is not None
-            trace = self._process.stderr.read()[-2000:]
+            self._process.wait()
+            self._said.seek(0)
+            trace = self._said.read().decode(errors="replace")[-2000:]
             raise StageError(f"the measuring process of {self._candidate.folder} ended by itself: {trace}")
         answer = json.loads(line)
         if "error" in answer:
@@ -99,6 +102,7 @@ class Worker:
     def __exit__(self, *reason: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self._said.close()
 
 
 def _runs(tasks: Path) -> bool:

@@ -51,12 +51,17 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
     for pick in picks:
         batch = task.collate([examples[i] for i in pick], processor)
         batches.append({name: batch[name].numpy() for name in task.inputs})
+    # Jobs that train side by side have fewer each, and the next stage is this job's.
+    training = torch.get_num_threads()
     torch.set_num_threads(threads)
-    with torch.inference_mode():
-        expected = [
-            task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
-            for batch in batches
-        ]
+    try:
+        with torch.inference_mode():
+            expected = [
+                task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
+                for batch in batches
+            ]
+    finally:
+        torch.set_num_threads(training)
     save_batches(batches, folder / PROBE)
     np.savez(folder / EXPECTED, *expected, arithmetic=np.array(json.dumps(_arithmetic(threads))))
 

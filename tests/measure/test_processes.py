@@ -8,11 +8,16 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
-from compress.measure.processes import one_measurement_at_a_time
+from compress.core.errors import StageError
+from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
+from compress.measure.worker import save_batches
 
 
 @pytest.fixture
@@ -76,3 +81,44 @@ def test_users_share_the_lock(shared: Path, first: int, second: int) -> None:
         said = shared / f"said-{user}"
         os.waitpid(measure(said, user=user), 0)
         assert said.read_text(encoding="utf-8").startswith("done at "), user
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talkative:
+    """A runtime that says more than a pipe holds, and then, with `end`, ends the process."""
+
+    name: ClassVar[str] = "talkative"
+    end: bool
+    threads: int = 1
+
+    def open(self, folder: Path) -> Any:
+        return self
+
+    def run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        os.write(2, b"so much to say\n" * 100_000)
+        if self.end:
+            os.write(2, b"and no more\n")
+            os._exit(3)
+        return batch["input_ids"]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # The worker builds its runtime by name.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    save_batches([{"input_ids": np.ones((1, 4), dtype=np.int64)}], tmp_path / "batches.npz")
+    return tmp_path / "batches.npz"
+
+
+@pytest.mark.timeout(60)
+def test_a_library_that_talks_much_does_not_block_the_measurement(inputs: Path, tmp_path: Path) -> None:
+    with Worker(Candidate(runtime=Talkative(end=False), folder=tmp_path), inputs) as worker:
+        for _ in range(3):
+            assert len(worker.ask({"time": [0], "warmup": 1})["milliseconds"]) == 1
+
+
+@pytest.mark.timeout(60)
+def test_the_last_words_of_a_process_that_ended(inputs: Path, tmp_path: Path) -> None:
+    candidate, said = Candidate(runtime=Talkative(end=True), folder=tmp_path), r"ended by itself: (?s:.*)and no more"
+    with Worker(candidate, inputs) as worker, pytest.raises(StageError, match=said):
+        worker.ask({"time": [0], "warmup": 1})

@@ -79,6 +79,18 @@ def test_a_runtime_of_fewer_threads_proves_what_more_had_computed(tmp_path: Path
     assert prove(folder, None, TASK, TorchRuntime(threads=1)).torch_exact
 
 
+def test_a_probe_leaves_the_training_its_threads(
+    tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        saved(make_model("bert"), tmp_path / "artifact", tokenizer, threads=2)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_another_processor_may_differ_in_the_last_bits(artifact: Path) -> None:
     proof = prove(with_probe(artifact, 5e-4, cpu="another"), None, TASK, TorchRuntime(threads=1))
     assert not proof.torch_exact
