@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -208,11 +209,17 @@ class PruneToBudget:
         budget = self._budget(table) if budget is None else budget
         if budget >= least:
             return
-        name = "target_speedup" if self.target_speedup is not None else "target_latency_ms"
+        # Rounded towards what can be had, and past the last bit.
+        if self.target_speedup is not None:
+            name, most = "target_speedup", table.teacher / least * (1 - self.margin)
+            way_out = f"Ask for {(math.ceil(10 * most) - 1) / 10:g} times or less."
+        else:
+            name, most = "target_latency_ms", least / (1 - self.margin)
+            way_out = f"Ask for {(math.floor(1000 * most) + 1) / 1000:g} ms or more."
         raise InputError(
             f"stages.prune.{name} is {getattr(self, name)}, a budget of {budget:.3f} ms here; the embeddings, the "
             f"head and the smallest last layer alone take {least:.3f} ms, {table.teacher / least:.1f} times the "
-            f"teacher's speed. Ask for {table.teacher / least * (1 - self.margin):.1f} times or less."
+            f"teacher's speed. {way_out}"
         )
 
 

@@ -107,7 +107,7 @@ class QuantizeInt8:
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list. Use [{self.keep_float}]."
             )
-        if isinstance(self.keep_float, str) or not all(isinstance(pattern, str) for pattern in self.keep_float or ()):
+        if self.keep_float is None or not all(isinstance(pattern, str) for pattern in self.keep_float):
             raise InputError(
                 f"stages.quantize.keep_float is {self.keep_float!r}; it must be a list of patterns. "
                 "Use [classifier], for example, or [] for none."

@@ -153,6 +153,25 @@ def test_a_budget_below_what_cannot_be_cut_is_refused(stage, make_model, make_co
         applied(asked, make_model, make_context)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told", "name", "advised"),
+    [
+        # 40 / 1.4 = 28.57 times, and 28.6 would be refused again.
+        ({"target_latency_ms": None, "target_speedup": 100.0}, "28.5 times or less", "target_speedup", 28.5),
+        ({"target_latency_ms": 1.0}, "1.401 ms or more", "target_latency_ms", 1.401),
+        # 1.4 / 0.95 = 1.4737 ms, of which a twentieth is kept back.
+        ({"target_latency_ms": 1.0, "margin": 0.05}, "1.474 ms or more", "target_latency_ms", 1.474),
+    ],
+)
+def test_what_is_advised_instead_can_be_had(
+    stage, make_model, make_context, asked: dict[str, Any], told: str, name: str, advised: float
+) -> None:
+    refused = dataclasses.replace(stage, **asked)
+    with pytest.raises(InputError, match=f"Ask for {told}"):
+        applied(refused, make_model, make_context)
+    assert sizes(applied(dataclasses.replace(refused, **{name: advised}), make_model, make_context))
+
+
 def test_blocks_compete_too(stage, make_model, make_context, notes) -> None:
     # Of 8.5, 1 is fixed and 1 for the last layer. For 6.5 layer 1 keeps its heads, worth 20, and a normalisation; three
     # heads and sixteen neurons would be worth 18 + 1.6 for 6.

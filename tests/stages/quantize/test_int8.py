@@ -259,6 +259,10 @@ def test_same_seed_same_ranges(make_model: Callable, make_context: Callable) -> 
         ({"scheme": "int4"}, r"stages.quantize.scheme is 'int4'; it must be one of dynamic, static"),
         ({"embeddings": "yes"}, r"stages.quantize.embeddings is 'yes'; it must be true or false"),
         (
+            {"keep_float": None},
+            r"stages.quantize.keep_float is None; it must be a list of patterns. .* or \[\] for none",
+        ),
+        (
             {"keep_float": "classifier"},
             r"stages.quantize.keep_float is 'classifier'; it must be a list. Use \[classifier",
         ),
