@@ -126,8 +126,10 @@ class Store:
         return folder
 
     def set_aside(self, entry: Entry, reason: str) -> None:
-        """Move an entry that turned out to be wrong out of the way."""
-        self._set_aside(entry.folder, reason)
+        """Move an entry that turned out to be wrong out of the way, where no other process has done so."""
+        with self._lock(entry.folder.parent.name, entry.key, ""):
+            if entry.folder.exists():
+                self._set_aside(entry.folder, reason)
 
     def _make(self, folder: Path, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
         folder.parent.mkdir(parents=True, exist_ok=True)

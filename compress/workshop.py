@@ -15,7 +15,7 @@ from transformers import set_seed
 from compress.blame.case import Case
 from compress.core.blame import Blame
 from compress.core.context import Context, TeacherContext
-from compress.core.errors import InputError, StageError
+from compress.core.errors import InputError, ReloadError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
@@ -305,7 +305,8 @@ class Workshop(Prepared):
 
     def export(self, artifact: Entry) -> tuple[Path | None, Proof]:
         """The folder with the runtime's form of an artifact (None where it runs the artifact itself), and the proof
-        that the reloaded artifact is the same. Raises StageError, and sets the artifact aside, where it is not."""
+        that the reloaded artifact is the same. Raises ReloadError, and sets the artifact aside, where it is not; what
+        else may go wrong is not its fault, and it stays."""
         runtime, task = self.recipe.runtime, self.recipe.task
 
         def make(target: Path) -> dict[str, Any]:
@@ -314,7 +315,7 @@ class Workshop(Prepared):
         try:
             key, needed = self.export_key(artifact), _with_room(bytes_in(artifact.folder))
             entry = self.store.entry("exports", key, make, what="a model's export", needed_bytes=needed)
-        except StageError as error:
+        except ReloadError as error:
             self.store.set_aside(artifact, str(error))
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])

@@ -118,6 +118,16 @@ def test_a_damaged_entry_is_set_aside_and_made_again(
     assert warnings == [f"{folder} is set aside in {aside}: {reason}. It is made again."]
 
 
+def test_of_two_that_set_an_entry_aside_the_second_finds_it_done(
+    store: Store, tmp_path: Path, warnings: list[str]
+) -> None:
+    entry = store.entry("artifacts", "k", make)
+    for _ in range(2):
+        store.set_aside(entry, "its logits changed")
+    assert len(warnings) == 1 and not entry.folder.exists()
+    assert len(list((tmp_path / "store" / "damaged").iterdir())) == 1
+
+
 def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     text = '{"files": {"../secret": {"bytes": 0, "sha256": "", "xxh3_128": ""}}, "facts": {}, "key": "k"}'
     (tmp_path / MANIFEST).write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 
 from compress.config import build, compose_settings
 from compress.core.context import Context
-from compress.core.errors import InputError
+from compress.core.errors import InputError, ReloadError, StageError
 from compress.core.latency_table import LatencyTable
 from compress.models.fusion import widest_sizes
 from compress.stages.quantize.int8 import QuantizeInt8
@@ -150,3 +150,17 @@ def test_an_artifact_with_a_tokenizer_of_its_own(
     ]
     assert reading.aligned(0) == [all(word in kept for word in text) for text in texts]
     assert 0 < sum(reading.aligned(0)) < len(texts) == 130
+
+
+@pytest.mark.parametrize("error", [ReloadError("its logits changed"), StageError("the runtime finds no memory")])
+def test_only_what_is_another_on_reload_leaves_the_store(
+    produce: Produce, monkeypatch: pytest.MonkeyPatch, error: StageError
+) -> None:
+    def prove(*given: Any) -> None:
+        raise error
+
+    entry, workshop = produce()
+    monkeypatch.setattr("compress.workshop.prove", prove)
+    with pytest.raises(StageError, match=str(error)):
+        workshop.export(entry)
+    assert entry.folder.exists() == (not isinstance(error, ReloadError))

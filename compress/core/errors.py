@@ -37,4 +37,8 @@ class NothingPassedError(CompressError):
 
 
 class StageError(CompressError):
-    """A stage broke while it worked: a loss that is not finite, a model that changed on reload."""
+    """A stage broke while it worked, such as by a loss that is not finite."""
+
+
+class ReloadError(StageError):
+    """A finished model is not what it was when it is loaded again."""

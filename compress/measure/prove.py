@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.core.errors import CompressError, InputError, StageError
+from compress.core.errors import CompressError, InputError, ReloadError, StageError
 from compress.core.evaluation import Proof
 from compress.core.runtime import Runtime
 from compress.core.task import Task
@@ -69,8 +69,9 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
 def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
     """Reload `artifact` in a fresh process; write its export into `export` where one is needed.
 
-    Raises StageError where the reloaded model is not the same, or the runtime's logits differ too much; CompressError
-    where the process was killed, which says nothing about the artifact.
+    Raises ReloadError where the reloaded model is not the same. Whatever else goes wrong says nothing about the
+    artifact: StageError where the export or the runtime fails or its logits differ too much, CompressError where the
+    process was killed.
     """
     request = {
         "artifact": str(artifact),
@@ -94,11 +95,13 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        raise StageError(f"{artifact} could not be loaded again: {done.stderr[-2000:]}") from None
+        raise StageError(f"{artifact} could not be proven: {done.stderr[-2000:]}") from None
     if "errno" in answer:
         raise OSError(answer["errno"], answer["error"], answer["file"])
     if "error" in answer:
-        raise StageError(f"{artifact} could not be loaded again: {answer['error']}")
+        if answer["reload"]:
+            raise ReloadError(f"{artifact} could not be loaded again: {answer['error']}")
+        raise StageError(f"{artifact} could not be proven in {runtime.label}: {answer['error']}")
     return Proof(**{**answer, "shapes": tuple(tuple(shape) for shape in answer["shapes"])})
 
 
@@ -109,7 +112,7 @@ def _main() -> int:
     try:
         answer = dataclasses.asdict(_prove_here(Path(request["artifact"]), export, task, runtime))
     except CompressError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error), "reload": isinstance(error, ReloadError)}
     except OSError as error:
         # A full disk is not the artifact's fault: the parent raises it as what it is.
         answer = {"errno": error.errno, "error": error.strerror, "file": str(error.filename or export)}
@@ -122,7 +125,10 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
 
     from compress.models.checkpoint import load_model, read_structure
 
-    model = load_model(artifact)
+    try:
+        model = load_model(artifact)
+    except InputError as error:
+        raise ReloadError(str(error)) from error
     batches = load_batches(artifact / PROBE)
     with np.load(artifact / EXPECTED, allow_pickle=False) as arrays:
         before = [arrays[f"arr_{i}"] for i in range(len(batches))]
@@ -138,7 +144,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
     allowed = 0.0 if arithmetic == _arithmetic(arithmetic["threads"]) else _tolerance(before, rounded=rounded)
     changed = _difference(before, after)
     if not changed <= allowed:
-        raise StageError(f"its logits changed by up to {changed:.3g} on reload; {allowed:.3g} is allowed")
+        raise ReloadError(f"its logits changed by up to {changed:.3g} on reload; {allowed:.3g} is allowed")
     if export is not None:
         from compress.export.onnx import export_onnx
 
@@ -204,4 +210,4 @@ if __name__ == "__main__":
     try:
         sys.exit(_main())
     except InputError as failure:
-        print(json.dumps({"error": str(failure)}))
+        print(json.dumps({"error": str(failure), "reload": False}))

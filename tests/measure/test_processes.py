@@ -105,7 +105,7 @@ class Talkative:
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # The worker builds its runtime by name.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     save_batches([{"input_ids": np.ones((1, 4), dtype=np.int64)}], tmp_path / "batches.npz")
     return tmp_path / "batches.npz"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
-from compress.core.errors import StageError
+from compress.core.errors import InputError, ReloadError, StageError
 from compress.measure.prove import EXPECTED, compare_logits, prove, write_probe
 from compress.models.checkpoint import save_model, settle
 from compress.runtimes.onnxruntime import OnnxRuntime
@@ -64,7 +65,7 @@ def test_a_weight_that_changed_is_refused(artifact: Path) -> None:
     tensors = load_file(artifact / "model.safetensors")
     tensors["classifier.weight"][0, 0] += 1e-3
     save_file(tensors, artifact / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StageError, match="logits changed by up to"):
+    with pytest.raises(ReloadError, match="logits changed by up to"):
         prove(artifact, None, TASK, TorchRuntime(threads=1))
 
 
@@ -98,12 +99,12 @@ def test_another_processor_may_differ_in_the_last_bits(artifact: Path) -> None:
 
 
 def test_another_processor_may_not_differ_by_more(artifact: Path) -> None:
-    with pytest.raises(StageError, match=r"changed by up to 0\.002 on reload; 0\.001 is allowed"):
+    with pytest.raises(ReloadError, match=r"changed by up to 0\.002 on reload; 0\.001 is allowed"):
         prove(with_probe(artifact, 2e-3, cpu="another"), None, TASK, TorchRuntime(threads=1))
 
 
 def test_the_same_processor_may_not_differ_at_all(artifact: Path) -> None:
-    with pytest.raises(StageError, match=r"changed by up to .* on reload; 0 is allowed"):
+    with pytest.raises(ReloadError, match=r"changed by up to .* on reload; 0 is allowed"):
         prove(with_probe(artifact, 1e-6), None, TASK, TorchRuntime(threads=1))
 
 
@@ -114,11 +115,38 @@ def test_what_was_saved_before_arithmetic_was_noted_is_proven_within_the_toleran
     assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unable(OnnxRuntime):
+    """A runtime that finds no memory, as torch says it."""
+
+    refuses_input: bool
+
+    def open(self, folder: Path) -> Any:
+        if self.refuses_input:
+            raise InputError("the session cannot be made")
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:115] can't allocate memory")
+
+
+@pytest.mark.parametrize(
+    ("refuses_input", "told"),
+    [(True, "proven in ONNX Runtime: the session cannot be made"), (False, "proven: (?s:.*)can't allocate memory")],
+)
+def test_what_a_runtime_cannot_do_is_not_the_artifacts_fault(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses_input: bool, told: str
+) -> None:
+    # The proving process builds the runtime by its name.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    (tmp_path / "export").mkdir()
+    with pytest.raises(StageError, match=told) as found:
+        prove(artifact, tmp_path / "export", TASK, Unable(threads=1, refuses_input=refuses_input))
+    assert not isinstance(found.value, ReloadError)
+
+
 def test_a_weight_that_is_missing_is_refused(artifact: Path) -> None:
     tensors = load_file(artifact / "model.safetensors")
     del tensors["classifier.bias"]
     save_file(tensors, artifact / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StageError, match=r"missing: classifier\.bias"):
+    with pytest.raises(ReloadError, match=r"missing: classifier\.bias"):
         prove(artifact, None, TASK, TorchRuntime(threads=1))
 
 
