@@ -11,6 +11,7 @@ from pathlib import Path
 from compress.core.errors import InputError
 from compress.core.evaluation import Evaluation
 from compress.core.recipe import Measurement
+from compress.data.assemble import with_class_names
 from compress.data.formats import read_file
 from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus
@@ -28,7 +29,9 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
     task = _task_of(folder, columns)
     runtime = OnnxRuntime(threads=threads or len(allowed_cpus()))
     config, processor = read_config(folder), task.load_processor(folder)
-    raw = read_file("data", str(data))
+    raw = with_class_names(read_file("data", str(data)))
+    # Which examples belong together nobody said, whatever a column is called.
+    raw = raw.remove_columns([name for name in raw.column_names if name == "group"])
     examples = task.encode(raw, processor, config, "data")
     key = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
     candidate = candidate_of(runtime, folder, folder)

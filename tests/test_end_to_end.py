@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset
 from safetensors.numpy import load_file
 
 import compress
@@ -120,6 +121,19 @@ def test_evaluate_scores_a_file_of_ones_own(result: RunResult, tmp_path: Path) -
     assert found.score in (0.0, 0.5, 1.0)
     assert found.latency is not None
     assert found.size is not None
+
+
+def test_evaluate_takes_class_numbers_for_the_names_that_the_file_gives_them(result: RunResult, tmp_path: Path) -> None:
+    """As a run does: the file counts its classes in an order of its own."""
+    texts = ["Shares in the company rose after profits beat forecasts.", "The striker scored twice in the cup final."]
+    columns = {"text": texts * 3, "label": ["business", "sports"] * 3, "group": ["a"] * 6}
+    named = Dataset.from_dict(columns)
+    named.to_json(tmp_path / "named.jsonl")
+    names = ["tech", "sports", "politics", "entertainment", "business"]
+    named.cast_column("label", ClassLabel(names=names)).to_parquet(tmp_path / "numbered.parquet")
+    scores = [compress.evaluate(result.export, tmp_path / name) for name in ("named.jsonl", "numbered.parquet")]
+    assert scores[0].scores == scores[1].scores
+    assert scores[0].groups == scores[1].groups and len(set(scores[0].groups)) == 6
 
 
 def test_a_second_run_makes_nothing_again(result: RunResult, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_shar
     is numbered, across all parts, in a column `group`. Raises InputError where the column is missing or incomplete,
     and where there is too little to split.
     """
-    parts = {name: _with_class_names(part) for name, part in parts.items()}
+    parts = {name: with_class_names(part) for name, part in parts.items()}
     notes: list[str] = []
     if group is not None:
         parts = _with_groups(parts, group)
@@ -39,7 +39,7 @@ def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_shar
     return Splits(parts["train"], parts["validation"], parts.get("test"), (*notes, *_overlaps(ordered)))
 
 
-def _with_class_names(part: Dataset) -> Dataset:
+def with_class_names(part: Dataset) -> Dataset:
     """Numbers of classes become their names, so that labels match a model's by name; -1 (unlabelled) becomes None."""
     for column, feature in part.features.items():
         if isinstance(feature, ClassLabel):
