@@ -142,6 +142,16 @@ def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[i
             check(teacher, lengths, recipe.seed)
 
 
+def check_groups(groups: Sequence[int]) -> None:
+    """Raise InputError where nothing could be judged. groups: each validation example's."""
+    if len(groups) > 1 and len(set(groups)) == 1:
+        raise InputError(
+            f"data.group puts all {len(groups)} validation examples into one group, and how much groups differ cannot "
+            "be seen in one. Give data.validation more groups, split more of them off (data.validation_share), or use "
+            "null for no groups."
+        )
+
+
 def check_processor(recipe: Recipe, processor: Any) -> None:
     """Let every stage that changes the processor say whether it can."""
     for name in recipe.order:

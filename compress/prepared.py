@@ -23,7 +23,7 @@ from compress.keys import (
 from compress.measure.effort import Effort
 from compress.measure.environment import describe_machine
 from compress.models.checkpoint import read_config
-from compress.preflight import check_examples
+from compress.preflight import check_examples, check_groups
 from compress.reading import UNLABELLED, Reading
 from compress.store import Entry
 
@@ -86,6 +86,7 @@ class Prepared:
         self.config, reading = material.config, material.reading
         check(material.shape, reading.processor)
         self.examples = {name: reading.split(name) for name in reading.names}
+        check_groups(self.examples["validation"]["group"][:])
         check_examples(recipe, material.shape, self.examples["train"]["length"][:])
         self.parameters = sum(parameter.numel() for parameter in material.shape.parameters())
         self._teachers, self.notes = material.whole

@@ -655,6 +655,16 @@ def test_settings_are_checked_before_fine_tuning(terminal: Terminal, monkeypatch
     )
 
 
+def test_a_validation_split_of_one_group(terminal: Terminal) -> None:
+    rows = [json.loads(line) for line in terminal.data.read_text(encoding="utf-8").splitlines()]
+    text = "".join(json.dumps({**row, "author": "a" if i % 2 else "b"}) + "\n" for i, row in enumerate(rows))
+    terminal.data = terminal.folder / "grouped.jsonl"
+    terminal.data.write_text(text, encoding="utf-8")
+    message = terminal.refused("data.group=author")
+    assert "data.group puts all 80 validation examples into one group" in message
+    assert "data.validation_share" in message and "null for no groups" in message
+
+
 # Folders and disks ---------------------------------------------------------------------------------------------------
 
 

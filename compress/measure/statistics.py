@@ -85,11 +85,14 @@ def _mean_and_error(differences: np.ndarray, groups: Sequence[int], score_range:
     _, cluster = np.unique(np.asarray(groups), return_inverse=True)
     clusters = int(cluster.max()) + 1
     mean = float(differences.mean())
-    sums = np.bincount(cluster, weights=differences - mean, minlength=clusters)
-    correction = clusters / (clusters - 1) if clusters > 1 else 1.0
-    variance = correction * (float((sums**2).sum()) + score_range**2) / (n + 2) ** 2
     # The pseudo-examples pull the centre towards zero by the same small amount on both sides.
-    return mean * n / (n + 2), math.sqrt(variance), max(clusters - 1, 1)
+    centre = mean * n / (n + 2)
+    if clusters == 1:
+        # However many examples: how groups differ cannot be seen in one.
+        return centre, score_range, 1
+    sums = np.bincount(cluster, weights=differences - mean, minlength=clusters)
+    variance = clusters / (clusters - 1) * (float((sums**2).sum()) + score_range**2) / (n + 2) ** 2
+    return centre, math.sqrt(variance), clusters - 1
 
 
 def examples_to_decide(difference: float, interval: Interval, margin: float, examples: int) -> int | None:

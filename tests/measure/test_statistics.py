@@ -10,7 +10,15 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from compress.core.evaluation import Evaluation, Latency
-from compress.measure.statistics import _times, compare, examples_to_decide, paired_interval, percentiles, speedup
+from compress.measure.statistics import (
+    _times,
+    chance_of_no_loss,
+    compare,
+    examples_to_decide,
+    paired_interval,
+    percentiles,
+    speedup,
+)
 
 
 def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio: float | None = None) -> Evaluation:
@@ -51,6 +59,15 @@ def test_examples_of_one_group_count_as_one() -> None:
     alone = paired_interval(differences, range(64), 1.0, 0.95)
     together = paired_interval(differences, np.repeat(np.arange(16), 4), 1.0, 0.95)
     assert together[1] - together[0] > 1.8 * (alone[1] - alone[0])
+
+
+@pytest.mark.parametrize("count", [1, 20, 2000])
+def test_one_group_proves_nothing_however_large(count: int) -> None:
+    # Student's t on one degree of freedom is 6.314 at 95%, and the standard error is all that scores can differ by.
+    low, high = paired_interval(np.full(count, -0.1), [7] * count, 1.0, 0.95)
+    assert (high - low) / 2 == pytest.approx(6.314, abs=1e-3)
+    assert (low + high) / 2 == pytest.approx(-0.1 * count / (count + 2))
+    assert chance_of_no_loss(np.full(count, -0.1), [7] * count, 1.0) > 0.4
 
 
 @settings(max_examples=50, deadline=None)
