@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from datasets import Dataset
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+
 
 def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     """All columns of one file, in memory. Raises InputError, which names `setting`, where it cannot be read.
 
-    `.jsonl` keeps the kinds of its values ("01" stays text); `.csv` is text throughout, nothing is taken for a
-    missing value; `.parquet` is taken as it is. plain_text: whether `.txt` is read too, a text per line, as a column
-    `text`.
+    `.jsonl` keeps the kinds of its values ("01" stays text); `.csv` and `.tsv` are text throughout, nothing is taken
+    for a missing value, and a comma, a semicolon or a tab separates values, whichever the first line has; `.parquet` is
+    taken as it is. plain_text: whether `.txt` is read too, a text per line, as a column `text`.
     """
     path = Path(name).expanduser()
     try:
@@ -101,23 +104,29 @@ def _json_column(name: str, values: list[object]) -> pa.Array:
 
 
 def _read_csv(data: bytes) -> pa.Table:
-    reader = csv.reader(io.StringIO(_text(data), newline=""), strict=True)
+    text = _text(data)
+    # Spreadsheets write semicolons where the comma is the decimal sign.
+    first = re.sub('"[^"]*"', "", next((line for line in text.split("\n") if line.strip()), ""))
+    separator = next((sign for sign in SEPARATORS if sign in first), ",")
+    separated_by = SEPARATORS[separator]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows = []
     try:
-        names = next(reader, [])
+        names = next((row for row in reader if row), [])
         if len(set(names)) < len(names):
             raise _UnreadableError(f"its first line names a column twice ({', '.join(names)}). Rename one of them")
         for row in reader:
             if row and len(row) != len(names):
                 raise _UnreadableError(
                     f"line {reader.line_num} has {len(row)} values, the first line {len(names)} "
-                    f"({_shortened(', '.join(names))}). Put values that contain a comma in double quotes"
+                    f"({_shortened(', '.join(names))}). Put values that contain {separated_by} in double quotes"
                 )
             if row:
                 rows.append(row)
     except csv.Error as error:
         raise _UnreadableError(
-            f"line {reader.line_num} is not comma-separated values ({error}). Write a double quote inside a value twice"
+            f"line {reader.line_num} is not values separated by {separated_by} ({error}). "
+            "Write a double quote inside a value twice"
         ) from error
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     return pa.table({name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True)})
@@ -143,5 +152,6 @@ def _shortened(text: str) -> str:
 READERS: Mapping[str, Callable[[bytes], pa.Table]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".parquet": _read_parquet,
 }

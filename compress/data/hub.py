@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
-from datasets.exceptions import DatasetsError
 
 from compress.core.checks import nearest
 from compress.core.context import Splits
@@ -55,11 +54,15 @@ class Hub(NamedSplits):
             if (folder / "state.json").is_file():
                 return DatasetDict(train=load_from_disk(str(folder)))
             return load_dataset(str(folder) if folder.is_dir() else self.name, self.config)
-        except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
+        except Exception as error:
+            # The library wraps what was wrong with a file into an error that says only that it gave up.
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             raise InputError(
                 f"data.name is {self.name!r} (data.config {self.config!r}); it cannot be loaded "
-                f"({type(error).__name__}: {error}). Check the name and the connection, or save it elsewhere with "
-                "save_to_disk and give that folder."
+                f"({type(cause).__name__}: {cause}). Check the name, the files and the connection, or save it "
+                "elsewhere with save_to_disk and give that folder."
             ) from error
 
 

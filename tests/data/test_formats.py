@@ -35,6 +35,22 @@ def test_csv_is_text_throughout(tmp_path: Path) -> None:
     assert read.to_dict() == {"text": ['a, "b"\nc', "NA"], "label": ["01", ""]}
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'text;label\n"a; b";c\n'),
+        ("a.csv", '\n\n"text";"label"\n"a; b";c\n'),
+        ("a.csv", "text\tlabel\na; b\tc\n"),
+        ("a.tsv", "text\tlabel\na; b\tc\n"),
+        # What lies within quotes separates nothing.
+        ("a.csv", '"text";"label";"x, y"\n"a; b";c;d\n'),
+    ],
+)
+def test_the_first_line_says_what_separates_values(tmp_path: Path, name: str, content: str) -> None:
+    read = _read(tmp_path, name, content).to_dict()
+    assert (read["text"], read["label"]) == (["a; b"], ["c"])
+
+
 def test_parquet_is_taken_as_it_is(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": list("abcd"), "label": pd.Categorical(list("xyxz")), "n": [1, 2, 3, 4]})
     frame[frame.n != 3].to_parquet(tmp_path / "a.parquet")
@@ -78,14 +94,16 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"that is a folder\. Give one file in it \(\.jsonl, \.csv, \.parquet\)"):
+    with pytest.raises(
+        InputError, match=r"that is a folder\. Give one file in it \(\.jsonl, \.csv, \.tsv, \.parquet\)"
+    ):
         read_file("data.train", str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", "a", "its suffix is '.txt'; it must be one of .jsonl, .csv, .parquet. Convert"),
+        ("a.txt", "a", "its suffix is '.txt'; it must be one of .jsonl, .csv, .tsv, .parquet. Convert"),
         ("a.jsonl", "", "it holds no rows. Give"),
         ("a.jsonl", "\n\n", "it holds no rows. Give"),
         ("a.csv", "", "it holds no rows. Give"),
@@ -97,8 +115,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("a.jsonl", b'{"a": "b"}\n{"a": "caf\xe9"}\n', "line 2 is not UTF-8 (byte 0xe9). Save"),
         ("a.csv", b"text\nok\ncaf\xe9\n", "line 3 is not UTF-8 (byte 0xe9). Save"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 has 3 values, the first line 2 (a, b). Put"),
+        ("a.csv", "a;b\n1;2;3\n", "line 2 has 3 values, the first line 2 (a, b). Put values that contain a semicolon"),
         ("a.csv", "a,b\n1\n", "line 2 has 1 values, the first line 2 (a, b). Put"),
-        ("a.csv", 'a,b\n1,"2\n', "line 2 is not comma-separated values ("),
+        ("a.csv", 'a,b\n1,"2\n', "line 2 is not values separated by a comma ("),
         ("a.csv", "a,a\n1,2\n", "its first line names a column twice (a, a). Rename"),
         ("a.parquet", b"PAR1 this is not one", "it is not a whole Parquet file ("),
         ("a.parquet", b"", "it is not a whole Parquet file ("),

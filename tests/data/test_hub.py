@@ -116,6 +116,23 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
         _hub(name=str(folder)).load()
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"a.jsonl": b""}, r"cannot be loaded \((StopIteration|\w+Error)"),
+        ({"a.csv": b"text,label\na,b\n", "b.csv": b"texts,label\na,b\n"}, r"cannot be loaded \(.*texts"),
+        ({"a.csv": b"text,label\ncaf\xe9,b\n"}, r"cannot be loaded \(UnicodeDecodeError: .*0xe9"),
+    ],
+)
+def test_what_is_wrong_with_a_folders_files_is_told(tmp_path: Path, files: dict[str, bytes], told: str) -> None:
+    folder = tmp_path / "loose"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"(?s){told}"):
+        _hub(name=str(folder)).load()
+
+
 def test_a_folder_without_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match=r"data\.name is '.*bare' .*it cannot be loaded \("):
