@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
         place = f"{Path(mark.name).name}, line {mark.line + 1}, column {mark.column + 1}"
         return f"{place}: {error.problem}. The file must be YAML; see the recipes that come with compress."
     if isinstance(error, OverrideParseException):
+        if (settings_root() / "recipes" / f"{error.override}.yaml").exists():
+            return f"{error.override} is a recipe, not a setting. Put -cn before it: compress -cn {error.override} ..."
         return (
             f"{error.override} cannot be read ({_first_line(error)}). Write setting=value; a list is [a,b]. Put quotes "
             f"around special characters, and around the whole for the shell: 'setting=\"value\"'."
@@ -109,7 +112,8 @@ def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | Non
         known = known_settings(recipe, choices, folder)
         # Hydra's own are near nothing but each other.
         known = [name for name in known if name.startswith("hydra.") == wrong.startswith("hydra.")]
-        hint = _method_with(wrong, recipe, choices, folder) or nearest_setting(wrong, known)
+        hint = _method_with(wrong, recipe, choices, folder) or _recipe_with(wrong, choices)
+        hint = hint or nearest_setting(wrong, known)
     except (HydraException, OmegaConfBaseException, InputError):
         hint = ""
     told = f"{wrong} is no setting of the recipe {recipe!r}{' with ' + ' '.join(choices) if choices else ''}."
@@ -127,6 +131,16 @@ def _method_with(wrong: str, recipe: str, choices: Sequence[str], folder: Path |
         choice = f"stage/{kind.group(1)}@stages.{kind.group(1)}={path.stem}"
         if wrong in known_settings(recipe, [*choices, choice], folder):
             return f"Another method has it: add {choice}"
+    return ""
+
+
+def _recipe_with(wrong: str, choices: Sequence[str]) -> str:
+    """A sentence that names a recipe of ours that has this setting."""
+    for path in sorted((settings_root() / "recipes").glob("*.yaml"), reverse=True):
+        # Such choices may not fit another recipe.
+        with contextlib.suppress(HydraException, OmegaConfBaseException, InputError):
+            if wrong in known_settings(path.stem, choices):
+                return f"The recipe {path.stem} has it: compress -cn {path.stem} ..."
     return ""
 
 

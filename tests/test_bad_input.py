@@ -419,6 +419,16 @@ def test_a_missing_setting_is_named(terminal: Terminal) -> None:
     assert "Add model.path=" in answer.message
 
 
+def test_the_recipe_that_has_a_setting_is_named(terminal: Terminal) -> None:
+    """The quickstart brings its own data: whoever gives theirs has left out the recipe that takes them."""
+    answer = terminal.type(f"model.path={terminal.model}", f"data.train={terminal.data}")
+    assert answer.status == 2
+    assert "data.train is no setting of the recipe 'quickstart'" in answer.message
+    assert "The recipe text_classification has it: compress -cn text_classification ..." in answer.message
+    answer = terminal.type("text_classification", f"model.path={terminal.model}")
+    assert answer.status == 2 and "is a recipe, not a setting. Put -cn before it" in answer.message
+
+
 def test_a_misspelt_recipe_is_named(terminal: Terminal) -> None:
     answer = terminal.type("-cn", "text_clasification")
     assert answer.status == 2 and "Did you mean 'text_classification'?" in answer.message
