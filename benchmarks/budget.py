@@ -167,7 +167,7 @@ class Laboratory:
     def _recipe(self, settings: Sequence[str]) -> Recipe:
         given = [
             *(f"model.path={self._folder}", f"store={self._work / 'store'}"),
-            *("data.train=nowhere", "data.validation=nowhere", "stages.prune.recovery_epochs=0"),
+            *("data.train=nowhere", "data.validation=elsewhere", "stages.prune.recovery_epochs=0"),
             *("objective.speedup=null", *settings),
         ]
         composed = compose_settings("text_classification", given)

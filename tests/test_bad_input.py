@@ -187,6 +187,7 @@ WRONG_SETTINGS = [
     (["objective.speedup=-3"], "objective.speedup is -3; it must be greater than 0", "Use 10"),
     (["objective.speedup=ten"], "objective.speedup is ten; it must be greater than 0", "Use 10"),
     (["objective.speedup=inf"], "objective.speedup is inf; it must be finite", "Use 10"),
+    (["objective.max_accuracy_drop=1"], "objective.max_accuracy_drop is 1", "100 points. Use 0.01 for one point"),
     (["objective.max_accuracy_drop=2"], "objective.max_accuracy_drop is 2", "0.01 for one point"),
     (["objective.sped=10"], "objective.sped is no setting", "Did you mean 'objective.speedup'?"),
     (["+objective.sped=10"], "objective.sped is no setting of Objective", "Did you mean 'speedup'?"),

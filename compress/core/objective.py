@@ -12,8 +12,8 @@ from compress.core.errors import InputError
 class Objective:
     """speedup: times the FP32 teacher's speed on the same runtime, or None where the stages' own settings decide.
 
-    max_accuracy_drop: as a gate's; 0.01 is one point; None where each gate has its own. Stages and gates take these up
-    through their own settings.
+    max_accuracy_drop: as a gate's, but below 1, which would be 100 points; 0.01 is one point; None where each gate has
+    its own. Stages and gates take these up through their own settings.
     """
 
     speedup: float | None
@@ -21,9 +21,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         drop = self.max_accuracy_drop
-        if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop <= 1):
+        if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop < 1):
             raise InputError(
-                f"objective.max_accuracy_drop is {drop}; it is a fraction in [0, 1]. Use 0.01 for one point."
+                f"objective.max_accuracy_drop is {drop}; it is a fraction in [0, 1), and 1 would be 100 points. "
+                "Use 0.01 for one point."
             )
         if self.speedup is None:
             return

@@ -1,4 +1,4 @@
-"""The user's own files: `.jsonl`, `.csv` or `.parquet`."""
+"""The user's own files: `.jsonl`, `.csv`, `.tsv` or `.parquet`."""
 
 from __future__ import annotations
 
@@ -21,3 +21,6 @@ class Files(NamedSplits):
     def load(self) -> Splits:
         """Read the files, all columns. Raises InputError where one cannot be used."""
         return self.assembled({split: read_file(f"data.{split}", path) for split, path in self.named.items()})
+
+    def _same(self, one: str, other: str) -> bool:
+        return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()

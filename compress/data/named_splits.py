@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from datasets import Dataset
 
@@ -41,6 +42,12 @@ class NamedSplits:
                 "data.train is null, and so is data.validation; at least one of the two is needed. "
                 "Set data.train: the validation examples are then split off it."
             )
+        for one, other in combinations(self.named, 2):
+            if self._same(self.named[one], self.named[other]):
+                raise InputError(
+                    f"data.{other} is {self.named[other]!r}, and so is data.{one}; what has been used cannot judge. "
+                    f"Give other examples, or use null for data.{other}."
+                )
         require_share("data.validation_share", self.validation_share)
         require_integer("seed", self.seed, 0, "Use 0, for example.")
 
@@ -53,6 +60,10 @@ class NamedSplits:
         """All splits, from those given. Raises InputError where they, or the unlabelled text, cannot be used."""
         splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
         return with_unlabelled(splits, self.unlabelled)
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two settings name the same examples."""
+        return one == other
 
     def _splits(self) -> dict[str, str | None]:
         return {"train": self.train, "validation": self.validation, "test": self.test}

@@ -107,6 +107,8 @@ def test_both_missing_is_refused() -> None:
         ({"train": "a.csv", "unlabelled": ""}, r"data\.unlabelled is ''; it must be text"),
         ({"train": "a.csv", "group": 3}, r"data\.group is 3; it must be text"),
         ({"train": "a.csv", "validation_share": 1.0}, r"data\.validation_share is 1\.0; it must lie in \(0, 1\)"),
+        ({"train": "a.csv", "validation": "b/../a.csv"}, r"data\.validation is 'b/\.\./a\.csv', and so is data\.train"),
+        ({"train": "a.csv", "validation": "b.csv", "test": "b.csv"}, r"data\.test is 'b\.csv', .* null for data\.test"),
         ({"train": "a.csv", "seed": -1}, r"seed is -1; it must be a whole number"),
     ],
 )

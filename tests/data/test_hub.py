@@ -54,10 +54,11 @@ def test_a_single_saved_data_set_is_the_train_split(tmp_path: Path) -> None:
 
 def test_the_content_is_that_of_a_file(tmp_path: Path) -> None:
     from_hub = _hub(name=_save(tmp_path), group="label").load()
-    from_hub.train.to_json(tmp_path / "a.jsonl")
+    for name in ("a", "b"):
+        from_hub.train.to_json(tmp_path / f"{name}.jsonl")
     files = Files(
         train=str(tmp_path / "a.jsonl"),
-        validation=str(tmp_path / "a.jsonl"),
+        validation=str(tmp_path / "b.jsonl"),
         test=None,
         unlabelled=None,
         group="label",
