@@ -41,7 +41,8 @@ def main() -> int:
         for run in range(arguments.runs):
             chosen = range(measurement.examples)
             first, second = measure_in_turns([candidate] * 2, [batches] * 2, list(chosen), measurement)
-            ratio, (low, high) = speedup(Latency(rounds=second, baseline_rounds=first), CONFIDENCE)
+            latency = Latency(rounds=second, baseline_rounds=first, launches=measurement.launches)
+            ratio, (low, high) = speedup(latency, CONFIDENCE)
             contained += low <= 1 <= high
             print(f"run {run + 1}: {ratio:.3f} [{low:.3f}, {high:.3f}]", flush=True)
     print(f"1 lies inside in {contained} of {arguments.runs} runs")

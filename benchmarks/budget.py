@@ -158,7 +158,8 @@ class Laboratory:
         write_batches(Dataset.from_list(self._rows), self.task, self._processor, files[0])
         chosen = representative([row["length"] for row in self._rows], TURNS.examples)
         before, after = measure_in_turns(candidates, files, chosen, TURNS)
-        ratio, (low, high) = speedup(Latency(rounds=after, baseline_rounds=before), CONFIDENCE)
+        latency = Latency(rounds=after, baseline_rounds=before, launches=TURNS.launches)
+        ratio, (low, high) = speedup(latency, CONFIDENCE)
         return f"    its export is {ratio:.2f} [{low:.2f}, {high:.2f}] times as fast as the one without"
 
     def _workshop(self, settings: Sequence[str]) -> Workshop:

@@ -246,7 +246,7 @@ class Contest(ABC):
 
     def times(self, baseline: Any, own: Any) -> dict[str, Any]:
         """p50, p90, and the ratio of the baseline's time to this one's."""
-        latency = Latency(rounds=own, baseline_rounds=baseline)
+        latency = Latency(rounds=own, baseline_rounds=baseline, launches=self.measurement.launches)
         (p50, p90), (ratio, interval) = percentiles(latency), speedup(latency, CONFIDENCE)
         return {"p50": p50, "p90": p90, "speedup": ratio, "interval": interval}
 

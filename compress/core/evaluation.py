@@ -33,11 +33,13 @@ class Latency:
     """Milliseconds per example, `rounds[round][example]`, and those of the baseline it took turns with.
 
     baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
+    launches: how often the processes were started anew, after equally many rounds each, which follow each other here.
     foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
     """
 
     rounds: tuple[tuple[float, ...], ...]
     baseline_rounds: tuple[tuple[float, ...], ...] = ()
+    launches: int = 1
     foreign_share: float | None = None
 
 

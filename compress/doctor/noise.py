@@ -21,7 +21,7 @@ from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
 
 # About ten seconds in all, most of them the exporter's and the workers' start.
-TURNS = Measurement(examples=8, launches=2, rounds=12, warmup=5)
+TURNS = Measurement(examples=8, launches=6, rounds=4, warmup=5)
 CONFIDENCE = 0.95
 HIDDEN, NEURONS, BLOCKS = 384, 1536, 2
 LENGTHS = (16, 24, 32, 40, 48, 56, 64, 72)
@@ -54,7 +54,7 @@ def measure_noise(runtime: Runtime) -> Noise:
         save_batches([{"states": value} for value in states], folder / "batches.npz")
         candidate = Candidate(runtime=runtime, folder=folder)
         first, second = measure_in_turns([candidate] * 2, [folder / "batches.npz"] * 2, list(range(len(states))), TURNS)
-    return describe_noise(Latency(rounds=second, baseline_rounds=first))
+    return describe_noise(Latency(rounds=second, baseline_rounds=first, launches=TURNS.launches))
 
 
 def describe_noise(latency: Latency) -> Noise:

@@ -64,7 +64,12 @@ def time_candidate(
     bystanders = Bystanders(allowed_cpus()[: candidate.runtime.threads])
     turns = [candidate] if baseline is None else [baseline, candidate]
     *before, after = measure_in_turns(turns, batches, chosen, measurement, bystanders)
-    return Latency(rounds=after, baseline_rounds=before[0] if before else (), foreign_share=bystanders.share)
+    return Latency(
+        rounds=after,
+        baseline_rounds=before[0] if before else (),
+        launches=measurement.launches,
+        foreign_share=bystanders.share,
+    )
 
 
 def torch_ratio_of(latency: Latency) -> float:
@@ -108,7 +113,7 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
 
 def _latency_from_json(data: Mapping[str, Any]) -> Latency:
     rounds = {name: _rounds(data[name]) for name in ("rounds", "baseline_rounds")}
-    return Latency(**rounds, foreign_share=data["foreign_share"])
+    return Latency(**rounds, launches=data["launches"], foreign_share=data["foreign_share"])
 
 
 def _rounds(rounds: list[list[float]]) -> tuple[tuple[float, ...], ...]:

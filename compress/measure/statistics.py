@@ -112,16 +112,29 @@ def examples_to_decide(difference: float, interval: Interval, margin: float, exa
 def speedup(latency: Latency, confidence: float) -> tuple[float, Interval]:
     """Baseline time over candidate time, and an interval whose ends are one-sided bounds at `confidence`.
 
-    The time of a set of rounds is the sum over examples of each one's median. Rounds are resampled in pairs: the two
-    halves of a round ran one after the other and share the machine's mood.
+    The time of a set of rounds is the sum over examples of each one's median. Rounds of one launch are alike: two
+    processes of the very same program differ for as long as they live, and a machine's mood outlasts a round. So the
+    interval comes of the logarithms of the launches' own ratios, with Student's t on (launches - 1) degrees of freedom.
+    Of a single launch rounds are resampled, in pairs that ran one after the other; that interval says nothing of other
+    launches. Raises ValueError where the rounds are not equally many in each launch.
     """
-    baseline, candidate = np.asarray(latency.baseline_rounds), np.asarray(latency.rounds)
-    every = np.arange(len(candidate))[None]
-    ratio = float((_times(baseline, every) / _times(candidate, every))[0])
-    drawn = np.random.default_rng(SEED).integers(0, len(candidate), (RESAMPLES, len(candidate)))
-    ratios = np.concatenate([_times(baseline, part) / _times(candidate, part) for part in np.array_split(drawn, PARTS)])
-    low, high = np.quantile(ratios, [1 - confidence, confidence])
-    return ratio, (float(low), float(high))
+    baseline, candidate, launches = np.asarray(latency.baseline_rounds), np.asarray(latency.rounds), latency.launches
+    if len(candidate) % launches:
+        raise ValueError(f"{len(candidate)} rounds are not {launches} launches of equally many")
+
+    def ratios(chosen: np.ndarray) -> np.ndarray:
+        return _times(baseline, chosen) / _times(candidate, chosen)
+
+    every = np.arange(len(candidate))
+    ratio = float(ratios(every[None])[0])
+    if launches == 1:
+        drawn = np.random.default_rng(SEED).integers(0, len(candidate), (RESAMPLES, len(candidate)))
+        found = np.concatenate([ratios(part) for part in np.array_split(drawn, PARTS)])
+        low, high = np.quantile(found, [1 - confidence, confidence])
+        return ratio, (float(low), float(high))
+    logs = np.log(ratios(every.reshape(launches, -1)))
+    half = float(stdtrit(launches - 1, confidence) * logs.std(ddof=1)) / math.sqrt(launches)
+    return ratio, (ratio * math.exp(-half), ratio * math.exp(half))
 
 
 def percentiles(latency: Latency) -> tuple[float, float]:

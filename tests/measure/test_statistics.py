@@ -1,5 +1,6 @@
 """Numbers worked out by hand, and simulations of what an interval promises."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -108,6 +109,42 @@ def test_speedup_by_hand() -> None:
     ratio, (low, high) = speedup(latency, 0.95)
     assert ratio == pytest.approx(9 / 3)
     assert low <= ratio <= high
+
+
+def test_a_launch_counts_as_one_by_hand() -> None:
+    """Within a launch all rounds agree; of three launches one is twice as fast as the others are."""
+    latency = Latency(
+        rounds=((1.0,), (1.0,), (1.0,), (1.0,), (0.5,), (0.5,)), baseline_rounds=((2.0,),) * 6, launches=3
+    )
+    ratio, (low, high) = speedup(latency, 0.95)
+    # All six rounds' median takes 1.0, which is also that of two launches; the third's is 0.5, four times as fast.
+    assert ratio == pytest.approx(2.0)
+    # Logarithms 1, 1 and 2 times log 2: a standard deviation of log 2 / sqrt(3), over three launches log 2 / 3.
+    half = stats.t.ppf(0.95, 2) * math.log(2) / 3
+    assert (math.log(low), math.log(high)) == pytest.approx((math.log(2) - half, math.log(2) + half))
+    one, (low_of_one, high_of_one) = speedup(dataclasses.replace(latency, launches=1), 0.95)
+    assert one == ratio and high_of_one / low_of_one < high / low
+
+
+def test_launches_of_different_lengths_are_refused() -> None:
+    rounds = ((1.0,),) * 7
+    with pytest.raises(ValueError, match="7 rounds are not 3 launches"):
+        speedup(Latency(rounds=rounds, baseline_rounds=rounds, launches=3), 0.95)
+
+
+def test_the_speedups_bounds_hold_as_often_as_they_promise() -> None:
+    """Launches that differ by 5%, and rounds by as much, as on a shared machine; the truth is 1."""
+    draw = np.random.default_rng(0)
+    outside = {1: 0, 6: 0}
+    for _ in range(400):
+        launch, turn = draw.normal(0, 0.05, (2, 6, 1, 1)), draw.normal(0, 0.05, (2, 6, 6, 1))
+        before, after = np.exp(launch + turn + draw.normal(0, 0.01, (2, 6, 6, 5))).reshape(2, 36, 5)
+        for launches in outside:
+            latency = Latency(rounds=after, baseline_rounds=before, launches=launches)  # type: ignore[arg-type]
+            outside[launches] += speedup(latency, 0.95)[1][0] > 1
+    assert 0.02 <= outside[6] / 400 <= 0.08
+    # As if rounds of one launch were not alike.
+    assert outside[1] / 400 > 0.1
 
 
 def test_percentiles_by_hand() -> None:
