@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=float, default=5, help="of the variant that counts by epochs alone")
     parser.add_argument("--steps", type=int, default=500, help="optimizer steps of a distillation or recovery")
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--spliced", type=float, nargs="+", default=[6], help="made-up sentences for each labelled one")
     parser.add_argument("--teacher", type=Path, help="a teacher's folder, made before")
     parser.add_argument("--only", action="append", default=[], help="a variant; the one to compare with is always made")
     arguments = parser.parse_args()
@@ -93,7 +94,10 @@ def distillations(arguments: argparse.Namespace) -> dict[str, list[str]]:
         "without relations": [unlabelled, steps, off],
         "without unlabelled text and relations": [steps, off],
         "with spliced text": [unlabelled, steps, on, spliced.format(2)],
-        "with spliced instead of unlabelled text": [steps, on, spliced.format(6)],
+        **{
+            f"with spliced instead of unlabelled text, {count:g} for each": [steps, on, spliced.format(count)]
+            for count in arguments.spliced
+        },
         "without dropout": [unlabelled, steps, on, "stages.distill.imitation.dropout=0"],
         "without unlabelled text, relations and repetition": [f"stages.distill.epochs={arguments.epochs}", off],
     }

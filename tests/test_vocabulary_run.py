@@ -30,6 +30,7 @@ SETTINGS = (
     "data.max_length=32",
     "stages.distill.layers=2",
     "stages.distill.epochs=1",
+    "stages.distill.imitation.spliced=0",
     "measurement.launches=1",
     "measurement.rounds=1",
     "measurement.examples=4",

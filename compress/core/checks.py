@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from compress.core.errors import InputError
 
@@ -15,7 +16,7 @@ def require_fraction(name: str, value: float, way_out: str) -> None:
         raise InputError(f"{name} is {value}; it must lie in (0, 1]. {way_out}")
 
 
-def require_at_least(name: str, value: float, minimum: float, way_out: str) -> None:
+def require_at_least(name: str, value: object, minimum: float, way_out: str) -> None:
     """Require value >= minimum."""
     if not _is_number(value) or value < minimum:
         raise InputError(f"{name} is {value}; it must be at least {minimum}. {way_out}")
@@ -53,5 +54,5 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f"Did you mean {matches[0]!r}?" if matches else ""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -31,6 +31,7 @@ from compress.training.processes import count, totals
 from compress.training.teacher_outputs import TeacherOutputs, forward
 from compress.training.transfer import found_examples, transfer_set
 
+AUTO = "auto"
 WEIGHTS = ("logits_weight", "hidden_weight", "relation_weight", "labels_weight")
 
 
@@ -38,7 +39,8 @@ WEIGHTS = ("logits_weight", "hidden_weight", "relation_weight", "labels_weight")
 class Imitation:
     """The loss, in four parts, each with its weight, and how long to train.
 
-    spliced: for each training example, so many made-up ones: see compress.tasks.splicing. They take the place of
+    spliced: for each training example, so many made-up ones (see compress.tasks.splicing); or `auto`, with which as
+    many are made up as the training examples are fewer than those of `shortest_epoch`. They take the place of
     repetition: an epoch has no more steps for them. logits: softened by `temperature`. hidden: the hidden states of
     mapped layers. relations: those between positions, by queries, keys and values, of the student's last layer with
     attention and the teacher's layer `relation_layer` (from 1; None for its last that has), cut into `relation_heads`
@@ -57,7 +59,7 @@ class Imitation:
     relation_heads: int
     relation_layer: int | None
     labels_weight: float
-    spliced: float
+    spliced: float | str
     shortest_epoch: int
     max_steps: int | None
     dropout: float | None
@@ -69,7 +71,8 @@ class Imitation:
             require_at_least(name, getattr(self, name), 0, "Use 0 to leave this part of the loss out.")
         if not any(getattr(self, name) for name in WEIGHTS):
             raise InputError(f"{', '.join(WEIGHTS[:-1])} and {WEIGHTS[-1]} are all 0; one must be greater.")
-        require_at_least("spliced", self.spliced, 0, "Use 0 for no made-up examples.")
+        if self.spliced != AUTO:
+            require_at_least("spliced", self.spliced, 0, "Use 0 for no made-up examples, or auto.")
         require_integer("relation_heads", self.relation_heads, 1, "Use 12, for example.")
         if self.relation_layer is not None:
             require_integer("relation_layer", self.relation_layer, 1, "Use null for the teacher's last.")
@@ -90,9 +93,15 @@ class Imitation:
     def made_up(self, labelled: int, examples: int, epochs: float) -> int:
         """How many examples are made up for `epochs` of `examples`, so many of them labelled: none where only labels
         count, and no more than there would be repetitions."""
-        imitates = self.logits_weight or self.hidden_weight or self.relation_weight
-        repetitions = self.steps(examples, epochs) * self.optimization.batch_size - examples
-        return max(0, min(round(self.spliced * labelled), repetitions)) if imitates else 0
+        if not (self.logits_weight or self.hidden_weight or self.relation_weight):
+            return 0
+        batch = self.optimization.batch_size
+        if isinstance(self.spliced, str):
+            wanted = self.shortest_epoch * batch - labelled
+        else:
+            wanted = round(self.spliced * labelled)
+        repetitions = self.steps(examples, epochs) * batch - examples
+        return max(0, min(wanted, repetitions))
 
     def check(self, teacher: PreTrainedModel) -> None:
         """Raise InputError where `relation_layer` is no layer of the teacher."""

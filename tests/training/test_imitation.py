@@ -477,7 +477,8 @@ def test_batches_of_similar_lengths_in_another_order_in_every_epoch(
         ({"shortest_epoch": 0}, r"shortest_epoch is 0; it must be a whole number of at least 1"),
         ({"dropout": -0.1}, r"dropout is -0.1; it must be at least 0"),
         ({"dropout": 1}, r"dropout is 1; it must be below 1. Use 0"),
-        ({"spliced": -1}, r"spliced is -1; it must be at least 0. Use 0 for no made-up examples"),
+        ({"spliced": -1}, r"spliced is -1; it must be at least 0. Use 0 for no made-up examples, or auto"),
+        ({"spliced": "many"}, r"spliced is many; it must be at least 0. Use 0 for no made-up examples, or auto"),
         ({"max_steps": 0}, r"max_steps is 0; it must be a whole number of at least 1. Use null"),
     ],
 )
@@ -602,12 +603,18 @@ def test_made_up_examples_take_the_place_of_repetition(
         (0.5, 16, 40, 3, 8),  # of the labelled ones
         (0, 16, 16, 5, 0),
         (2, 1000, 1000, 9, 0),  # 100 steps at most are 800, less than there are
+        ("auto", 16, 16, 5, 40),  # seven steps of eight are 56
+        ("auto", 16, 16, 0.5, 16),  # half of them, 28 (in whole steps 32)
+        ("auto", 16, 1000, 1, 0),  # nothing is repeated
+        ("auto", 56, 56, 5, 0),
+        ("auto", 57, 57, 5, 0),
     ],
 )
 def test_no_more_is_made_up_than_would_be_repeated(
-    spliced: float, labelled: int, examples: int, epochs: float, count: int, imitation: Imitation
+    spliced: float | str, labelled: int, examples: int, epochs: float, count: int, imitation: Imitation
 ) -> None:
-    settings = dataclasses.replace(imitation, spliced=spliced, max_steps=100)
+    shortest = 7 if spliced == "auto" else 1
+    settings = dataclasses.replace(imitation, spliced=spliced, shortest_epoch=shortest, max_steps=100)
     assert settings.made_up(labelled, examples, epochs) == count
 
 
