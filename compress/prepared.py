@@ -55,7 +55,7 @@ class Material:
         shape = recipe.teacher.look(recipe.task, config)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         known = {name: split for name, split in given.items() if split is not None}
-        reading = Reading(recipe.task, known, processor, config)
+        reading = Reading(recipe.task, known, processor, config, splits.origins)
         return cls(splits.notes, config, shape, reading, splits.unlabelled, recipe.teacher)
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,25 @@ from typing import Any
 from datasets import Dataset
 
 from compress.core.context import TeacherReading
+from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.task import Task
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches
 
 UNLABELLED = "unlabelled"
+Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 
 class Reading:
     """Each split encoded, when it is first asked for. The split `unlabelled`, where there is one, has no labels."""
 
-    def __init__(self, task: Task, splits: Mapping[str, Dataset], processor: Any, config: Any) -> None:
-        """processor, config: of the model that will see the rows."""
+    def __init__(
+        self, task: Task, splits: Mapping[str, Dataset], processor: Any, config: Any, origins: Origins | None = None
+    ) -> None:
+        """processor, config: of the model that will see the rows. origins: see Splits."""
         self.processor = processor
+        self._origins: Origins = origins or {}
         self._task, self._splits, self._config = task, splits, config
         self._encoded: dict[str, Dataset] = {}
         self._fingerprints: dict[str, str] = {}
@@ -33,7 +38,7 @@ class Reading:
 
     def read_by(self, processor: Any, config: Any) -> Reading:
         """The same examples as another processor reads them."""
-        return Reading(self._task, self._splits, processor, config)
+        return Reading(self._task, self._splits, processor, config, self._origins)
 
     def with_unlabelled(self, examples: Dataset) -> tuple[Reading, str]:
         """The same and those of `examples` that this processor reads as nothing else here, with a sentence about them.
@@ -42,7 +47,8 @@ class Reading:
         """
         encoded = self._task.encode_unlabelled(examples, self.processor, self._config)
         kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, self._task.inputs)
-        more = Reading(self._task, {**self._splits, UNLABELLED: examples.select(kept)}, self.processor, self._config)
+        splits = {**self._splits, UNLABELLED: examples.select(kept)}
+        more = Reading(self._task, splits, self.processor, self._config, self._origins)
         more._encoded = {**self._encoded, UNLABELLED: encoded.select(kept)}
         return more, note
 
@@ -131,4 +137,15 @@ class Reading:
         examples = self._splits[name]
         if name == UNLABELLED:
             return self._task.encode_unlabelled(examples, self.processor, self._config)
-        return self._task.encode(examples, self.processor, self._config, name)
+        try:
+            return self._task.encode(examples, self.processor, self._config, name)
+        except (ExampleError, TooLittleError) as error:
+            if name not in self._origins:
+                raise
+            # The user knows the file, and not how it was cut.
+            whole, rows = self._origins[name]
+            if isinstance(error, ExampleError):
+                raise error.at(whole, rows[error.row]) from None
+            raise InputError(
+                f"{error} Its {len(rows)} examples were cut from data.{whole}, by data.validation_share and seed."
+            ) from None

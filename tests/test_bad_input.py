@@ -516,6 +516,24 @@ def test_a_label_that_the_model_does_not_know(terminal: Terminal) -> None:
     assert "has the label 'wram', which the model does not know (it knows: cold, warm). Did you mean 'warm'?" in message
 
 
+@pytest.mark.parametrize("row", [5, 7, 19])
+@pytest.mark.parametrize(
+    ("wrong", "told"), [({"label": "wram"}, "has the label 'wram'"), ({"text": " "}, "has no text")]
+)
+def test_an_example_is_counted_as_in_the_file(terminal: Terminal, row: int, wrong: dict[str, str], told: str) -> None:
+    """Though a part of the file was split off for validation."""
+    rows = [*ROWS]
+    rows[row] = {**rows[row], **wrong}
+    message = terminal.refused(f"data.train={_write(Path('one.jsonl'), *rows)}")
+    assert f"example {row + 1} of data.train {told}" in message
+
+
+def test_a_split_off_part_with_a_single_class(terminal: Terminal) -> None:
+    message = terminal.refused(f"data.train={_write(Path('two.jsonl'), *ROWS[:2])}")
+    assert "has a single label" in message
+    assert "Its 1 examples were cut from data.train, by data.validation_share and seed." in message
+
+
 def test_a_single_class(terminal: Terminal) -> None:
     rows = [row for row in ROWS if row["label"] == "cold"]
     message = terminal.refused(f"data.validation={_write(Path('v.jsonl'), *rows)}")

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class Splits:
     """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
     there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
-    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on."""
+    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on. `origins`: for a
+    split that was cut from what was read as one, that one's name, and for each example its row there."""
 
     train: Dataset
     validation: Dataset
     test: Dataset | None
     notes: tuple[str, ...] = ()
     unlabelled: Dataset | None = None
+    origins: Mapping[str, tuple[str, Sequence[int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

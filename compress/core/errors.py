@@ -17,6 +17,23 @@ class InputError(CompressError):
     exit_status = 2
 
 
+class ExampleError(InputError):
+    """An example that cannot be used. split: of which data setting; row: which one there, from 0; before and after: the
+    message around where it is."""
+
+    def __init__(self, before: str, split: str, row: int, after: str) -> None:
+        super().__init__(f"{before}example {row + 1} of data.{split} {after}")
+        self._before, self.row, self._after = before, row, after
+
+    def at(self, split: str, row: int) -> ExampleError:
+        """The same of an example that is counted from elsewhere."""
+        return ExampleError(self._before, split, row, self._after)
+
+
+class TooLittleError(InputError):
+    """A split holds too little to be of use; where it was cut from another, a larger share may hold enough."""
+
+
 class DiskFullError(InputError):
     """A disk cannot hold what is to be written. What was finished before is whole."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +23,7 @@ def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_shar
     """
     parts = {name: with_class_names(part) for name, part in parts.items()}
     notes: list[str] = []
+    origins: dict[str, tuple[str, Sequence[int]]] = {}
     if group is not None:
         parts = _with_groups(parts, group)
     elif any("group" in part.column_names for part in parts.values()):
@@ -31,12 +32,13 @@ def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_shar
     for wanted, given in (("train", "validation"), ("validation", "train")):
         if wanted not in parts:
             share = validation_share if wanted == "validation" else 1 - validation_share
-            parts, note = _with_split(parts, wanted, given, share, seed)
+            parts, origins, note = _with_split(parts, wanted, given, share, seed)
             notes.append(note)
     if "test" not in parts:
         notes.append("data.test is null: there is no test split")
     ordered: dict[str, Dataset] = {name: parts[name] for name in ("train", "validation", "test") if name in parts}
-    return Splits(parts["train"], parts["validation"], parts.get("test"), (*notes, *_overlaps(ordered)))
+    told = (*notes, *_overlaps(ordered))
+    return Splits(parts["train"], parts["validation"], parts.get("test"), told, origins=origins)
 
 
 def with_class_names(part: Dataset) -> Dataset:
@@ -75,8 +77,9 @@ def _without(part: Dataset, column: str) -> Dataset:
 
 def _with_split(
     parts: Mapping[str, Dataset], wanted: str, given: str, share: float, seed: int
-) -> tuple[dict[str, Dataset], str]:
-    """Split `share` of the part `given` off as the part `wanted`, groups whole; and a sentence that says so."""
+) -> tuple[dict[str, Dataset], dict[str, tuple[str, Sequence[int]]], str]:
+    """Split `share` of the part `given` off as the part `wanted`, groups whole; where both come from, and a sentence
+    that says so."""
     whole = parts[given]
     groups = np.array(whole["group"][:]) if "group" in whole.column_names else np.arange(len(whole))
     if len(np.unique(groups)) < 2:
@@ -90,8 +93,9 @@ def _with_split(
         f"data.{wanted} is null: {int(away.sum())} of the {len(whole)} examples of data.{given} were split off for it "
         f"({'whole groups, ' if 'group' in whole.column_names else ''}seed {seed})"
     )
-    split = {wanted: whole.select(np.flatnonzero(away)), given: whole.select(np.flatnonzero(~away))}
-    return {**parts, **split}, note
+    rows = {wanted: np.flatnonzero(away), given: np.flatnonzero(~away)}
+    split = {name: whole.select(chosen) for name, chosen in rows.items()}
+    return {**parts, **split}, {name: (given, chosen.tolist()) for name, chosen in rows.items()}, note
 
 
 def _overlaps(parts: Mapping[str, Dataset]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compress.core.checks import nearest, require_integer
-from compress.core.errors import InputError
+from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.tasks.splicing import splice
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
@@ -165,9 +165,8 @@ class TextClassification:
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
         unknown labels and single-class data. Padding is left to `collate`."""
-        setting = f"data.{split}"
-        texts = [self._texts(examples, column, setting) for column in self.text_columns]
-        labels = self._labels(examples, config, setting)
+        texts = [self._texts(examples, column, split) for column in self.text_columns]
+        labels = self._labels(examples, config, split)
         groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return self._encoded(texts, labels, list(groups), processor, config)
 
@@ -177,7 +176,7 @@ class TextClassification:
         columns = self.text_columns
         if len(columns) == 1 and len(examples.column_names) == 1:
             columns = tuple(examples.column_names)
-        texts = [self._texts(examples, column, "data.unlabelled") for column in columns]
+        texts = [self._texts(examples, column, "unlabelled") for column in columns]
         return self._encoded(texts, [NO_LABEL] * len(examples), list(range(len(examples))), processor, config)
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
@@ -315,43 +314,48 @@ class TextClassification:
             return told.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
         return told
 
-    def _column(self, examples: Dataset, column: str, setting: str) -> list[Any]:
+    def _column(self, examples: Dataset, column: str, split: str) -> list[Any]:
         if column not in examples.column_names:
             found = [name for name in examples.column_names if name != "group"]
             which = "data.label" if column == self.label else "data.text"
             raise InputError(
-                f"{which} is {column!r}, a column that {setting} does not have (found: {', '.join(found)}). "
+                f"{which} is {column!r}, a column that data.{split} does not have (found: {', '.join(found)}). "
                 f"{nearest(str(column), found) or f'Name the column: {which}=COLUMN.'}"
             )
         return list(examples[column])
 
-    def _texts(self, examples: Dataset, column: str, setting: str) -> list[str]:
-        texts = self._column(examples, column, setting)
-        for number, text in enumerate(texts, 1):
+    def _texts(self, examples: Dataset, column: str, split: str) -> list[str]:
+        texts = self._column(examples, column, split)
+        for row, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
-                raise InputError(
-                    f"data.text={column}: example {number} of {setting} has no text ({text!r}); every example needs "
-                    "some. Remove the row, or name another column."
+                raise ExampleError(
+                    f"data.text={column}: ",
+                    split,
+                    row,
+                    f"has no text ({text!r}); every example needs some. Remove the row, or name another column.",
                 )
         return texts
 
-    def _labels(self, examples: Dataset, config: Any, setting: str) -> list[int]:
-        values = [str(value) for value in self._column(examples, self.label, setting)]
+    def _labels(self, examples: Dataset, config: Any, split: str) -> list[int]:
+        values = [str(value) for value in self._column(examples, self.label, split)]
         if len(set(values)) < 2:
-            raise InputError(
-                f"data.label={self.label}: {setting} has a single label ({values[0]!r}), so nothing can be compared. "
-                "Give examples of at least two."
+            raise TooLittleError(
+                f"data.label={self.label}: data.{split} has a single label ({values[0]!r}), so nothing can be "
+                "compared. Give examples of at least two."
             )
         names = {str(name): int(index) for index, name in config.id2label.items()}
         numbers = {str(index): index for index in names.values()}
         # Labels that are the model's own numbers are as good as names, as long as none of them is a name.
         table = numbers if set(values) <= numbers.keys() and not set(values) & names.keys() else names
-        for number, value in enumerate(values, 1):
+        for row, value in enumerate(values):
             if value not in table:
-                raise InputError(
-                    f"data.label={self.label}: example {number} of {setting} has the label {value!r}, which the model "
-                    f"does not know (it knows: {', '.join(names)}). {nearest(value, names)} Rename it in the data, or "
-                    "in the model's id2label."
+                rename = "Rename it in the data, or in the model's id2label."
+                hint = " ".join(part for part in (nearest(value, names), rename) if part)
+                raise ExampleError(
+                    f"data.label={self.label}: ",
+                    split,
+                    row,
+                    f"has the label {value!r}, which the model does not know (it knows: {', '.join(names)}). {hint}",
                 )
         return [table[value] for value in values]
 

@@ -69,6 +69,15 @@ def test_too_little_to_split_is_named(group: str | None, words: str) -> None:
         _assemble(group, train=rows)
 
 
+def test_where_the_parts_of_a_split_come_from() -> None:
+    text = [str(number) for number in range(10)]
+    splits = _assemble(train={"text": text}, test={"text": ["x"]})
+    assert {name: whole for name, (whole, _) in splits.origins.items()} == {"train": "train", "validation": "train"}
+    for name, part in (("train", splits.train), ("validation", splits.validation)):
+        assert [text[row] for row in splits.origins[name][1]] == part["text"][:]
+    assert _assemble(train={"text": text}, validation={"text": ["x"]}).origins == {}
+
+
 def test_identical_examples_are_counted() -> None:
     splits = _assemble(
         train={"text": ["a", "b", "c"], "label": ["0", "1", "0"]},
