@@ -29,7 +29,7 @@ from compress.teachers.content import hashes_of, sha256_of
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 TIMED_SOURCES = (
-    *("measure.latency_table", "measure.latency", "export.onnx"),
+    *("core.latency_table", "measure.latency_table", "measure.latency", "export.onnx"),
     *("layers.attention", "layers.fused_layer", "layers.fused_embeddings", "layers.int8_linear"),
     *("layers.int8_embedding", "layers.low_rank_linear"),
 )
@@ -129,7 +129,12 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
         sources=[
             _source_of(type(recipe.task).__module__),
             _source_of(type(recipe.runtime).__module__),
-            *(_source_of(f"compress.measure.{name}") for name in ("evaluate", "latency", "accuracy", "worker")),
+            # What is measured is the export, and its proof is told beside it.
+            _source_of("compress.export.onnx"),
+            *(
+                _source_of(f"compress.measure.{name}")
+                for name in ("evaluate", "latency", "accuracy", "worker", "prove")
+            ),
         ],
     )
 

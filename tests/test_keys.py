@@ -385,6 +385,15 @@ def test_the_source_of_what_is_timed_counts(recipe_of: Make, monkeypatch: pytest
     assert table_key(recipe) != before
 
 
+@pytest.mark.parametrize("module", ["export.onnx", "measure.prove", "measure.latency", "measure.worker"])
+def test_the_source_of_what_is_measured_counts(recipe_of: Make, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    recipe, original = recipe_of(), keys._source_of
+    before = keys.evaluation_key(recipe, "a", "b", "split", timed=True)
+    changed = f"compress.{module}"
+    monkeypatch.setattr(keys, "_source_of", lambda name: "changed" if name == changed else original(name))
+    assert keys.evaluation_key(recipe, "a", "b", "split", timed=True) != before
+
+
 PRECISIONS = [
     ("order=[prune,fuse]", "dynamic", "float"),
     ("order=[prune,fuse,quantize]", "dynamic", "dynamic"),
