@@ -80,6 +80,14 @@ def _require_table(recipe: Recipe) -> None:
             )
 
 
+def check_files(recipe: Recipe) -> None:
+    """Let data and teacher say whether the files are there, without reading what is in them."""
+    for part in (recipe.data, recipe.teacher):
+        check = getattr(part, "check_files", None)
+        if check is not None:
+            check()
+
+
 def check_threads(recipe: Recipe) -> None:
     """Raise InputError for more threads than there are processors: they would wait for each other."""
     available = len(allowed_cpus())

@@ -18,7 +18,8 @@ class Data(Protocol):
     """Where examples come from.
 
     `files() -> list[Path] | None`, where there is one, names every file that it reads: jobs of one process then share
-    what was read, as long as none of them has changed. None: it reads more than files.
+    what was read, as long as none of them has changed. None: it reads more than files. `check_files()`, where there
+    is one, raises InputError for one that is not there: a sweep asks all jobs' before the first starts.
     """
 
     def load(self) -> Splits:
@@ -84,8 +85,8 @@ class Stage(Protocol):
 
 
 class Teacher(Protocol):
-    """Where the teacher comes from. `learns`: whether making it takes the training split. It may have `files()`, as
-    `Data` may."""
+    """Where the teacher comes from. `learns`: whether making it takes the training split. It may have `files()`
+    and `check_files()`, as `Data` may."""
 
     learns: ClassVar[bool]
 

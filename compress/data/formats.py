@@ -28,13 +28,11 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     """
     path = Path(name).expanduser()
     try:
-        reader = _reader(path, {**READERS, ".txt": _read_lines} if plain_text else READERS)
-        table = reader(path.read_bytes())
+        table = _reader(path, plain_text)(path.read_bytes())
         if table.num_rows == 0:
             raise _UnreadableError("it holds no rows. Give a file with at least one example")
     except _UnreadableError as error:
-        end = "" if str(error).endswith("?") else "."
-        raise InputError(f"{setting} is {name!r}; {error}{end}") from error
+        raise error.of(setting, name) from error
     except OSError as error:
         raise InputError(
             f"{setting} is {name!r}; it cannot be read ({error.strerror}). Check its permissions."
@@ -42,11 +40,24 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     return Dataset(table)
 
 
+def require_file(setting: str, name: str, *, plain_text: bool = False) -> None:
+    """Raise InputError as `read_file` would for a file that is not there, or of another kind, without reading it."""
+    try:
+        _reader(Path(name).expanduser(), plain_text)
+    except _UnreadableError as error:
+        raise error.of(setting, name) from error
+
+
 class _UnreadableError(Exception):
     """What was found in a file, and the way out."""
 
+    def of(self, setting: str, name: str) -> InputError:
+        """As told to the user."""
+        return InputError(f"{setting} is {name!r}; {self}{'' if str(self).endswith('?') else '.'}")
 
-def _reader(path: Path, readers: Mapping[str, Callable[[bytes], pa.Table]]) -> Callable[[bytes], pa.Table]:
+
+def _reader(path: Path, plain_text: bool) -> Callable[[bytes], pa.Table]:
+    readers = {**READERS, ".txt": _read_lines} if plain_text else READERS
     if path.is_dir():
         raise _UnreadableError(f"that is a folder. Give one file in it ({', '.join(readers)})")
     if not path.exists():

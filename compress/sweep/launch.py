@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from compress.config import build
 from compress.core.errors import InputError
 from compress.hydra_errors import explain, in_quotes
-from compress.preflight import check_order
+from compress.preflight import check_files, check_order
 from compress.sweep import outcome
 from compress.sweep.composed import Composed
 from compress.sweep.outcome import Outcome
@@ -61,7 +61,8 @@ class Command:
 
     def check(self, jobs: Sequence[Overrides], shown: Sequence[str]) -> None:
         """Raise InputError where a job's settings cannot be used, for all of them together. shown: what tells each job
-        from the others, in words. Looks at settings alone: composed, of the right kinds, in an order that works."""
+        from the others, in words. Looks at settings: composed, of the right kinds, in an order that works; and whether
+        the files that they name are there."""
         if count() > 1:
             raise InputError(
                 f"this is one of {count()} processes, which train one run together; the jobs of a sweep are placed by "
@@ -81,7 +82,9 @@ class Command:
             settings = self._composed.of((*overrides, self._place), 0)
             with read_write(settings), open_dict(settings):
                 del settings["hydra"]
-            check_order(build(settings, self.recipe))
+            recipe = build(settings, self.recipe)
+            check_order(recipe)
+            check_files(recipe)
         except InputError as error:
             return str(error)
         except (HydraException, OmegaConfBaseException) as error:

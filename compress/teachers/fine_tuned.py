@@ -49,10 +49,14 @@ class FineTunedTeacher:
         """The files of the folder."""
         return files_below(self._folder())
 
+    def check_files(self) -> None:
+        """Raise InputError where the folder is no checkpoint."""
+        check_checkpoint(self._folder())
+
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Configuration with the labels of the training split, and processor."""
         folder = self._folder()
-        check_checkpoint(folder)
+        self.check_files()
         return task.fit_config(read_config(folder), train), task.load_processor(folder)
 
     def look(self, task: Task, config: Any) -> PreTrainedModel:

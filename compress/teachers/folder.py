@@ -33,9 +33,13 @@ class FolderTeacher:
         """The files of the folder."""
         return files_below(Path(self.path))
 
+    def check_files(self) -> None:
+        """Raise InputError where the folder is no checkpoint."""
+        check_checkpoint(Path(self.path))
+
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""
-        check_checkpoint(Path(self.path))
+        self.check_files()
         return read_config(Path(self.path)), task.load_processor(Path(self.path))
 
     def look(self, task: Task, config: Any) -> PreTrainedModel:

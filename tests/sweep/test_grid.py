@@ -80,6 +80,8 @@ WRONG = [
         "stage/quantize@stages.quantize=statik: stage/quantize is 'statik'",
         "Did you mean 'static'?",
     ),
+    (["data.train=nowhere.jsonl,nothing.jsonl"], "data.train is 'nowhere.jsonl'; there is no such file", "2 of 2"),
+    (["model.path=nowhere,nothing"], "model.path is nowhere, which does not exist", "2 of 2"),
     (["seed=interval(0,3)"], "seed=interval(0,3) is an interval", "hydra/sweeper=optuna"),
     (["seed=0,1", "hydra/launcher=jobli"], "hydra/launcher is 'jobli'", "basic"),
     (["seed=0,1", "hydra.sweep.dri=x"], "hydra.sweep.dri is no setting", "'hydra.sweep.dir'"),
