@@ -18,6 +18,7 @@ from compress.measure.statistics import compare, percentiles
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
 from compress.report.page import write_page
+from compress.run_folder import EXPORT, REPORT, SUMMARY
 from compress.store import Entry, bytes_in, full_disk_explained, write_manifest
 
 NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
@@ -77,8 +78,8 @@ def publish(
         with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):
             _write_export(recipe, folder, best, rows, summary)
     text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
-    _write_whole(folder / "summary.json", text)
-    write_page(rows, summary, plots(Drawing.of(rows, summary)), folder / "report.html")
+    _write_whole(folder / SUMMARY, text)
+    write_page(rows, summary, plots(Drawing.of(rows, summary)), folder / REPORT)
     return summary
 
 
@@ -149,7 +150,7 @@ def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
     return {
         "stage": best.stage,
         "artifact": best.entry.key,
-        "folder": "export",
+        "folder": EXPORT,
         "why": f"the last stage that was kept: {how}",
         "proven": proven,
     }
@@ -185,7 +186,7 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
         write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
         facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
         write_manifest(temporary, facts, key=best.entry.key)
-        temporary.rename(folder / "export")
+        temporary.rename(folder / EXPORT)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
