@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.config import compose_settings
+from compress.cli.config import compose_settings
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
@@ -18,7 +18,7 @@ from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 CONFIDENCE = 0.95
 

@@ -23,20 +23,20 @@ import torch
 from datasets import Dataset
 from omegaconf import OmegaConf
 
-from compress.config import build, compose_settings
+from compress.cli.config import build, compose_settings
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
 from compress.measure.statistics import paired_interval, speedup
-from compress.models.checkpoint import load_model
-from compress.models.family import layers_of
-from compress.models.fusion import widest_sizes
+from compress.methods.training.sensitivity import answers, shift_of
+from compress.nn.checkpoint import load_model
+from compress.nn.family import layers_of
+from compress.nn.fusion import widest_sizes
+from compress.pipeline.store import Entry
+from compress.pipeline.workshop import Workshop
 from compress.report import wording
-from compress.store import Entry
-from compress.training.sensitivity import answers, shift_of
-from compress.workshop import Workshop
 
 TAKEN_OVER = ("data", "task", "runtime", "seed")
 CONFIDENCE = 0.95

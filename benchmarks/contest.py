@@ -16,7 +16,7 @@ import numpy as np
 from datasets import Dataset
 from omegaconf import OmegaConf
 
-from compress.config import build, register
+from compress.cli.config import build, register
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
@@ -25,8 +25,8 @@ from compress.measure.evaluate import score
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.statistics import paired_interval, percentiles, speedup
-from compress.models.checkpoint import load_model, read_config
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.nn.checkpoint import load_model, read_config
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 CONFIDENCE = 0.95
 LONG = 128

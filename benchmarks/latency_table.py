@@ -22,18 +22,18 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from compress.core.recipe import Measurement
-from compress.export.onnx import export_onnx
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
 from compress.measure.latency_table import measure_table
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
-from compress.models.family import layers_of
-from compress.models.fusion import fused_sizes
-from compress.models.surgery import keep_heads, keep_layers, keep_neurons
-from compress.runtimes.onnxruntime import OnnxRuntime
-from compress.stages.fuse.layers import FuseLayers
-from compress.stages.quantize.int8 import Calibration, QuantizeInt8
+from compress.methods.fuse.layers import FuseLayers
+from compress.methods.quantize.int8 import Calibration, QuantizeInt8
+from compress.nn.family import layers_of
+from compress.nn.fusion import fused_sizes
+from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
+from compress.runtimes.onnx.export import export_onnx
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
 # Layers kept, and in each the heads and neurons.

@@ -19,8 +19,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from compress.export.onnx import export_module
-from compress.layers import Int8DynamicLinear, Int8StaticLinear, LowRankLinear
+from compress.nn.layers import Int8DynamicLinear, Int8StaticLinear, LowRankLinear
+from compress.runtimes.onnx.export import export_module
 
 # in, out: query, key and value in one; the attention's output; FFN in; FFN out.
 SHAPES = [(384, 1152), (384, 384), (384, 1536), (1536, 384), (768, 2304), (768, 768), (768, 3072), (3072, 768)]

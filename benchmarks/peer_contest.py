@@ -14,10 +14,10 @@ from peer_runtimes import CTranslate2, OpenVinoFile, TorchDynamicInt8
 from compress.core.errors import InputError
 from compress.core.runtime import Runtime
 from compress.measure.processes import Candidate
-from compress.models.checkpoint import load_model
-from compress.runtimes.onnxruntime import OnnxRuntime
-from compress.runtimes.openvino import OpenVinoRuntime
-from compress.runtimes.torch import TorchRuntime
+from compress.nn.checkpoint import load_model
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.runtimes.openvino.runtime import OpenVinoRuntime
+from compress.runtimes.torch.runtime import TorchRuntime
 
 
 class Peers(Contest):

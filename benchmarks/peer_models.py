@@ -22,7 +22,7 @@ from peer_runtimes import ENCODER, HEAD, dynamic_int8
 from transformers import PreTrainedModel
 
 from compress.core.task import Task
-from compress.export.onnx import export_onnx
+from compress.runtimes.onnx.export import export_onnx
 
 Batches = Sequence[dict[str, np.ndarray]]
 

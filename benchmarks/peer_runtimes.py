@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from compress.runtimes.openvino import OpenVinoRuntime, OpenVinoSession
-from compress.runtimes.torch import TorchRuntime, TorchSession
+from compress.runtimes.openvino.runtime import OpenVinoRuntime, OpenVinoSession
+from compress.runtimes.torch.runtime import TorchRuntime, TorchSession
 
 ENCODER, HEAD = "encoder", "head.npz"
 
@@ -26,7 +26,7 @@ class TorchDynamicInt8(TorchRuntime):
         """Load the checkpoint and quantize its dense layers."""
         import torch
 
-        from compress.models.checkpoint import load_model
+        from compress.nn.checkpoint import load_model
 
         torch.set_num_threads(self.threads)
         return TorchSession(dynamic_int8(load_model(folder)))

@@ -20,9 +20,9 @@ import torch
 import compress
 from compress.core.recipe import Recipe
 from compress.measure.statistics import paired_interval
-from compress.models.checkpoint import load_model
-from compress.store import Entry
-from compress.workshop import Workshop
+from compress.nn.checkpoint import load_model
+from compress.pipeline.store import Entry
+from compress.pipeline.workshop import Workshop
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
 SHAPES = (

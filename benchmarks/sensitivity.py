@@ -18,11 +18,11 @@ from transformers import PreTrainedModel
 
 import compress
 from compress.measure.statistics import paired_interval
-from compress.models.checkpoint import load_model
-from compress.models.exchange import parts_from
+from compress.methods.training.sensitivity import answers, products_of, shift_of
+from compress.nn.checkpoint import load_model
+from compress.nn.exchange import parts_from
+from compress.pipeline.workshop import Workshop
 from compress.report import wording
-from compress.training.sensitivity import answers, products_of, shift_of
-from compress.workshop import Workshop
 
 SHARES = (0.03, 0.06, 0.12)
 METHODS = {

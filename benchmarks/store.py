@@ -16,7 +16,7 @@ from typing import Any
 
 import compress
 from compress.core.ledger import Ledger
-from compress.store import Store
+from compress.pipeline.store import Store
 
 LOOKUPS = 100
 RUN = (

@@ -24,7 +24,7 @@ from contest_report import plain, plot, table
 
 from compress.core.recipe import Measurement
 from compress.measure.processes import Candidate
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 EPOCHS = 5
 REFITTED = (

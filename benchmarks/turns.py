@@ -19,7 +19,7 @@ import numpy as np
 from compress.measure.environment import allowed_cpus
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 from compress.measure.worker import save_batches
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 CALLS, WARMUP, STALL_MS = 40, 3, 2.0
 

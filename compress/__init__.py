@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
     from compress.core.evaluation import Evaluation
     from compress.core.recipe import Recipe
-    from compress.pipeline import RunResult
+    from compress.pipeline.spine import RunResult
 
 __all__ = ["evaluate", "load", "recipe", "run"]
 
 
 def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Recipe:
     """A recipe by name with settings changed, written as on the command line. folder: a recipe folder of your own."""
-    from compress.config import build, compose_settings
+    from compress.cli.config import build, compose_settings
 
     return build(compose_settings(name, overrides, None if folder is None else Path(folder)), name)
 
 
 def run(recipe: Recipe, folder: str | Path) -> RunResult:
     """Run a recipe; `folder` receives what a run folder holds. Raises CompressError where the command would fail."""
-    from compress.pipeline import run
+    from compress.pipeline.spine import run
 
     return run(recipe, Path(folder), command="compress.run(...)")
 
 
 def load(folder: str | Path) -> PreTrainedModel:
     """The torch model of an artifact or export: rebuilt from its structure, loaded strictly, FP32, evaluation mode."""
-    from compress.models.checkpoint import load_model
+    from compress.nn.checkpoint import load_model
 
     return load_model(Path(folder))
 
@@ -49,6 +49,6 @@ def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None
     columns: `text` and `label`, where they differ from the run's. threads: all cores of this process where None.
     Raises InputError where the folder or the data cannot be used.
     """
-    from compress.evaluation import evaluate_folder
+    from compress.pipeline.evaluation import evaluate_folder
 
     return evaluate_folder(Path(folder), Path(data), threads=threads, columns=columns)

@@ -27,10 +27,10 @@ from compress.core.latency_table import LatencyTable
 from compress.measure import accuracy, latency, prove
 from compress.measure.processes import Candidate
 from compress.measure.worker import load_batches
-from compress.models.family import known_families
+from compress.methods.training.imitation import Imitation
+from compress.methods.training.loop import Optimization
+from compress.nn.family import known_families
 from compress.tasks.text_classification import TextClassification
-from compress.training.imitation import Imitation
-from compress.training.loop import Optimization
 
 # TensorBoard's logging handler closes the stream that it was imported with when logging is configured anew, as Hydra
 # does, unless that is the process's own. Under pytest it would be pytest's, and everything after that would break.
@@ -209,7 +209,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring and proving start no processes, which take most of a tiny run's time."""
     monkeypatch.setattr(latency, "Worker", WorkerHere)
     monkeypatch.setattr(accuracy, "Worker", WorkerHere)
-    monkeypatch.setattr("compress.workshop.prove", prove._prove_here)
+    monkeypatch.setattr("compress.pipeline.workshop.prove", prove._prove_here)
 
 
 @pytest.fixture

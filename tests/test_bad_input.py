@@ -20,15 +20,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, GPT2Config
 
-from compress.commands.run import main
-from compress.config import build, compose_settings
+from compress.cli.commands.run import main
+from compress.cli.config import build, compose_settings
+from compress.cli.hydra_errors import quoted
+from compress.core.content import sha256_of
 from compress.core.errors import InputError
 from compress.core.recipe import Measurement
-from compress.hydra_errors import quoted
 from compress.measure import latency_table
-from compress.runtimes.onnx_file import require_data_inside
-from compress.teachers.content import sha256_of
-from compress.workshop import Workshop
+from compress.pipeline.workshop import Workshop
+from compress.runtimes.onnx.file import require_data_inside
 
 QUICK = (
     "data.max_length=32",
@@ -448,8 +448,8 @@ def test_a_gpu_that_is_not_there(terminal: Terminal) -> None:
 OWN_RECIPES = [
     ("stages: {quantize: {_target_: mine.Quantise}}", "stages.quantize._target_ is 'mine.Quantise'", "PYTHONPATH"),
     (
-        "stages: {quantize: {_target_: compress.stages.quantize.int8.QuantiseInt8}}",
-        "compress.stages.quantize.int8 has no QuantiseInt8",
+        "stages: {quantize: {_target_: compress.methods.quantize.int8.QuantiseInt8}}",
+        "compress.methods.quantize.int8 has no QuantiseInt8",
         "Did you mean 'QuantizeInt8'?",
     ),
     ("stages: {quantize: {_target_: int}}", "stages.quantize._target_ is 'int'", "package.module.Class"),
@@ -672,7 +672,7 @@ def test_settings_are_checked_before_fine_tuning(terminal: Terminal, monkeypatch
     def make(self: Any, context: Any) -> Any:
         raise AssertionError("work was done")
 
-    monkeypatch.setattr("compress.teachers.fine_tuned.FineTunedTeacher.make", make)
+    monkeypatch.setattr("compress.methods.teachers.fine_tuned.FineTunedTeacher.make", make)
     fine_tuned = ("model=fine_tuned", "order=[distill,factorize]", "stages.factorize.kept_energy=null")
     assert "rank is 500" in terminal.refused(*fine_tuned, "stages.factorize.rank=500")
     assert "model.epochs is 0" in terminal.refused("model=fine_tuned", "model.epochs=0")
@@ -787,7 +787,7 @@ def test_a_refusal_leaves_an_earlier_result_alone(terminal: Terminal) -> None:
 def test_a_disk_that_fills_up(
     terminal: Terminal, small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compress.preflight.check_space", lambda *arguments: None)
+    monkeypatch.setattr("compress.pipeline.preflight.check_space", lambda *arguments: None)
     # The first is too small for the teacher's artifact; the second holds it, but not its export.
     for size in ("80k", "600k"):
         store = small_disk(f"size={size}") / "store"
@@ -816,7 +816,7 @@ def _distilled(settings: list[str]) -> Path:
 
 
 def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:
-    command = [sys.executable, "-c", "from compress.commands.run import main; main()"]
+    command = [sys.executable, "-c", "from compress.cli.commands.run import main; main()"]
     done = subprocess.run(
         [*command, *terminal.command(SHARES, "stages.prune.heads=2")[1:]], capture_output=True, text=True
     )
@@ -830,7 +830,7 @@ def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:
 def test_answers_do_not_wait_for_torch(tmp_path: Path, arguments: list[str]) -> None:
     program = (
         f"import sys; sys.argv[1:] = {arguments!r}\n"
-        "from compress.commands.run import main\n"
+        "from compress.cli.commands.run import main\n"
         "try: main()\n"
         "except SystemExit as done: assert done.code == 0\n"
         "assert not {'torch', 'transformers', 'datasets', 'onnx'} & sys.modules.keys()"
@@ -988,10 +988,10 @@ def test_an_interrupted_run_resumes(workplace: Terminal, tmp_path: Path) -> None
     )
     # A checkpoint after every step, and a pause after each: the tiny model would be done before the signal came.
     program = (
-        "import time, compress.training.loop as loop; loop.CHECKPOINT_SECONDS = 0\n"
+        "import time, compress.methods.training.loop as loop; loop.CHECKPOINT_SECONDS = 0\n"
         "saved = loop._TimedCheckpoints.on_save\n"
         "loop._TimedCheckpoints.on_save = lambda *given, **more: (saved(*given, **more), time.sleep(0.2))\n"
-        "from compress.commands.run import main; main()"
+        "from compress.cli.commands.run import main; main()"
     )
     command = [sys.executable, "-c", program, *workplace.command(*distill, f"store={store}")[1:]]
 

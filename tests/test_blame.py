@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import compress
-from compress.blame import case
 from compress.core.blame import Blame
 from compress.core.errors import NothingPassedError
+from compress.pipeline.blame import case
 
 QUICK = (
     *("data.max_length=16", "device=cpu", "runtime.threads=1", "order=[quantize]", "stages.quantize.scheme=static"),

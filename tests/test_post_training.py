@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer
 
 import compress
-from compress.pipeline import RunResult
+from compress.pipeline.spine import RunResult
 
 QUICK = (
     *("data.max_length=32", "device=cpu", "runtime.threads=1", "stages.prune.layers=[0,1,3]"),

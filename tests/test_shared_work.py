@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from compress.commands import job
-from compress.commands.run import main
+from compress.cli.commands import job
+from compress.cli.commands.run import main
 from compress.data import files
+from compress.methods.teachers.folder import FolderTeacher
 from compress.tasks.text_classification import TextClassification
-from compress.teachers.folder import FolderTeacher
 
 SWEPT = (
     "stages.prune.heads=0.5,0.75",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from compress.store import MANIFEST, find_damage
-from compress.teachers.content import sha256_of
+from compress.core.content import sha256_of
+from compress.pipeline.store import MANIFEST, find_damage
 
 KILLS = 10
 # Times, and what follows from them alone.
@@ -44,10 +44,10 @@ def watch(event, arguments):
             threading.Thread(target=die).start() if {pause} else die()
 
 sys.addaudithook(watch)
-import compress.training.loop
+import compress.methods.training.loop
 # A checkpoint after almost every step.
-compress.training.loop.CHECKPOINT_SECONDS = 0.05
-from compress.commands.run import main
+compress.methods.training.loop.CHECKPOINT_SECONDS = 0.05
+from compress.cli.commands.run import main
 try:
     main()
 except SystemExit as done:
@@ -116,9 +116,14 @@ class Place:
 def place(tmp_path: Path, checkpoint: Path, examples: Path) -> Iterator[Callable[[str], Place]]:
     """`place(name)`: a place of its own."""
     context = multiprocessing.get_context("forkserver")
-    modules = ("compress.commands.run", "compress.pipeline", "compress.report.table", "compress.stages.distill.layers")
+    modules = (
+        "compress.cli.commands.run",
+        "compress.pipeline.spine",
+        "compress.report.table",
+        "compress.methods.distill.layers",
+    )
     context.set_forkserver_preload(
-        [*modules, "compress.stages.quantize.int8", "transformers.models.bert.modeling_bert"]
+        [*modules, "compress.methods.quantize.int8", "transformers.models.bert.modeling_bert"]
     )
 
     def make(name: str) -> Place:

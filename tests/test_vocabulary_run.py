@@ -18,9 +18,9 @@ import torch
 
 import compress
 from compress.core.errors import InputError
-from compress.pipeline import RunResult
+from compress.pipeline.spine import RunResult
+from compress.pipeline.workshop import Workshop
 from compress.tasks.text_classification import TextClassification
-from compress.workshop import Workshop
 
 SETTINGS = (
     "+stage/prune@stages.vocabulary=vocabulary",

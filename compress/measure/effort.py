@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress.core.recipe import Recipe
-from compress.training.loop import steps_of
+from compress.methods.training.loop import steps_of
 
 # Beyond that the two have too little in common.
 FURTHEST = 1000.0

@@ -20,8 +20,8 @@ from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, describe_machine
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
-from compress.models.checkpoint import load_model
-from compress.models.family import part_of_path
+from compress.nn.checkpoint import load_model
+from compress.nn.family import part_of_path
 
 
 def candidate_of(runtime: Runtime, artifact: Path, export: Path | None) -> Candidate:

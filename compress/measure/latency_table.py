@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
-from compress.export.onnx import export_module
-from compress.layers import (
+from compress.measure.bystanders import Bystanders
+from compress.measure.environment import allowed_cpus
+from compress.measure.latency import measure_in_turns, representative
+from compress.measure.processes import Candidate
+from compress.measure.worker import save_batches
+from compress.nn.layers import (
     FusedEmbeddings,
     FusedLayer,
     Int8DynamicLinear,
@@ -24,14 +28,10 @@ from compress.layers import (
     Int8StaticLinear,
     LowRankLinear,
 )
-from compress.layers.fused_embeddings import FusedEmbeddingsSizes
-from compress.layers.fused_layer import FusedLayerSizes
-from compress.measure.bystanders import Bystanders
-from compress.measure.environment import allowed_cpus
-from compress.measure.latency import measure_in_turns, representative
-from compress.measure.processes import Candidate
-from compress.measure.worker import save_batches
-from compress.models.structure import replace_module
+from compress.nn.layers.fused_embeddings import FusedEmbeddingsSizes
+from compress.nn.layers.fused_layer import FusedLayerSizes
+from compress.nn.structure import replace_module
+from compress.runtimes.onnx.export import export_module
 
 # Several blocks in one graph, so that the cost of a call and the clock's grain are small beside them.
 STACKED = 4

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.task import Task
-from compress.training.loop import computes_bfloat16
+from compress.methods.training.loop import computes_bfloat16
 
 SECONDS, STEPS = 5.0, 5
 

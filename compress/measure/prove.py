@@ -123,7 +123,7 @@ def _main() -> int:
 def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
     import torch
 
-    from compress.models.checkpoint import load_model, read_structure
+    from compress.nn.checkpoint import load_model, read_structure
 
     try:
         model = load_model(artifact)
@@ -146,7 +146,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
     if not changed <= allowed:
         raise ReloadError(f"its logits changed by up to {changed:.3g} on reload; {allowed:.3g} is allowed")
     if export is not None:
-        from compress.export.onnx import export_onnx
+        from compress.runtimes.onnx.export import export_onnx
 
         largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
         example = {name: torch.from_numpy(value) for name, value in largest_batch.items()}

@@ -28,8 +28,8 @@ class GridSweeper(_CompressSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all. arguments: what the user typed, as Hydra's overrides."""
-        from compress.sweep.grid import sweep
-        from compress.sweep.launch import Command
+        from compress.cli.sweep.grid import sweep
+        from compress.cli.sweep.launch import Command
 
         sweep(Command(*self._given), arguments)
 
@@ -39,7 +39,7 @@ class OptunaSweeper(_CompressSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials. arguments: what the user typed, as Hydra's overrides."""
-        from compress.sweep.launch import Command
-        from compress.sweep.search import search
+        from compress.cli.sweep.launch import Command
+        from compress.cli.sweep.search import search
 
         search(Command(*self._given), arguments, self._settings)

@@ -15,7 +15,7 @@ from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import load_batches, save_batches
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 
 @pytest.fixture

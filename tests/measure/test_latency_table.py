@@ -16,8 +16,6 @@ import torch
 
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Measurement
-from compress.export.onnx import export_onnx
-from compress.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.measure import latency_table
 from compress.measure.latency_table import (
     _Attention,
@@ -27,7 +25,9 @@ from compress.measure.latency_table import (
     measure_low_rank,
     measure_table,
 )
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
+from compress.runtimes.onnx.export import export_onnx
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
 SIZES = FusedLayerSizes(

@@ -15,9 +15,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from compress.core.errors import InputError, ReloadError, StageError
 from compress.measure.prove import EXPECTED, compare_logits, prove, write_probe
-from compress.models.checkpoint import save_model, settle
-from compress.runtimes.onnxruntime import OnnxRuntime
-from compress.runtimes.torch import TorchRuntime
+from compress.nn.checkpoint import save_model, settle
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.runtimes.torch.runtime import TorchRuntime
 from compress.tasks.text_classification import TextClassification
 
 TASK = TextClassification(text="text", label="label", max_length=16)

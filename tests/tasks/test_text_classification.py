@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
-from compress.runtimes.onnxruntime import OnnxRuntime
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_classification import TextClassification
 
 TASK = TextClassification(text="text", label="label", max_length=8)

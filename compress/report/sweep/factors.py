@@ -102,7 +102,7 @@ def _factor(name: str, short: str, column: Sequence[str], together: tuple[str, .
 
 
 def _class_names(column: Sequence[str]) -> tuple[str, ...]:
-    """The method's file, `structured` for `compress.stages.prune.structured.Structured`, where that is enough."""
+    """The method's file, `structured` for `compress.methods.prune.structured.Structured`, where that is enough."""
     short = {path: path.split(".")[-2] if path.count(".") else path for path in column}
     distinct = len(set(short.values())) == len(short)
     return tuple(short[path] if distinct else path for path in column)

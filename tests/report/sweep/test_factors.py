@@ -35,8 +35,8 @@ def test_what_changes_in_step_is_one_factor_named_as_it_was_typed(make_run: Make
 
 def test_a_method_is_named_by_its_file(make_run: MakeRun, tmp_path: Path) -> None:
     stages = [
-        {"_target_": "compress.stages.prune.budget.PruneToBudget", "scope": "layer"},
-        {"_target_": "compress.stages.prune.structured.PruneStructured", "heads": 0.5},
+        {"_target_": "compress.methods.prune.budget.PruneToBudget", "scope": "layer"},
+        {"_target_": "compress.methods.prune.structured.PruneStructured", "heads": 0.5},
     ]
     typed = ("stage/prune@stages.prune=structured",)
     found = factors_of(made(make_run, tmp_path, [{"stages": {"prune": stage}} for stage in stages], typed))

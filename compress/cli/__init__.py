@@ -1,0 +1,1 @@
+"""What people type: settings (the only room that knows Hydra), commands, sweeps, the doctor."""

@@ -1,0 +1,59 @@
+"""Why a run ended, in words, for errors that say less by themselves."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from compress.core.errors import CompressError, InputError
+from compress.methods.training.processes import is_main
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission was denied",
+}
+WAY_OUT = "What was finished is kept. Free some space, or name other folders: store, hydra.run.dir."
+
+
+def complain(message: str, status: int) -> int:
+    """Print the one message of a refusal, and return the exit status."""
+    # Of several processes that train together, each meets what is wrong with the settings.
+    if is_main():
+        print(f"compress: {message}", file=sys.stderr, flush=True)
+    return status
+
+
+def refuse(error: CompressError) -> int:
+    """Print why a run ended, and return its exit status."""
+    known = as_compress_error(error)
+    assert known is not None
+    return complain(str(known), known.exit_status)
+
+
+def as_compress_error(error: Exception) -> CompressError | None:
+    """The same with an exit status, where it is known: the disk is bad input. A full disk comes as many types."""
+    reason = None if isinstance(error, InputError) else disk_reason(error)
+    if reason is not None:
+        return InputError(reason)
+    return error if isinstance(error, CompressError) else None
+
+
+def folder_reason(error: Exception) -> str | None:
+    """What to say of an error that comes from making a run's folder."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    return f"hydra.run.dir cannot be made at {error.filename} ({error.strerror}). Name another folder."
+
+
+def disk_reason(error: BaseException | None) -> str | None:
+    """What to say where a disk is the cause."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return f"{DISK[error.errno]}: {error.filename or error}. {WAY_OUT}"
+        if "No space left on device" in str(error):
+            line = next(line for line in str(error).splitlines() if "No space left on device" in line)
+            return f"the disk is full ({line.strip()}). {WAY_OUT}"
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,343 @@
+"""From settings to a recipe. Together with `commands`, the only place that knows Hydra."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from compress.core.checks import nearest, require_at_least, require_choice, require_integer
+from compress.core.errors import CompressError, InputError
+from compress.measure.environment import allowed_cpus, int8_weight_bits
+
+if TYPE_CHECKING:
+    from compress.core.recipe import Recipe
+
+GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement", "tracking")
+PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
+# These every data group has, for whatever task reads them; not every task does.
+READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
+LARGEST_SEED = 2**32 - 1
+
+
+def settings_root() -> Path:
+    """The folder that holds `conf` and `recipes`: the package's own where installed, else the repository's."""
+    package = Path(__file__).resolve().parents[1]
+    return package if (package / "conf").is_dir() else package.parent
+
+
+class CompressSearchPath(SearchPathPlugin):
+    """Adds `conf` to where Hydra looks for groups, so that a user's own recipe folder finds them too."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append our folders."""
+        search_path.append("compress", f"file://{settings_root() / 'conf'}")
+        search_path.append("compress-recipes", f"file://{settings_root() / 'recipes'}")
+
+
+def register() -> None:
+    """Tell Hydra about our settings, once per process."""
+    Plugins.instance().register(CompressSearchPath)
+    OmegaConf.register_new_resolver("allowed_cpus", lambda: len(allowed_cpus()), replace=True)
+    OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
+
+
+def compose_settings(
+    name: str, overrides: Sequence[str] = (), folder: Path | None = None, hydras: bool = False
+) -> DictConfig:
+    """The settings of a recipe by name, with overrides as on the command line.
+
+    folder: a recipe folder of the user's own. hydras: with Hydra's own settings. Raises InputError for what does not
+    exist.
+    """
+    register()
+    with hydra_in(folder or settings_root() / "recipes"):
+        return compose(config_name=name, overrides=list(overrides), return_hydra_config=hydras)
+
+
+@contextmanager
+def hydra_in(folder: Path) -> Iterator[None]:
+    """Inside, Hydra composes the recipes of `folder`, and ours."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(folder.resolve()), version_base="1.3"):
+        yield
+
+
+def build(settings: DictConfig, name: str) -> Recipe:
+    """The recipe that the settings describe. Raises InputError where they do not describe one."""
+    from compress.core.recipe import Recipe
+
+    _require_groups(OmegaConf.to_container(settings, resolve=False))
+    plain = _plain(settings, name)
+    # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
+    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
+    recipe = Recipe(
+        name=name,
+        teacher=_build("model", plain["model"], offers=("read", "make", "identity", "learns")),
+        data=_build("data.source", plain["data"]["source"], offers=("load",)),
+        task=_build("task", plain["task"], offers=("encode", "collate", "score")),
+        runtime=_build("runtime", plain["runtime"], offers=("open", "needs_export")),
+        order=tuple(_order(plain["order"])),
+        stages={
+            key: _build(f"stages.{key}", value, offers=("apply", "leaves", "refuses"))
+            for key, value in plain["stages"].items()
+        },
+        gates={
+            key: _build(f"gates.{key}", value, offers=("judge", "decide"), name=f"gates.{key}")
+            for key, value in plain["gates"].items()
+        },
+        measurement=_build("measurement", plain["measurement"], offers=("rounds",)),
+        device=_device(plain["device"]),
+        seed=_seed(plain["seed"]),
+        store=_store(plain["store"]),
+        objective=objective,
+        blame_seconds=_blame_seconds(plain["blame_seconds"]),
+        tracker=_build("tracking", plain["tracking"], offers=("start",)),
+        settings=plain,
+    )
+    _require_one_objective(recipe)
+    return recipe
+
+
+def known_settings(name: str, choices: Sequence[str] = (), folder: Path | None = None) -> list[str]:
+    """The full names of a recipe's settings and of Hydra's. `choices`: overrides that choose groups, and so other
+    settings."""
+    settings = compose_settings(name, choices, folder, hydras=True)
+    return list(_names(OmegaConf.to_container(settings, resolve=False), ""))
+
+
+def _names(node: Any, prefix: str) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key != "_target_":
+            yield f"{prefix}{key}"
+            yield from _names(value, f"{prefix}{key}.")
+
+
+def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
+    try:
+        missing = sorted(OmegaConf.missing_keys(settings))
+        plain = {} if missing else OmegaConf.to_container(settings, resolve=True)
+    except OmegaConfBaseException as error:
+        told = " ".join(str(error).split())
+        unset = re.search(r"Missing mandatory value: (\S+)", told)
+        if unset is not None:
+            raise InputError(
+                f"{unset.group(1)} is not set; the recipe {name!r} needs it. Add {unset.group(1)}=... to the command."
+            ) from None
+        raise InputError(f"a setting refers to one that is not there: {told}. Mend the ${{...}} in it.") from None
+    if missing:
+        raise InputError(
+            f"{missing[0]} is not set; the recipe {name!r} needs it"
+            + (f" (as well as {', '.join(missing[1:])})" if missing[1:] else "")
+            + f". Add {missing[0]}=... to the command."
+        )
+    assert isinstance(plain, dict)
+    named = {str(key): value for key, value in plain.items() if key != "hydra"}
+    absent = [part for part in PARTS if part not in named]
+    if absent:
+        raise InputError(
+            f"{absent[0]} is missing from the recipe {name!r}; every recipe has {', '.join(PARTS)}. Begin its defaults "
+            "with `- text_classification`, a whole recipe to change, or add what is missing."
+        )
+    _require_groups(named)
+    _require_read(settings)
+    return named
+
+
+def _require_groups(settings: Any) -> None:
+    """Raise InputError where a value stands in the place of a group. One that refers to another is yet to be known."""
+    for part in GROUPS:
+        value = settings.get(part, {})
+        if not isinstance(value, dict) and not (isinstance(value, str) and "${" in value):
+            raise InputError(f"{part} is {value!r}; it must be a group of settings. See: compress --cfg job")
+
+
+def _require_read(settings: DictConfig) -> None:
+    """Raise InputError for a setting that nothing reads: Hydra takes any name in a recipe's own file."""
+    raw = OmegaConf.to_container(settings, resolve=False)
+    assert isinstance(raw, dict)
+    read = {name.rpartition(".")[2] for name in re.findall(r"\$\{([\w.]+)", str(raw))}
+    own = [str(name) for name in raw if name not in (*PARTS, "hydra", "student")]
+    data = [f"data.{name}" for name in raw["data"] if name not in READ_FROM_DATA]
+    for name in (*own, *data):
+        if name.rpartition(".")[2] not in read:
+            known = [*PARTS, *(f"data.{other}" for other in raw["data"] if other in read)]
+            raise InputError(
+                f"{name} is set, but nothing reads it. {nearest(name, known) or 'Remove it.'} "
+                f"(A value of your own is welcome where another setting takes it up, as ${{{name}}}.)"
+            )
+
+
+def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any) -> Any:
+    """The object that `settings` describe, from the inside out. `offers`: the names it must have."""
+    if not isinstance(settings, dict) or "_target_" not in settings:
+        raise InputError(f"{where} is {settings!r}; it must name a class: _target_: package.module.Class")
+    kind = _class_at(f"{where}._target_", settings["_target_"])
+    values = {str(name): _value(f"{where}.{name}", value) for name, value in settings.items() if name != "_target_"}
+    _require_fitting(where, kind, {**values, **more})
+    _require_kinds(where, kind, values)
+    try:
+        built = kind(**values, **more)
+    except CompressError as error:
+        raise type(error)(_placed(str(error), where, values)) from None
+    except Exception as error:
+        # A class of the user's own may raise anything.
+        raise InputError(f"{where} cannot be built: {kind.__name__} says {type(error).__name__}: {error}") from error
+    lacking = [name for name in offers if not hasattr(built, name)]
+    if lacking:
+        raise InputError(
+            f"{where}._target_ is {settings['_target_']!r}, which has no {', '.join(lacking)}; it cannot stand there. "
+            "What each part must offer is written in compress/core/."
+        )
+    return built
+
+
+def _value(where: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        if "_target_" in value:
+            return _build(where, value)
+        return {name: _value(f"{where}.{name}", inner) for name, inner in value.items()}
+    return [_value(where, inner) for inner in value] if isinstance(value, list) else value
+
+
+def _class_at(setting: str, path: Any) -> Any:
+    rule = "it must be the dotted path of a class that Python can import"
+    module, _, name = str(path).rpartition(".")
+    if not module:
+        raise InputError(f"{setting} is {path!r}; {rule}, such as package.module.Class.")
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{setting} is {path!r}; {rule} ({error}). Install its package, or set PYTHONPATH.") from error
+    if not callable(getattr(found, name, None)):
+        classes = [other for other in vars(found) if not other.startswith("_")]
+        hint = nearest(name, classes) or "Check the name."
+        raise InputError(f"{setting} is {path!r}; {rule}, and {module} has no {name}. {hint}")
+    return getattr(found, name)
+
+
+def _require_fitting(where: str, kind: Any, given: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except ValueError:
+        return
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in given:
+            if name not in known:
+                hint = nearest(name, known) or f"It has {', '.join(known) or 'none'}."
+                raise InputError(f"{where}.{name} is no setting of {kind.__name__}. {hint}")
+    for parameter in parameters:
+        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in given:
+            raise InputError(f"{where}.{parameter.name} is not set; {kind.__name__} needs it. Add it to the recipe.")
+
+
+def _require_kinds(where: str, kind: Any, values: Mapping[str, Any]) -> None:
+    """Raise InputError where text or a group of settings is wanted and something else given. Numbers are checked by
+    the classes themselves, with their limits."""
+    try:
+        hints = get_type_hints(kind)
+    except (NameError, TypeError):
+        # A class of the user's own may name types that exist for the type checker only.
+        return
+    place = "data" if where in ("task", "data.source") else where
+    for name, value in values.items():
+        wanted = hints.get(name)
+        if wanted is str and not isinstance(value, str):
+            shown = "null" if value is None else value
+            raise InputError(f'{place}.{name} is {shown}; it must be text. Use {place}.{name}=TEXT, or "3" for digits.')
+        if isinstance(wanted, type) and is_dataclass(wanted) and not isinstance(value, wanted):
+            shown = "null" if value is None else value
+            raise InputError(f"{place}.{name} is {shown}; it must be a group of settings ({wanted.__name__}).")
+
+
+def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:
+    """`message` with the full name of the setting that it begins with: a class does not know where it stands."""
+    first, _, rest = message.partition(" ")
+    last = first.rpartition(".")[2]
+    if not where.startswith(("stages.", "model", "measurement")):
+        return message
+    if last in values:
+        return f"{where}.{last} {rest}"
+    return message if where in message else f"{where}: {message}"
+
+
+def _require_one_objective(recipe: Recipe) -> None:
+    """Raise InputError where a stage or gate in `order` contradicts the objective. Where no stage takes it up, nothing
+    can."""
+    speedup = recipe.objective.speedup
+    readers = [name for name in recipe.order if getattr(recipe.stages.get(name), "uses_latency", False)]
+    if speedup is None or not readers:
+        return
+    for name in readers:
+        target = getattr(recipe.stages[name], "target_speedup", None)
+        if target is not None and target != speedup:
+            raise InputError(
+                f"objective.speedup is {speedup} and stages.{name}.target_speedup is {target}; they contradict each "
+                "other. Set the objective alone."
+            )
+    for name in recipe.order:
+        least = getattr(recipe.gates.get(name), "min_speedup", None)
+        if least is not None and least > speedup:
+            raise InputError(
+                f"objective.speedup is {speedup} and gates.{name}.min_speedup is {least}, which asks for more. Raise "
+                "the objective, or lower the gate's."
+            )
+
+
+def _order(order: Any) -> list[str]:
+    if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
+        raise InputError(f"order is {order!r}; it must be a list of stage names. Use order=[distill,quantize].")
+    return order
+
+
+def _seed(seed: Any) -> int:
+    require_integer("seed", seed, 0, "Use 0, for example.")
+    if seed > LARGEST_SEED:
+        raise InputError(f"seed is {seed}; it must be at most {LARGEST_SEED}. Use 0, for example.")
+    return int(seed)
+
+
+def _blame_seconds(seconds: Any) -> float:
+    require_at_least("blame_seconds", seconds, 0, "Use 60, or 0 for not at all.")
+    return float(seconds)
+
+
+def _store(store: Any) -> Path:
+    if not isinstance(store, str) or not store.strip():
+        raise InputError(f"store is {store!r}; it must be a folder. Use store=outputs/store, for example.")
+    return Path(store).expanduser()
+
+
+def _device(device: str) -> str:
+    import torch
+
+    require_choice("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device is cuda, but torch finds no GPU here. Use device=auto or device=cpu.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def nearest_setting(wrong: str, known: Sequence[str]) -> str:
+    """A sentence that offers the closest setting: the same parent first, then the same last name, then any."""
+    parent, _, last = wrong.rpartition(".")
+    siblings = [name for name in known if name.rpartition(".")[0] == parent]
+    return nearest(wrong, siblings) or _same_last_name(last, known) or nearest(wrong, known)
+
+
+def _same_last_name(last: str, known: Sequence[str]) -> str:
+    matches = [name for name in known if name.rpartition(".")[2] == last]
+    return f"Did you mean {matches[0]!r}?" if matches else ""

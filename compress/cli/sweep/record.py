@@ -1,0 +1,126 @@
+"""What a sweep leaves in its folder, `sweep.json`, and prints at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compress.cli.sweep.outcome import Outcome, worst, write_whole
+from compress.core.errors import CompressError, InputError
+from compress.report import wording
+from compress.report.sweep import publish
+
+FORMAT = 1
+FILE = "sweep.json"
+STYLES = {"exported": "green", "nothing passed": "yellow"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its number, its run's folder, the settings that tell it from the others, the command that makes its run
+    again, and how it ended."""
+
+    number: int
+    folder: Path
+    settings: Mapping[str, Any]
+    command: str
+    outcome: Outcome
+
+
+class JobsFailedError(CompressError):
+    """Not every job exported a model. exit_status: the worst job's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.exit_status = status
+
+
+def conclude(
+    folder: Path,
+    *,
+    recipe: str,
+    command: str,
+    jobs: Sequence[Job],
+    seconds: float,
+    search: Mapping[str, Any] | None = None,
+) -> None:
+    """Write what a sweep leaves in its folder, and print it. search: the objectives, storage and front of a search."""
+    found: dict[str, Any] = {} if search is None else {"search": search}
+    _write(folder, {"recipe": recipe, "command": command, "seconds": seconds, **found}, jobs)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    _show(console, jobs, found.get("search", {}).get("front", ()))
+    console.print()
+    try:
+        page = publish(folder, console)
+    except InputError as error:
+        # Jobs that no page can compare have still run.
+        console.print(f"no report.html: {error}", soft_wrap=True)
+    else:
+        console.print(f"\nreport: {page}", soft_wrap=True)
+
+
+def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    values = {
+        "format": FORMAT,
+        "status": worst([job.outcome.status for job in jobs]),
+        **facts,
+        "jobs": [
+            {
+                "number": job.number,
+                "folder": Path(os.path.relpath(job.folder, folder)).as_posix(),
+                "settings": dict(job.settings),
+                "command": job.command,
+                **job.outcome.to_json(),
+            }
+            for job in jobs
+        ],
+    }
+    write_whole(folder / FILE, values)
+
+
+def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
+    """marked: the numbers of the jobs on the front of a search."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("job", justify="right")
+    table.add_column("settings", overflow="fold", ratio=1)
+    table.add_column("outcome")
+    table.add_column("against the teacher, points", justify="right", max_width=20)
+    table.add_column("speed-up", justify="right")
+    table.add_column("MB", justify="right")
+    for job in jobs:
+        found = job.outcome
+        settings = "  ".join(f"{name}={'null' if value is None else value}" for name, value in job.settings.items())
+        table.add_row(
+            f"{'* ' if job.number in marked else ''}{job.number}",
+            Text(settings),
+            Text(found.ending, style=STYLES.get(found.ending, "red")),
+            wording.points_with_interval(found.accuracy_difference, found.accuracy_interval, 1),
+            wording.factor_with_interval(found.speedup, found.speedup_interval),
+            wording.megabytes(found.size_bytes),
+        )
+    console.print()
+    console.print(table)
+    for job in jobs:
+        if job.outcome.reason is not None:
+            console.print(Text(f"job {job.number}: {job.outcome.reason}", style="dim"), soft_wrap=True)
+
+
+def failed(jobs: Sequence[Job], folder: Path) -> JobsFailedError | None:
+    """What to end the command with where not every job exported a model."""
+    without = [job for job in jobs if job.outcome.status != 0]
+    if not without:
+        return None
+    numbers = ", ".join(str(job.number) for job in without)
+    return JobsFailedError(
+        f"{len(without)} of {len(jobs)} jobs exported nothing (job {numbers}); the reasons are above and in "
+        f"{folder / FILE}.",
+        worst([job.outcome.status for job in jobs]),
+    )

@@ -1,0 +1,1 @@
+"""What makes a model smaller: one file per method, and what methods share: importance, training, teachers."""

@@ -1,0 +1,45 @@
+"""Fusion: the same function as fewer operators, and nothing computed that no one reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from transformers import PreTrainedModel
+
+from compress.core.checks import require_boolean
+from compress.core.context import Context
+from compress.nn.family import layers_of
+from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseLayers:
+    """first_token: the last layer computes only the first token, where the task's head reads no other."""
+
+    first_token: bool
+
+    leaves: ClassVar[frozenset[str]] = frozenset({"fused"})
+    refuses: ClassVar[Mapping[str, str]] = {
+        "int8": "int8 weights cannot be put together; fuse before quantizing",
+        "fused": "the layers are fused already; fuse once",
+    }
+
+    def __post_init__(self) -> None:
+        require_boolean("stages.fuse.first_token", self.first_token)
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise InputError where the layers of a model of this kind cannot be fused."""
+        for layer in layers_of(model):
+            fused_sizes(model, layer)
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+        """The same function, up to rounding."""
+        first = self.first_token and context.task.reads_first_token
+        fuse_layers(model, first_token=first)
+        embeddings = fuse_embeddings(model)
+        context.note("query, key and value in one product" + (", embeddings in two tables" if embeddings else ""))
+        if first:
+            context.note("the last layer computes only the first token")
+        return model.eval()

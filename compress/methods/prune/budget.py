@@ -1,0 +1,299 @@
+"""Pruning to a latency budget: heads, neurons, ranks, blocks and layers that keep most importance in the time given."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from compress.core.blame import Milder, Setback
+from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer, require_positive
+from compress.core.context import Context, LayerImportance
+from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
+from compress.core.words import ComponentImportance, Importance
+from compress.methods.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
+from compress.methods.prune.cutting import UNCUTTABLE
+from compress.methods.training.gradual import Gradual, cut_and_recover
+from compress.methods.training.imitation import Imitation, inherited
+from compress.methods.training.low_rank import factorize, ranks_of, with_products
+from compress.nn.family import Layer, layers_of
+from compress.nn.fusion import widest_sizes
+from compress.nn.ops.masks import strongest
+from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
+
+DESTROYED = (
+    "a low rank destroys the zeros that pruning left in a product; set ranks=false, or leave out the pruning before it"
+)
+TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneToBudget:
+    """Exactly one of the first three says how much stays.
+
+    target_speedup: times the FP32 teacher's speed on the recipe's runtime, in the recipe's last precision.
+    target_latency_ms: milliseconds per example at the data's lengths, on this machine. kept_importance: the share of
+    all importance that stays, in (0, 1], at the least time that this takes.
+    margin: the budget is this share smaller, because a prediction is off by a few percent. importance: the criterion;
+    heads, neurons and layers compete for the same time, so values are shares of each layer's own total where the
+    criterion does not compare layers. blocks: whether the attention or the FFN of a layer may leave alone.
+    ranks: whether products may become two thin ones, in the same time, but for query, key and value, which are fused
+    into one, and for what is computed for one token; a rank loses the importance of the singular components that it
+    leaves out. Factors cannot be cut again, so ranks come with the last cut. calibration_examples: training examples on
+    whose inputs products are approximated.
+    neuron_multiple: FFN widths and ranks are multiples of it. gradual: in how many cuts, each to a budget between the
+    model's own and the last. recovery_epochs: passes of distillation in all.
+    """
+
+    target_speedup: float | None
+    target_latency_ms: float | None
+    kept_importance: float | None
+    margin: float
+    importance: Importance
+    blocks: bool
+    ranks: bool
+    calibration_examples: int
+    neuron_multiple: int
+    recovery_epochs: float
+    gradual: Gradual
+    imitation: Imitation
+
+    uses_latency: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        given = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(
+                f"stages.prune has {' and '.join(given)} set; exactly one says how much stays. Set the others to null."
+            )
+        if self.target_speedup is not None:
+            require_positive("stages.prune.target_speedup", self.target_speedup, "Use 10 for ten times as fast.")
+        if self.target_latency_ms is not None:
+            require_positive("stages.prune.target_latency_ms", self.target_latency_ms, "Use 0.5, for example.")
+        if self.kept_importance is not None:
+            require_fraction("stages.prune.kept_importance", self.kept_importance, "Use 0.9, for example.")
+        if not isinstance(self.margin, int | float) or isinstance(self.margin, bool) or not 0 <= self.margin < 1:
+            raise InputError(f"stages.prune.margin is {self.margin}; it must lie in [0, 1). Use 0.05, for example.")
+        if not hasattr(self.importance, "of"):
+            raise InputError(
+                f"stages.prune.importance is {self.importance!r}; it must be a criterion. Use "
+                "importance@stages.prune.importance=fisher."
+            )
+        require_boolean("stages.prune.blocks", self.blocks)
+        require_boolean("stages.prune.ranks", self.ranks)
+        require_integer("stages.prune.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
+        if self.ranks and not hasattr(self.importance, "of_components"):
+            raise InputError(
+                f"stages.prune.ranks is true and importance is {type(self.importance).__name__}, which cannot say what "
+                "a rank loses. Use importance@stages.prune.importance=fisher, or ranks=false."
+            )
+        require_integer("stages.prune.neuron_multiple", self.neuron_multiple, 1, "Use 16, for example.")
+        require_at_least("stages.prune.recovery_epochs", self.recovery_epochs, 0, "Use 0 for no recovery.")
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Low ranks, where they may be chosen."""
+        return frozenset({"low_rank"}) if self.ranks else frozenset()
+
+    @property
+    def refuses(self) -> Mapping[str, str]:
+        """What cannot be cut, and where ranks may be chosen what they would destroy."""
+        return {**UNCUTTABLE, "sparse": DESTROYED} if self.ranks else UNCUTTABLE
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Nothing is approximated where products stay whole."""
+        return frozenset() if self.ranks else frozenset({"calibration_examples"})
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Raise InputError where nothing says how much stays."""
+        if all(getattr(self, name) is None for name in TARGETS):
+            raise InputError(
+                f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "
+                "objective.speedup=10 sets the first."
+            )
+
+    def relax(self, setback: Setback) -> Milder | None:
+        """Half of the time that was saved, or of the importance that was lost, comes back."""
+        if self.kept_importance is not None:
+            more = (1 + self.kept_importance) / 2
+            return Milder({"kept_importance": more}, None) if self.kept_importance < 1 else None
+        if self.target_speedup is None and self.target_latency_ms is None:
+            return None
+        # A target is of the order's end: so is the time that it is half way back to, which no measurement of this
+        # stage's own models tells.
+        table = setback.latency(widest_sizes(setback.before))
+        whole, budget = table.predict(_sizes(setback.before)), self._budget(table)
+        if whole <= budget:
+            return None
+        half = (whole + budget) / 2 / (1 - self.margin)
+        if self.target_speedup is None:
+            return Milder({"target_latency_ms": _two_digits(half)}, 0.5)
+        return Milder({"target_speedup": _two_digits(table.teacher / half)}, 0.5)
+
+    def check_latency(self, model: PreTrainedModel, latency: Callable[[Any], LatencyTable]) -> None:
+        """Raise InputError where nothing that can be cut out of a model of this shape fits the budget."""
+        if self.kept_importance is None:
+            sizes = widest_sizes(model)
+            table = latency(sizes)
+            neurons = 0 if self.blocks else min(self.neuron_multiple, sizes.neurons)
+            self._require_reachable(table, table.predict([(1, neurons)]))
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+        """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""
+        teachers, before = len(layers_of(context.teacher)), len(layers_of(model))
+        sizes = widest_sizes(model)
+        table = context.latency(sizes, low_rank=True) if self.ranks else context.latency(sizes)
+        whole = table.predict(_sizes(model))
+        stands_for = list(range(before))
+
+        def cut(progress: float) -> list[int]:
+            nonlocal stands_for
+            found = self.importance.of(model, context)
+            if self.ranks and progress == 1:
+                criterion = cast(ComponentImportance, self.importance)
+                found = with_products(model, context, found, criterion, self.calibration_examples)
+            choices = Choices(
+                found=self._comparable(found), table=table, blocks=self.blocks, neuron_multiple=self.neuron_multiple
+            )
+            choice = self._choose(choices, whole, progress)
+            for sentence in explanation(choices, choice, stands_for):
+                context.note(sentence)
+            kept = _cut(model, choices.found, choice.sizes)
+            factorize(model, context, [choice.ranks[layer] for layer in kept], self.calibration_examples)
+            stands_for = [stands_for[layer] for layer in kept]
+            return inherited(stands_for, before, teachers)
+
+        settings, epochs, title = self.imitation, self.recovery_epochs, "recovery after pruning"
+        cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
+        ranks = ranks_of(model)
+        for number, layer, thin in zip(stands_for, layers_of(model), ranks, strict=True):
+            products = "".join(f", {name} of rank {rank}" for name, rank in thin.items())
+            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons{products}, from layer {number}")
+        predicted = table.predict(_sizes(model), ranks)
+        context.note(
+            f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
+            f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
+        )
+        return model
+
+    def _comparable(self, found: list[LayerImportance]) -> list[LayerImportance]:
+        if self.importance.compares_layers:
+            return found
+        return [_shares(layer) for layer in found]
+
+    def _choose(self, choices: Choices, whole: float, progress: float) -> Choice:
+        if self.kept_importance is not None:
+            return choices.keeping(1 - (1 - self.kept_importance) * progress)
+        table = choices.table
+        target = self._budget(table)
+        budget = whole - (whole - target) * progress
+        self._require_reachable(table, table.fixed + choices.least, budget)
+        return choices.within(budget - table.fixed)
+
+    def _budget(self, table: LatencyTable) -> float:
+        """Milliseconds."""
+        if self.target_latency_ms is not None:
+            return self.target_latency_ms * (1 - self.margin)
+        assert self.target_speedup is not None
+        return table.teacher / self.target_speedup * (1 - self.margin)
+
+    def _require_reachable(self, table: LatencyTable, least: float, budget: float | None = None) -> None:
+        budget = self._budget(table) if budget is None else budget
+        if budget >= least:
+            return
+        # Rounded towards what can be had, and past the last bit.
+        if self.target_speedup is not None:
+            name, most = "target_speedup", table.teacher / least * (1 - self.margin)
+            way_out = f"Ask for {(math.ceil(10 * most) - 1) / 10:g} times or less."
+        else:
+            name, most = "target_latency_ms", least / (1 - self.margin)
+            way_out = f"Ask for {(math.floor(1000 * most) + 1) / 1000:g} ms or more."
+        raise InputError(
+            f"stages.prune.{name} is {getattr(self, name)}, a budget of {budget:.3f} ms here; the embeddings, the "
+            f"head and the smallest last layer alone take {least:.3f} ms, {table.teacher / least:.1f} times the "
+            f"teacher's speed. {way_out}"
+        )
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> list[str]:
+    """What was chosen and why: what each layer keeps of its importance and of its time, and what left was worth.
+
+    numbers: what each layer is called.
+    """
+    table, all_there_is = choices.table, max(choices.importance, 1e-300)
+    before = [(len(layer.heads), len(layer.neurons)) for layer in choices.found]
+    took, takes = table.costs(before), table.costs(choice.sizes, choice.ranks)
+    sentences = [
+        f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it "
+        f"takes {table.fixed + sum(took):.3f} ms"
+    ]
+    for i, (layer, (heads, neurons)) in enumerate(zip(choices.found, choice.sizes, strict=True)):
+        parts = []
+        for what, values, kept in (("heads", layer.heads, heads), ("neurons", layer.neurons, neurons)):
+            share = float(values.sum()) / all_there_is
+            stays = float(values.double().sort(descending=True).values[:kept].sum()) / all_there_is
+            parts.append(f"{kept} of {len(values)} {what} with {stays:.1%} of {share:.1%} of all importance")
+        for name, rank in choice.ranks[i].items():
+            count, values = (heads, layer.heads) if name in ATTENTION_PRODUCTS else (neurons, layer.neurons)
+            saves = -table.thinner(name, count, rank)
+            lost = float(rank_losses(layer.products[name], count / len(values), np.array(rank))) / all_there_is
+            parts.append(f"{name} of rank {rank}, which saves {saves:.3f} ms for {lost:.1%} of all importance")
+        sentences.append(f"layer {numbers[i]}: {', '.join(parts)}, in {takes[i]:.3f} of {took[i]:.3f} ms")
+    return sentences
+
+
+def _sizes(model: PreTrainedModel) -> list[Sizes]:
+    return [(layer.heads, layer.neurons) for layer in layers_of(model)]
+
+
+def _cut(model: PreTrainedModel, found: Sequence[LayerImportance], sizes: Sequence[Sizes]) -> list[int]:
+    """Cut the model to these sizes, in place. Returns the numbers of the layers that stayed."""
+    for layer, importance, size in zip(layers_of(model), found, sizes, strict=True):
+        if any(size):
+            _cut_layer(model, layer, importance, *size)
+    kept = [number for number, size in enumerate(sizes) if any(size)]
+    if len(kept) < len(sizes):
+        keep_layers(model, kept)
+    tell_config(model)
+    return kept
+
+
+def _cut_layer(model: PreTrainedModel, layer: Layer, importance: LayerImportance, heads: int, neurons: int) -> None:
+    if heads < layer.heads:
+        if heads:
+            keep_heads(model, layer, strongest(importance.heads, heads))
+        else:
+            drop_attention(model, layer)
+    if neurons < layer.neurons:
+        if neurons:
+            keep_neurons(model, layer, strongest(importance.neurons, neurons))
+        else:
+            drop_ffn(model, layer)
+
+
+def _shares(layer: LayerImportance) -> LayerImportance:
+    """Everything as a share of the layer's heads, or of its neurons."""
+    heads, neurons = _total(layer.heads), _total(layer.neurons)
+    products = {
+        name: dataclasses.replace(
+            product, components=product.components / (heads if name in ATTENTION_PRODUCTS else neurons)
+        )
+        for name, product in layer.products.items()
+    }
+    return LayerImportance(layer.heads / heads, layer.neurons / neurons, layer.layer, products)
+
+
+def _total(importance: torch.Tensor) -> float:
+    return max(float(importance.sum()), 1e-12)

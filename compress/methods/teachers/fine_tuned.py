@@ -1,0 +1,102 @@
+"""A teacher made here: a pretrained encoder, fine-tuned on the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets import Dataset
+from transformers import PreTrainedModel, set_seed
+
+from compress.core.checks import require_positive
+from compress.core.content import files_below, hashes_of
+from compress.core.context import TeacherContext
+from compress.core.errors import InputError
+from compress.core.task import Task
+from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
+from compress.nn.checkpoint import check_checkpoint, read_config, require_finite
+from compress.nn.family import hidden_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTunedTeacher:
+    """path: a pretrained checkpoint's folder, or `package:NAME/FOLDER` for one inside an installed Python package.
+
+    epochs: passes over the training split.
+    """
+
+    path: str
+    epochs: float
+    optimization: Optimization
+
+    learns: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_positive("model.epochs", self.epochs, "Use 2, for example.")
+
+    def identity(self) -> Mapping[str, Any]:
+        """The content of the pretrained folder and the training's settings."""
+        return {
+            "files": hashes_of(self._folder()),
+            "epochs": self.epochs,
+            "optimization": asdict(self.optimization),
+        }
+
+    def files(self) -> list[Path]:
+        """The files of the folder."""
+        return files_below(self._folder())
+
+    def check_files(self) -> None:
+        """Raise InputError where the folder is no checkpoint."""
+        check_checkpoint(self._folder())
+
+    def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
+        """Configuration with the labels of the training split, and processor."""
+        folder = self._folder()
+        self.check_files()
+        return task.fit_config(read_config(folder), train), task.load_processor(folder)
+
+    def look(self, task: Task, config: Any) -> PreTrainedModel:
+        """The pretrained encoder with a head that has learned nothing yet."""
+        folder = self._folder()
+        try:
+            model = task.load_pretrained(folder, config)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            raise InputError(f"model.path is {self.path}, which Transformers cannot load ({error}).") from error
+        require_finite(model, folder)
+        return model
+
+    def make(self, context: TeacherContext) -> PreTrainedModel:
+        """The fine-tuned model."""
+        set_seed(context.seed)
+        model = context.task.load_pretrained(self._folder(), context.config)
+        folder = context.work_folder / "fine-tuning"
+        arguments = training_arguments(
+            self.optimization,
+            width=hidden_size(model),
+            steps=steps_of(len(context.train), self.optimization.batch_size, self.epochs),
+            device=context.device,
+            seed=context.seed,
+            folder=folder,
+        )
+        trainer = ResumableTrainer(
+            model=model, args=arguments, train_dataset=context.train, data_collator=lambda rows: context.collate(rows)
+        )
+        run_training(trainer, folder, "fine-tuning the teacher")
+        # Mixed precision wraps the model's forward; what is saved later must be the plain one.
+        return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).cpu().eval()
+
+    def _folder(self) -> Path:
+        if not self.path.startswith("package:"):
+            return Path(self.path)
+        package, _, inside = self.path.removeprefix("package:").partition("/")
+        found = find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            raise InputError(
+                f"model.path is {self.path}, but the package {package} is not installed. "
+                f"Run: pip install {package.replace('_', '-')}"
+            )
+        return Path(found.submodule_search_locations[0]) / inside

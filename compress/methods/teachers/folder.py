@@ -1,0 +1,62 @@
+"""The user's own fine-tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from compress.core.content import files_below, hashes_of
+from compress.core.context import TeacherContext
+from compress.core.errors import InputError
+from compress.core.task import Task
+from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderTeacher:
+    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported."""
+
+    path: str
+
+    learns: ClassVar[bool] = False
+
+    def identity(self) -> Mapping[str, Any]:
+        """The content of the folder's files."""
+        return {"files": hashes_of(Path(self.path))}
+
+    def files(self) -> list[Path]:
+        """The files of the folder."""
+        return files_below(Path(self.path))
+
+    def check_files(self) -> None:
+        """Raise InputError where the folder is no checkpoint."""
+        check_checkpoint(Path(self.path))
+
+    def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
+        """Its configuration and processor."""
+        self.check_files()
+        return read_config(Path(self.path)), task.load_processor(Path(self.path))
+
+    def look(self, task: Task, config: Any) -> PreTrainedModel:
+        """The model itself: reading it takes no longer than checking it."""
+        return self._load(task)
+
+    def make(self, context: TeacherContext) -> PreTrainedModel:
+        """The model, every weight of it from the folder."""
+        return self._load(context.task)
+
+    def _load(self, task: Task) -> PreTrainedModel:
+        folder = Path(self.path)
+        if (folder / STRUCTURE).exists():
+            return load_model(folder)
+        try:
+            model = task.load_model(folder)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            raise InputError(f"model.path is {folder}, which Transformers cannot load ({error}).") from error
+        require_finite(model, folder)
+        return model

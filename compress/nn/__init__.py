@@ -1,0 +1,1 @@
+"""Neural networks: layers, tensor arithmetic, families, cutting, structure, strict save and load."""

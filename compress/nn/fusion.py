@@ -1,0 +1,150 @@
+"""Layers and embeddings rewritten as fewer operators: the same function, for a model that will not be trained again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.nn.family import Layer, base_of, family_of, head_size, last_attending, layers_of
+from compress.nn.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
+from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
+from compress.nn.layers.low_rank_embedding import LowRankEmbedding
+from compress.nn.structure import replace_module
+
+NORMS = ("attention_norm", "ffn_norm")
+SIMPLE = ("attention_output", "ffn_in", "ffn_out")
+
+# What a fused layer calls its products, in all of its forms, and fused embeddings their tables.
+PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+TABLES = ("word_embeddings", "positions")
+
+
+def fused_paths(model: PreTrainedModel) -> list[str]:
+    """Where dense layers and tables may lie once layers and embeddings are fused."""
+    embeddings = f"{model.base_model_prefix}.{family_of(model.config).embeddings}"
+    return [
+        *(f"{layer.path}.{name}" for layer in layers_of(model) for name in PRODUCTS),
+        *(f"{embeddings}.{name}" for name in TABLES),
+    ]
+
+
+def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
+    """Replace every layer by a FusedLayer, in place. first_token: the last one for the first token only, and with it
+    all from the last one that has attention on."""
+    layers = layers_of(model)
+    sizes = [fused_sizes(model, layer) for layer in layers]
+    if first_token:
+        start = last_attending(layers)
+        sizes[start:] = [replace(size, first_token=1) for size in sizes[start:]]
+    for layer, size in zip(layers, sizes, strict=True):
+        replace_module(model, layer.path, _fused(layer, size))
+
+
+def fuse_embeddings(model: PreTrainedModel) -> bool:
+    """Replace the embeddings by FusedEmbeddings, in place. False, and nothing done, where positions do not start at 0:
+    they then depend on the tokens."""
+    family = family_of(model.config)
+    if not family.positions_from_zero:
+        return False
+    source = base_of(model).get_submodule(family.embeddings)
+    norm, words, positions = (
+        source.get_submodule(path)
+        for path in (family.embeddings_norm, family.word_embeddings, family.position_embeddings)
+    )
+    assert isinstance(norm, nn.LayerNorm) and isinstance(positions, nn.Embedding)
+    assert isinstance(words, nn.Embedding | LowRankEmbedding)
+    exponent = _exponent(norm)
+    sizes = FusedEmbeddingsSizes(words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
+    fused = FusedEmbeddings(sizes)
+    table = positions.weight.detach()
+    if family.type_embeddings is not None:
+        table = table + source.get_submodule(family.type_embeddings).weight.detach()[0]  # type: ignore[operator]
+    with torch.no_grad():
+        fused.positions.weight.copy_(table)
+    fused.word_embeddings = words
+    fused.norm.load_state_dict(norm.state_dict())
+    replace_module(model, f"{model.base_model_prefix}.{family.embeddings}", fused)
+    return True
+
+
+def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = None) -> FusedLayerSizes:
+    """The sizes of a layer's fused form, with another activation where one is given.
+
+    Raises InputError where its activation or normalisation has none.
+    """
+    activation = activation or getattr(model.config, layer.family.activation_field)
+    if activation not in ACTIVATIONS:
+        raise InputError(
+            f"the model's activation is {activation!r}; layers with {', '.join(ACTIVATIONS)} can be fused. "
+            "Leave fuse out of order."
+        )
+    norm = layer.part("attention_norm")
+    assert isinstance(norm, nn.LayerNorm)
+    projections = [part for part in ("query", "key", "value") if part in layer.parts]
+    whole = all(isinstance(layer.part(part), nn.Linear) for part in projections)
+    return FusedLayerSizes(
+        hidden=int(norm.normalized_shape[0]),
+        heads=layer.heads,
+        head_size=head_size(model),
+        neurons=layer.neurons,
+        activation=ACTIVATIONS.index(activation),
+        epsilon_exponent=_exponent(norm),
+        first_token=0,
+        separate=int(not whole),
+    )
+
+
+def widest_sizes(model: PreTrainedModel, activation: str | None = None) -> FusedLayerSizes:
+    """The sizes of a fused layer with the most heads and the most neurons that any layer of the model has."""
+    layers = layers_of(model)
+    heads, neurons = max(layer.heads for layer in layers), max(layer.neurons for layer in layers)
+    return replace(fused_sizes(model, layers[0], activation), heads=heads, neurons=neurons)
+
+
+def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
+    fused = FusedLayer(sizes)
+    for name in (*NORMS, *(part for part in SIMPLE if part in layer.parts)):
+        setattr(fused, name, layer.part(name))
+    if not sizes.heads:
+        return fused
+    scale = sizes.head_size**-0.5
+    with torch.no_grad():
+        if sizes.separate:
+            last = layer.part("query")
+            last = getattr(last, "up", last)
+            last.weight.mul_(scale)  # type: ignore[operator]
+            last.bias.mul_(scale)  # type: ignore[operator]
+            fused.query, fused.key, fused.value = (layer.part(part) for part in ("query", "key", "value"))  # type: ignore[assignment]
+            return fused
+        query, key, value = (_affine(layer.part(part)) for part in ("query", "key", "value"))
+        query = (query[0] * scale, query[1] * scale)
+        if sizes.first_token:
+            _fill(fused.query, query)
+            _fill(fused.key_value, key, value)
+        else:
+            _fill(fused.query_key_value, query, key, value)
+    return fused
+
+
+def _affine(linear: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(linear, nn.Linear)
+    bias = linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+    return linear.weight, bias
+
+
+def _fill(linear: nn.Module, *parts: tuple[Tensor, Tensor]) -> None:
+    assert isinstance(linear, nn.Linear)
+    linear.weight.copy_(torch.cat([weight for weight, _ in parts]))
+    linear.bias.copy_(torch.cat([bias for _, bias in parts]))
+
+
+def _exponent(norm: nn.LayerNorm) -> int:
+    exponent = round(-math.log10(norm.eps))
+    if not math.isclose(norm.eps, 10.0**-exponent, rel_tol=1e-6):
+        raise InputError(f"the model's layer_norm_eps is {norm.eps}; only powers of ten can be fused. Leave fuse out.")
+    return exponent

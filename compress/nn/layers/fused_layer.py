@@ -1,0 +1,116 @@
+"""A post-norm encoder layer as few products: query, key and value in one, the last layer for the first token only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from compress.nn.layers import attention as _operator  # noqa: F401  (the operator exists once it is imported)
+
+# What a `structure.json` numbers. Append only: the numbers are in saved models.
+ACTIVATIONS = ("gelu", "relu", "gelu_new", "gelu_pytorch_tanh", "silu", "tanh")
+
+
+@dataclass(frozen=True)
+class FusedLayerSizes:
+    """heads, neurons: 0 where the block was dropped; its normalisation stays. activation: a number in ACTIVATIONS.
+    epsilon_exponent: normalisation adds 10 to the power of minus this.
+
+    first_token: 1 where only the first token's output is computed. separate: 1 where query, key and value stay products
+    of their own, because one of them was factorized.
+    """
+
+    hidden: int
+    heads: int
+    head_size: int
+    neurons: int
+    activation: int
+    epsilon_exponent: int
+    first_token: int
+    separate: int
+
+
+class FusedLayer(nn.Module):
+    """The same function as a BERT or DistilBERT layer in evaluation mode, written for a runtime.
+
+    Query, key and value read the same input, so one product computes them, and one rounding to int8 serves all three.
+    With `first_token`, keys and values are computed for all tokens, everything else for the first alone: it is all that
+    a classification head reads of the last layer. Dropout is left out: this layer is not trained.
+    """
+
+    kind: ClassVar[str] = "fused_layer"
+    plain_keys: ClassVar[bool] = False
+
+    def __init__(self, sizes: FusedLayerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        epsilon = 10.0**-sizes.epsilon_exponent
+        if sizes.heads:
+            self._add_attention(sizes)
+        self.attention_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        if sizes.neurons:
+            self.ffn_in, self.ffn_out = nn.Linear(sizes.hidden, sizes.neurons), nn.Linear(sizes.neurons, sizes.hidden)
+        self.ffn_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        self.activation = ACT2FN[ACTIVATIONS[sizes.activation]]
+
+    def _add_attention(self, sizes: FusedLayerSizes) -> None:
+        hidden, inner = sizes.hidden, sizes.heads * sizes.head_size
+        if sizes.separate:
+            self.query, self.key, self.value = (nn.Linear(hidden, inner) for _ in range(3))
+        elif sizes.first_token:
+            self.query, self.key_value = nn.Linear(hidden, inner), nn.Linear(hidden, 2 * inner)
+        else:
+            self.query_key_value = nn.Linear(hidden, 3 * inner)
+        self.attention_output = nn.Linear(inner, hidden)
+
+    @staticmethod
+    def sizes_of(module: FusedLayer) -> dict[str, int]:
+        """What `build` needs."""
+        return asdict(module.sizes)
+
+    @classmethod
+    def build(cls, sizes: Mapping[str, int]) -> nn.Module:
+        """An empty layer of these sizes, to be filled by a strict load."""
+        if sizes["activation"] >= len(ACTIVATIONS):
+            raise KeyError(f"activation {sizes['activation']}")
+        return cls(FusedLayerSizes(**sizes))
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+        """hidden_states: (batch, length, hidden). attention_mask: None, or (batch, 1, 1 or length, length), additive
+        or boolean (True where attended); all rows of a mask are the same. Returns (batch, length or 1, hidden)."""
+        return self.feed_forward(self.attend(hidden_states, attention_mask))
+
+    def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """The attention block, with its residual sum and normalisation."""
+        residual = hidden_states[:, :1] if self.sizes.first_token else hidden_states
+        if not self.sizes.heads:
+            return self.attention_norm(residual)
+        mask = None if attention_mask is None else _additive(attention_mask[:, :, :1], hidden_states)
+        projections = self._projections(hidden_states, residual)
+        context = torch.ops.compress.attention(projections, mask, self.sizes.heads)
+        return self.attention_norm(self.attention_output(context) + residual)
+
+    def feed_forward(self, states: Tensor) -> Tensor:
+        """The FFN block, with its residual sum and normalisation."""
+        if not self.sizes.neurons:
+            return self.ffn_norm(states)
+        return self.ffn_norm(self.ffn_out(self.activation(self.ffn_in(states))) + states)
+
+    def _projections(self, states: Tensor, first: Tensor) -> list[Tensor]:
+        """Query, key and value, side by side where one product computes them. The query's hold the 1/sqrt(size)."""
+        if self.sizes.separate:
+            return [self.query(first), self.key(states), self.value(states)]
+        if self.sizes.first_token:
+            return [self.query(first), self.key_value(states)]
+        return [self.query_key_value(states)]
+
+
+def _additive(mask: Tensor, values: Tensor) -> Tensor:
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=values.dtype).masked_fill(~mask, torch.finfo(values.dtype).min)

@@ -1,0 +1,104 @@
+"""A model's Structure read off the model itself, and a fresh model edited to match a Structure."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.structure import Edit, Structure
+from compress.nn.family import family_of, layers_of
+from compress.nn.layers import KINDS
+from compress.nn.layers.linear import PlainLinear
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The kind of layer a module is, or None for everything that is not edited."""
+    if type(module) is nn.Linear:
+        return PlainLinear.kind
+    kind = getattr(type(module), "kind", None)
+    return kind if kind in KINDS else None
+
+
+def plain_form(model: PreTrainedModel, config: PretrainedConfig | None = None) -> PreTrainedModel:
+    """What the configuration of `model` alone, or another, would build: shapes and names, no memory for weights."""
+    with torch.device("meta"):
+        return type(model)(config or model.config)
+
+
+def structure_of(model: PreTrainedModel) -> Structure:
+    """What distinguishes `model` from the one that its configuration alone would build."""
+    plain = plain_form(model)
+    plain_modules = dict(plain.named_modules())
+    edits = {}
+    for path, module in model.named_modules():
+        kind = kind_of(module)
+        if kind is None:
+            continue
+        sizes = KINDS[kind].sizes_of(module)
+        reference = plain_modules.get(path)
+        if reference is None or kind_of(reference) != kind or KINDS[kind].sizes_of(reference) != sizes:
+            edits[path] = Edit(kind, sizes)
+    # What lies inside a replaced layer follows from it, unless it was replaced in turn.
+    implied = {
+        f"{path}.{child}": kind_of(module)
+        for path, edit in edits.items()
+        for child, module in KINDS[edit.kind].build(edit.sizes).named_modules()
+        if child
+    }
+    edits = {path: edit for path, edit in edits.items() if implied.get(path) != edit.kind}
+    return Structure(edits, _changed_attributes(model, plain))
+
+
+def _changed_attributes(model: PreTrainedModel, plain: PreTrainedModel) -> dict[str, dict[str, int]]:
+    family = family_of(model.config)
+    changed = {}
+    for layer, reference in zip(layers_of(model), layers_of(plain), strict=True):
+        if kind_of(layer.module) is not None or not layer.heads:
+            continue
+        names = (*family.head_attributes, *family.width_attributes)
+        values = {name: int(getattr(layer.part("attention"), name)) for name in names}
+        if any(getattr(reference.part("attention"), name) != value for name, value in values.items()):
+            changed[layer.path_of("attention")] = values
+    return changed
+
+
+def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
+    """Replace modules and set attributes, in place. The new modules are empty: a strict load fills them.
+
+    Raises InputError for a path, kind or attribute that does not exist: the structure may come from anywhere.
+    """
+    family = family_of(model.config)
+    allowed = {*family.head_attributes, *family.width_attributes}
+    # Parents first: a low-rank layer is there before its factors are replaced.
+    for path, edit in sorted(structure.edits.items(), key=lambda item: item[0].count(".")):
+        if edit.kind not in KINDS:
+            raise InputError(
+                f"structure.json names the kind {edit.kind!r} at {path}; known are {', '.join(sorted(KINDS))}. "
+                "Load it with the release that wrote it."
+            )
+        try:
+            model.get_submodule(path)
+            replace_module(model, path, KINDS[edit.kind].build(edit.sizes))
+        # RuntimeError: sizes that no memory holds.
+        except (AttributeError, KeyError, RuntimeError) as error:
+            raise InputError(f"structure.json does not fit the model at {path}: {error}. Export it again.") from error
+    for path, values in structure.attributes.items():
+        for name, value in values.items():
+            if name not in allowed:
+                raise InputError(f"structure.json sets {name!r} at {path}; a {family.model_type} may set {allowed}.")
+            try:
+                setattr(model.get_submodule(path), name, value)
+            except AttributeError as error:
+                raise InputError(f"structure.json names {path}, which the model does not have.") from error
+
+
+def replace_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Put `module` at `path`, in the mode and on the device of what was there."""
+    parent_path, _, name = path.rpartition(".")
+    parent = model.get_submodule(parent_path)
+    old = getattr(parent, name)
+    device = next((tensor.device for tensor in (*old.parameters(), *old.buffers())), torch.device("cpu"))
+    module.train(old.training)
+    setattr(parent, name, module.to(device))

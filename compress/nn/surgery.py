@@ -1,0 +1,152 @@
+"""Cutting: heads, neurons, layers and the hidden width really leave the model, which stays a plain dense one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+
+from compress.core.errors import InputError
+from compress.nn.family import PARTS, Layer, family_of, head_size, layers_of
+from compress.nn.layers.dropped import NoAttention, Nothing
+from compress.nn.layers.masked_linear import MaskedLinear
+from compress.nn.ops.importance import head_magnitude
+from compress.nn.ops.masks import strongest
+from compress.nn.structure import replace_module, structure_of
+
+
+def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
+    """Keep these heads (indices, ascending) of one layer, in place."""
+    size = head_size(model)
+    columns = (heads[:, None] * size + torch.arange(size)).flatten()
+    for part in ("query", "key", "value"):
+        replace_module(model, layer.path_of(part), _select(layer.part(part), rows=columns))
+    replace_module(model, layer.path_of("attention_output"), _select(layer.part("attention_output"), columns=columns))
+    attention = layer.part("attention")
+    for name in layer.family.head_attributes:
+        setattr(attention, name, len(heads))
+    for name in layer.family.width_attributes:
+        setattr(attention, name, len(columns))
+
+
+def keep_neurons(model: PreTrainedModel, layer: Layer, neurons: Tensor) -> None:
+    """Keep these FFN neurons (indices, ascending) of one layer, in place."""
+    replace_module(model, layer.path_of("ffn_in"), _select(layer.part("ffn_in"), rows=neurons))
+    replace_module(model, layer.path_of("ffn_out"), _select(layer.part("ffn_out"), columns=neurons))
+
+
+def drop_attention(model: PreTrainedModel, layer: Layer) -> None:
+    """Drop the attention block of one layer, in place: what it was given is normalised, as the sum was before."""
+    family = layer.family
+    replace_module(model, layer.path_of("attention"), NoAttention())
+    if not family.attention_output.startswith(f"{family.attention}."):
+        replace_module(model, layer.path_of("attention_output"), Nothing())
+
+
+def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
+    """Drop the FFN block of one layer, in place: what it was given is normalised, as the sum was before."""
+    for part in ("ffn_in", "ffn_out"):
+        replace_module(model, layer.path_of(part), Nothing())
+
+
+def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
+    """Keep these layers (indices, in the order given), in place."""
+    family = family_of(model.config)
+    parent = model.get_submodule(f"{model.base_model_prefix}.{family.layers}".rpartition(".")[0])
+    name = family.layers.rpartition(".")[2]
+    setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
+    for index, layer in enumerate(layers_of(model)):
+        if hasattr(layer.part("attention"), "layer_idx"):
+            layer.part("attention").layer_idx = index  # type: ignore[assignment]
+    setattr(model.config, family.layers_field, len(kept))
+    if hasattr(parent, "n_layers"):
+        parent.n_layers = len(kept)  # type: ignore[assignment]
+
+
+def change_activation(model: PreTrainedModel, name: str) -> None:
+    """Put another activation between the FFN's two products, in place. `name`: as Transformers calls it."""
+    family = family_of(model.config)
+    setattr(model.config, family.activation_field, name)
+    for layer in layers_of(model):
+        replace_module(model, layer.path_of("activation"), ACT2FN[name])
+
+
+def tell_config(model: PreTrainedModel) -> None:
+    """Where every FFN has the same width, let the configuration say it: then any loader builds it."""
+    family = family_of(model.config)
+    widths = {layer.neurons for layer in layers_of(model) if layer.neurons}
+    if len(widths) == 1:
+        setattr(model.config, family.ffn_field, widths.pop())
+
+
+def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
+    """A copy whose hidden width is `hidden_size`, a multiple of the head size, with as many heads as then fit.
+
+    Kept are the hidden positions with the largest weights over all layers, and in each layer its heads with the
+    largest weights. FFN widths stay. Raises InputError where layers were edited: their edits would be lost.
+    """
+    edited = structure_of(model)
+    if not edited.is_plain:
+        path = next(iter([*edited.edits, *edited.attributes]))
+        raise InputError(
+            f"the hidden width of this model cannot change: {path} was pruned or factorized. Set hidden_size first, in "
+            "a stage before those, or to null."
+        )
+    family, size = family_of(model.config), head_size(model)
+    heads = hidden_size // size
+    config = copy.deepcopy(model.config)
+    setattr(config, family.hidden_field, hidden_size)
+    setattr(config, family.heads_field, heads)
+    result = type(model)(config)
+    hidden = strongest(_hidden_importance(model), hidden_size)
+    kept_heads: dict[str, Tensor] = {}
+    for layer in layers_of(model):
+        query, key, value, output = (layer.weight(part) for part in PARTS[:4])
+        index = strongest(head_magnitude(query, key, value, output, size), heads)
+        columns = (index[:, None] * size + torch.arange(size)).flatten()
+        kept_heads |= {layer.path_of(part): columns for part in ("query", "key", "value")}
+        kept_heads[layer.path_of("attention_output")] = columns
+    source = model.state_dict()
+    for name, tensor in result.state_dict().items():
+        path = name.rpartition(".")[0]
+        values = source[name].cpu()
+        outgoing = path in kept_heads and not path.endswith(family.attention_output)
+        for axis in range(values.dim()):
+            if values.shape[axis] == tensor.shape[axis]:
+                continue
+            by_head = path in kept_heads and (axis == 0) == outgoing
+            values = values.index_select(axis, kept_heads[path] if by_head else hidden)
+        tensor.copy_(values)
+    return result.to(model.device).eval()  # type: ignore[arg-type]
+
+
+def _hidden_importance(model: PreTrainedModel) -> Tensor:
+    total: Tensor | None = None
+    for layer in layers_of(model):
+        for part in PARTS:
+            axis = 1 if part in ("attention_output", "ffn_out") else 0
+            squares = layer.weight(part).double().pow(2).sum(dim=axis)
+            total = squares if total is None else total + squares
+    assert total is not None
+    return total
+
+
+def _select(linear: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> nn.Linear:
+    assert isinstance(linear, nn.Linear)
+    weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+    if rows is not None:
+        weight = weight[rows.to(weight.device)]
+        bias = None if bias is None else bias[rows.to(weight.device)]
+    if columns is not None:
+        weight = weight[:, columns.to(weight.device)]
+    kind = MaskedLinear if isinstance(linear, MaskedLinear) else nn.Linear
+    result = kind(weight.shape[1], weight.shape[0], bias is not None)
+    with torch.no_grad():
+        result.weight.copy_(weight)
+        if bias is not None:
+            result.bias.copy_(bias)
+    return result

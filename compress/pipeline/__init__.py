@@ -1,0 +1,1 @@
+"""The spine, and everything that makes a piece of work once and finds it again."""

@@ -1,0 +1,32 @@
+"""What a store holds, looked at without changing it: nothing is made, set aside or waited for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from compress.measure.effort import Effort
+from compress.pipeline.store import MANIFEST, Entry, find_damage
+
+
+def find(store: Path, kind: str, key: str) -> Entry | None:
+    """A whole entry, or None where there is none or it is damaged."""
+    folder = store / kind / key
+    if not folder.is_dir() or find_damage(folder, key=key) is not None:
+        return None
+    facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+    return Entry(key, folder, facts, reused=True)
+
+
+def efforts(store: Path) -> Iterator[tuple[Effort, float]]:
+    """All finished work whose time is known, with its seconds, the newest first."""
+    manifests = [*store.glob(f"artifacts/*/{MANIFEST}"), *store.glob(f"evaluations/*/{MANIFEST}")]
+    for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
+            known = Effort(**facts["effort"]), float(facts["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Of an earlier release, resumed in the middle, or damaged: no time to go by.
+            continue
+        yield known

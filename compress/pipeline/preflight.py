@@ -1,0 +1,198 @@
+"""Everything that can be known to go wrong before any work is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compress.core.checks import nearest
+from compress.core.errors import InputError
+from compress.core.recipe import Recipe
+from compress.core.structure import Structure
+from compress.measure.environment import allowed_cpus
+from compress.nn.structure import structure_of
+
+# What the kinds of layer mean to a stage: see Stage.leaves and Stage.refuses.
+MEANING = {
+    "low_rank": frozenset({"low_rank"}),
+    "low_rank_embedding": frozenset({"low_rank_embedding"}),
+    "masked_linear": frozenset({"sparse"}),
+    "fused_layer": frozenset({"fused"}),
+    "fused_embeddings": frozenset({"fused"}),
+    "int8_dynamic_linear": frozenset({"int8", "int8_dynamic"}),
+    "int8_static_linear": frozenset({"int8", "int8_static"}),
+    "int8_embedding": frozenset({"int8"}),
+    "int4_embedding": frozenset({"int8"}),
+    # Every stage takes a layer as it is, with or without one of its blocks.
+    "no_attention": frozenset(),
+    "nothing": frozenset(),
+}
+
+
+def check_order(recipe: Recipe) -> None:
+    """Raise InputError for stages that do not exist, and for an order that would destroy earlier work."""
+    if not recipe.order:
+        raise InputError("order is empty; it must name at least one stage. Use order=[quantize], for example.")
+    for name in recipe.order:
+        if name not in recipe.stages:
+            raise InputError(
+                f"order names {name!r}, which is no stage (stages: {', '.join(recipe.stages)}). "
+                f"{nearest(name, recipe.stages)}".rstrip()
+            )
+        if name not in recipe.gates:
+            raise InputError(
+                f"gates has no {name!r}; every stage in order needs a gate. Add to the recipe's defaults: "
+                f"- /gate@gates.{name}: non_inferiority"
+            )
+    left: dict[str, str] = {}
+    for name in recipe.order:
+        _require_accepted(recipe, name, left)
+        left |= dict.fromkeys(recipe.stages[name].leaves, name)
+    _require_table(recipe)
+    _require_runnable(recipe, left)
+    twice = [name for name in recipe.order if recipe.order.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"{_order(recipe)} names {twice[0]} twice; each may stand there once. Give the second one a name and a "
+            f"gate of its own in your recipe, such as stages.{twice[0]}_again and gates.{twice[0]}_again."
+        )
+
+
+def _require_table(recipe: Recipe) -> None:
+    """Raise InputError where a stage reads the latency table and what it predicts would not be what is measured."""
+    for position, name in enumerate(recipe.order):
+        if not getattr(recipe.stages[name], "uses_latency", False):
+            continue
+        if not recipe.runtime.needs_export:
+            raise InputError(
+                f"stages.{name} chooses sizes by the latency they would have, and runtime={recipe.runtime.name} has no "
+                "latency table. Use runtime=onnxruntime, or give sizes: stage/prune@stages.prune=structured and "
+                "stages.distill.layers=3."
+            )
+        if not any("fused" in recipe.stages[later].leaves for later in recipe.order[position:]):
+            raise InputError(
+                f"{_order(recipe)} has no fuse after {name}, which chooses sizes by the latency of fused layers. Add "
+                "fuse before quantize, or give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+            )
+
+
+def check_files(recipe: Recipe) -> None:
+    """Let data and teacher say whether the files are there, without reading what is in them."""
+    for part in (recipe.data, recipe.teacher):
+        check = getattr(part, "check_files", None)
+        if check is not None:
+            check()
+
+
+def check_threads(recipe: Recipe) -> None:
+    """Raise InputError for more threads than there are processors: they would wait for each other."""
+    available = len(allowed_cpus())
+    if recipe.runtime.threads > available:
+        raise InputError(
+            f"runtime.threads is {recipe.runtime.threads}; this process may use {available} processors, and more "
+            f"threads would wait for each other. Use {available} or fewer."
+        )
+
+
+def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processor: Any) -> None:
+    """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
+    check_teacher(recipe, structure_of(teacher))
+    check_settings(recipe, teacher)
+    check_processor(recipe, processor)
+    tensors = teacher.state_dict().values()
+    check_space(recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+def check_teacher(recipe: Recipe, structure: Structure) -> None:
+    """Raise InputError where a stage cannot be applied to a teacher of this structure."""
+    words = frozenset().union(*(MEANING[kind] for kind in structure.kinds() if kind in MEANING))
+    left = dict.fromkeys(words, "the teacher")
+    for name in recipe.order:
+        _require_accepted(recipe, name, left)
+    _require_runnable(recipe, left)
+
+
+def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
+    """Let every stage, and its imitation, that can look at the shapes of the model it will be given say whether the
+    settings fit."""
+    for name, model in foreseen(recipe, teacher):
+        stage = recipe.stages[name]
+        check = getattr(stage, "check", None)
+        if check is not None:
+            check(model)
+        check = getattr(getattr(stage, "imitation", None), "check", None)
+        if check is not None:
+            try:
+                check(teacher)
+            except InputError as error:
+                raise InputError(f"stages.{name}.imitation.{error}") from None
+
+
+def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, PreTrainedModel]]:
+    """Each stage's name, and a model of the shape it will be given, as far as the stages before it can say."""
+    model = teacher
+    for name in recipe.order:
+        yield name, model
+        foresee = getattr(recipe.stages[name], "foresee", None)
+        if foresee is not None:
+            model = foresee(model)
+
+
+def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:
+    """Let every stage that needs many training examples say whether they are enough. lengths: each one's tokens."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_examples", None)
+        if check is not None:
+            check(teacher, lengths, recipe.seed)
+
+
+def check_groups(groups: Sequence[int]) -> None:
+    """Raise InputError where nothing could be judged. groups: each validation example's."""
+    if len(groups) > 1 and len(set(groups)) == 1:
+        raise InputError(
+            f"data.group puts all {len(groups)} validation examples into one group, and how much groups differ cannot "
+            "be seen in one. Give data.validation more groups, split more of them off (data.validation_share), or use "
+            "null for no groups."
+        )
+
+
+def check_processor(recipe: Recipe, processor: Any) -> None:
+    """Let every stage that changes the processor say whether it can."""
+    for name in recipe.order:
+        check = getattr(recipe.stages[name], "check_processor", None)
+        if check is not None:
+            check(recipe.task, processor)
+
+
+def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:
+    """Raise InputError where the disk cannot hold what the run will write."""
+    # Per stage: an artifact, its export, and a checkpoint with the optimizer's two moments while it trains.
+    needed = teacher_bytes * (2 * len(recipe.order) + 4)
+    for setting, place in (("store", recipe.store), ("hydra.run.dir", folder)):
+        existing = next(parent for parent in (place.resolve(), *place.resolve().parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            raise InputError(
+                f"{setting} is {place}, on a disk with {free / 1e9:.2f} GB free; the run needs about "
+                f"{needed / 1e9:.2f} GB, {(needed - free) / 1e9:.2f} GB more. Free some, or name another folder."
+            )
+
+
+def _require_accepted(recipe: Recipe, name: str, left: dict[str, str]) -> None:
+    for word, reason in recipe.stages[name].refuses.items():
+        if word in left:
+            raise InputError(f"{_order(recipe)} puts {name} after {left[word]}: {reason}.")
+
+
+def _require_runnable(recipe: Recipe, left: dict[str, str]) -> None:
+    for word, reason in recipe.runtime.refuses.items():
+        if word in left:
+            raise InputError(f"runtime is {recipe.runtime.name}, which is to run what {left[word]} makes: {reason}.")
+
+
+def _order(recipe: Recipe) -> str:
+    return f"order=[{','.join(recipe.order)}]"

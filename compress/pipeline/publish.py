@@ -1,0 +1,202 @@
+"""What a run leaves in its folder: `export/`, `summary.json` and `report.html`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.core.evaluation import Evaluation
+from compress.core.ledger import Row
+from compress.core.recipe import Recipe
+from compress.measure.environment import describe_machine
+from compress.measure.statistics import compare, percentiles
+from compress.pipeline.run_folder import EXPORT, REPORT, SUMMARY
+from compress.pipeline.store import Entry, bytes_in, full_disk_explained, write_manifest
+from compress.report.decision import misses_limits
+from compress.report.drawing import Drawing, Plot
+from compress.report.model_card import write_model_card
+from compress.report.page import write_page
+
+NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A stage's artifact, the folder the runtime opens, and what was measured on validation and (perhaps) test."""
+
+    stage: str
+    entry: Entry
+    export: Path
+    evaluation: Evaluation
+    test: Evaluation | None
+
+
+def publish(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    rows: Sequence[Row],
+    teacher: Finding,
+    best: Finding | None,
+    examples: Mapping[str, int],
+    fingerprints: Mapping[str, str],
+    groups: int,
+    notes: Sequence[str],
+    command: str,
+    seconds: float,
+    plots: Callable[[Drawing], Sequence[Plot]],
+) -> dict[str, Any]:
+    """Write everything and return the summary. plots: draws those of the report, or finds them drawn."""
+    summary: dict[str, Any] = {
+        "recipe": recipe.name,
+        "command": command,
+        "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
+        "metric": recipe.task.metric,
+        "runtime": recipe.runtime.name,
+        "runtime_label": recipe.runtime.label,
+        "teacher": _teacher(teacher),
+        "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
+        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage)),
+        "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
+        "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
+        "fingerprints": dict(fingerprints),
+        "objective": _objective(recipe, None if best is None else _row_of(rows, best.stage)),
+        "gates": {name: _gate(recipe, name) for name in recipe.order},
+        "environment": describe_machine(recipe.runtime),
+        "seed": recipe.seed,
+        "device": recipe.device,
+        "settings": recipe.settings,
+        "seconds": seconds,
+        "notes": list(notes),
+    }
+    if best is not None:
+        needed = bytes_in(best.entry.folder) + bytes_in(best.export)
+        with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):
+            _write_export(recipe, folder, best, rows, summary)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
+    _write_whole(folder / SUMMARY, text)
+    write_page(rows, summary, plots(Drawing.of(rows, summary)), folder / REPORT)
+    return summary
+
+
+def _teacher(teacher: Finding) -> dict[str, Any]:
+    test = teacher.test
+    return {
+        **_measured(teacher),
+        "torch_ratio": teacher.evaluation.torch_ratio,
+        "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores), **test.figures},
+    }
+
+
+def _student(recipe: Recipe, teacher: Finding, best: Finding, row: Row) -> dict[str, Any]:
+    result = {
+        "stage": best.stage,
+        **_measured(best),
+        "speedup": row.speedup,
+        "speedup_interval": row.speedup_interval,
+        "speedup_vs_torch": row.speedup_vs_torch,
+        "test": None,
+    }
+    if best.test is not None and teacher.test is not None:
+        gate = recipe.gates[best.stage]
+        found = compare(teacher.test, best.test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        result["test"] = {
+            "accuracy": best.test.score,
+            **best.test.figures,
+            "difference": found.score_difference,
+            "interval": found.score_interval,
+            "examples": found.examples,
+            "confidence": found.confidence,
+        }
+    return result
+
+
+def _measured(finding: Finding) -> dict[str, Any]:
+    evaluation = finding.evaluation
+    assert evaluation.latency is not None and evaluation.size is not None and evaluation.proof is not None
+    p50, p90 = percentiles(evaluation.latency)
+    return {
+        "artifact": finding.entry.key,
+        "validation": evaluation.score,
+        "size_bytes": evaluation.size.bytes,
+        "parameters": evaluation.size.parameters,
+        "latency_ms_p50": p50,
+        "latency_ms_p90": p90,
+        "proof": {
+            "torch_exact": evaluation.proof.torch_exact,
+            "torch_difference": evaluation.proof.torch_difference,
+            "max_difference": evaluation.proof.max_difference,
+            "tolerance": evaluation.proof.tolerance,
+            "argmax_agreement": evaluation.proof.argmax_agreement,
+            "rows": evaluation.proof.rows,
+        },
+    }
+
+
+def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
+    proven = row.verdict == "passed"
+    if proven:
+        how = "it passed its gate"
+    elif row.verdict == "failed":
+        how = "its gate failed, and its on_failure is warn"
+    elif misses_limits(row, _gate(recipe, row.stage)):
+        how = "its measured values lie outside its limits, though the data cannot prove it, and its on_failure is warn"
+    else:
+        how = "its measured values lie within its limits, though the data cannot prove it"
+    return {
+        "stage": best.stage,
+        "artifact": best.entry.key,
+        "folder": EXPORT,
+        "why": f"the last stage that was kept: {how}",
+        "proven": proven,
+    }
+
+
+def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
+    """What was asked and what was reached; None where no stage in the order took the objective up."""
+    read = any(getattr(recipe.stages[name], "uses_latency", False) for name in recipe.order)
+    if recipe.objective.speedup is None or not read:
+        return None
+    return {
+        "speedup": recipe.objective.speedup,
+        "reached": None if row is None else row.speedup,
+        "max_accuracy_drop": recipe.objective.max_accuracy_drop,
+    }
+
+
+def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
+    gate = recipe.gates[name]
+    fields = ("max_accuracy_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
+    return {field: getattr(gate, field) for field in fields}
+
+
+def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Row], summary: Mapping[str, Any]) -> None:
+    temporary = folder / ".export.unfinished"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        for source in (best.entry.folder, best.export):
+            for path in source.iterdir():
+                if path.name not in NOT_EXPORTED:
+                    shutil.copyfile(path, temporary / path.name)
+        write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
+        facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
+        write_manifest(temporary, facts, key=best.entry.key)
+        temporary.rename(folder / EXPORT)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.unfinished")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _row_of(rows: Sequence[Row], stage: str) -> Row:
+    return next(row for row in rows if row.stage == stage)

@@ -1,0 +1,299 @@
+"""Finished work by content key, shared by all runs. An entry appears whole or not at all, and is never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from filelock import FileLock, Timeout
+
+from compress.core.content import sha256_of
+from compress.core.errors import DiskFullError, InputError
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+FEW_BYTES = 1_000_000
+# torch's writer of zip files does not say that the disk is full, only that it could not go on.
+FULL_DISK_TEXTS = ("No space left on device", "Disk quota exceeded", "inline_container.cc")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished folder. `facts`: what its maker recorded beside the files. `reused`: it was there before."""
+
+    key: str
+    folder: Path
+    facts: Mapping[str, Any]
+    reused: bool
+
+
+def content_key(**parts: Any) -> str:
+    """A key of 32 hexadecimal digits from plain values. The order of mappings does not matter."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Store:
+    """Folders under `root`, one per kind and key.
+
+    `warn` is told about entries that were set aside because they are damaged, and about waiting for another process.
+    """
+
+    def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
+        self.root, self._warn = root.resolve(), warn
+        self._new = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # Without a name where the system can do that: a kill leaves nothing.
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            raise InputError(
+                f"store is {root}, which cannot be written ({error.strerror}). Name another folder: store=DIR."
+            ) from error
+
+    def entry(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], Mapping[str, Any]],
+        *,
+        what: str = "",
+        needed_bytes: int = FEW_BYTES,
+    ) -> Entry:
+        """The entry, made by `make(folder)` where it is not there yet. `make` fills the folder and returns facts.
+
+        what: the entry in the user's words. needed_bytes: about how much disk making it takes, at most.
+        Two processes that want the same entry: one makes it, the other says that it waits, and uses it. Raises
+        DiskFullError where the disk cannot hold it.
+        """
+        folder = self.root / kind / key
+        with self._lock(kind, key, what):
+            found = self._read(folder)
+            if found is not None:
+                return Entry(key, folder, found, reused=True)
+            with full_disk_explained("store", self.root, what or f"{kind}/{key}", needed_bytes):
+                return Entry(key, folder, self._make(folder, key, make), reused=False)
+
+    def replace(self, kind: str, entry: Entry, make: Callable[[Path], Mapping[str, Any]], *, what: str = "") -> Entry:
+        """A better entry in the place of `entry`, made as in `Store.entry`; where another process has put one there
+        since `entry` was read, that one. Killed in between, the next to ask makes it as if there had been none."""
+        with self._lock(kind, entry.key, what):
+            found = self._read(entry.folder)
+            if found is not None and found != entry.facts:
+                return Entry(entry.key, entry.folder, found, reused=True)
+            with full_disk_explained("store", self.root, what or f"{kind}/{entry.key}", FEW_BYTES):
+                return Entry(entry.key, entry.folder, self._make(entry.folder, entry.key, make), reused=False)
+
+    def work_folder(self, key: str) -> Path:
+        """A folder for unfinished work under `key`. It stays until `forget_work`, so that a killed stage resumes."""
+        folder = self.root / "work" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def forget_work(self, key: str) -> None:
+        """Remove unfinished work that has been finished."""
+        shutil.rmtree(self.root / "work" / key, ignore_errors=True)
+
+    def leave_no_empty_work(self, key: str, *, besides: str) -> None:
+        """Remove the folder for unfinished work where nothing lies in it besides a file of that name."""
+        folder = self.root / "work" / key
+        with contextlib.suppress(OSError):
+            if all(path.name == besides for path in folder.iterdir()):
+                shutil.rmtree(folder)
+
+    def leave_none_empty(self) -> None:
+        """Remove the root, and the folders above it that were not there before, as far as nothing lies in them."""
+        for folder in self._new:
+            # With something in it: so are those above it.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def cache_folder(self, name: str) -> Path:
+        """A folder for what can be computed again at any time."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def set_aside(self, entry: Entry, reason: str) -> None:
+        """Move an entry that turned out to be wrong out of the way, where no other process has done so."""
+        with self._lock(entry.folder.parent.name, entry.key, ""):
+            if entry.folder.exists():
+                self._set_aside(entry.folder, reason)
+
+    def _make(self, folder: Path, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{folder.name}.*.unfinished"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own: what a killed process had started may still be writing into the one before.
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unfinished", dir=folder.parent))
+        # As any other folder is made, not for its owner alone.
+        temporary.chmod(folder.parent.stat().st_mode)
+        try:
+            facts = dict(make(temporary))
+            write_manifest(temporary, facts, key=key)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+            _flush(folder.parent)
+        except BaseException:
+            _remove(temporary)
+            raise
+        return facts
+
+    def _read(self, folder: Path) -> Mapping[str, Any] | None:
+        if not folder.exists():
+            return None
+        problem = find_damage(folder, key=folder.name)
+        if problem is not None:
+            self._set_aside(folder, problem)
+            return None
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+
+    def _set_aside(self, folder: Path, reason: str) -> None:
+        place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}-{time.time_ns()}"
+        place.parent.mkdir(exist_ok=True)
+        folder.rename(place)
+        self._warn(f"{folder} is set aside in {place}: {reason}. It is made again.")
+
+    @contextlib.contextmanager
+    def _lock(self, kind: str, key: str, what: str) -> Iterator[None]:
+        path = self.root / "locks" / f"{kind}-{key}.lock"
+        path.parent.mkdir(exist_ok=True)
+        # The operating system releases the lock of a process that died.
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self._warn(f"another run is making {what or 'an entry'} ({kind}/{key}); this one waits for it and uses it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@contextlib.contextmanager
+def full_disk_explained(setting: str, place: Path, what: str, needed_bytes: int) -> Iterator[None]:
+    """Inside, an error of any type that comes of a full disk at `place` (the value of `setting`) becomes a
+    DiskFullError that says how much is missing for `what`."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        free = shutil.disk_usage(place).free
+        # Else it is another disk that is full, such as the one for temporary files.
+        if not (_comes_of_full_disk(error) and free < needed_bytes):
+            raise
+        raise DiskFullError.of(setting, place, what=what, needed_bytes=needed_bytes, free_bytes=free) from error
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        # A library that failed may still hold a file open, whose space a removal alone would not give back.
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _comes_of_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(text in str(error) for text in FULL_DISK_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def bytes_in(folder: Path) -> int:
+    """The sizes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
+    """Flush every file of `folder` to the disk and write `manifest.json`, last, with sizes and hashes.
+
+    sha256 is for whoever wants to compare with another tool, xxh3_128 for `find_damage`.
+    """
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        files[path.relative_to(folder).as_posix()] = {
+            "bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+            "xxh3_128": _xxh3_of(path),
+        }
+    text = json.dumps({"format": FORMAT, "key": key, "facts": dict(facts), "files": files}, indent=1, default=_plain)
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    for place in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+        _flush(place)
+
+
+def find_damage(folder: Path, *, key: str | None = None) -> str | None:
+    """What is wrong with a folder that has a manifest, in words, or None. key: whose manifest it must be, if given.
+
+    Every byte is read each time. XXH3 finds accidental damage as surely as SHA-256, at 20 times its speed; neither
+    would stop somebody who can also write the manifest. Folders of before there was an XXH3 are told by their SHA-256.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        entries = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]), entry.get("xxh3_128"))
+            for name, entry in manifest["files"].items()
+        }
+        owner, _ = manifest["key"], manifest["facts"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "its manifest is missing or malformed"
+    if key is not None and owner != key:
+        return f"its manifest is that of {owner}"
+    for name, (size, sha256, xxh3) in entries.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            return f"its manifest names {name!r}, which leaves the folder"
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes, not {size}"
+        try:
+            if (sha256_of(path) != sha256) if xxh3 is None else (_xxh3_of(path) != xxh3):
+                return f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+    return None
+
+
+def _xxh3_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | frozenset | set):
+        return sorted(value) if not isinstance(value, tuple) else list(value)
+    raise TypeError(f"{value!r} has no place in a key")

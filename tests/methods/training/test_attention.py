@@ -1,0 +1,32 @@
+"""What is left in the dictionary is what the layer computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from compress.methods.training.attention import attention_vectors
+from compress.nn.family import layers_of
+
+
+def test_queries_keys_and_values_of_one_layer(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
+) -> None:
+    model = make_model(model_type)
+    with attention_vectors(model, 2) as found:
+        states = model(**batch, output_hidden_states=True).hidden_states
+    layer = layers_of(model)[1]
+    assert list(found) == ["query", "key", "value"]
+    for part, vectors in found.items():
+        # The second layer reads what the first gave.
+        torch.testing.assert_close(vectors, layer.part(part)(states[1]))
+        assert vectors.requires_grad
+        assert not layer.part(part)._forward_hooks
+
+
+def test_none_wanted(make_model: Callable, batch: dict[str, torch.Tensor]) -> None:
+    model = make_model()
+    with attention_vectors(model, None) as found:
+        model(**batch)
+    assert found == {}

@@ -1,0 +1,119 @@
+"""Models that lack blocks: what they compute, how they are described, saved, fused and exported."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from compress.core.structure import Edit
+from compress.methods.fuse.layers import FuseLayers
+from compress.nn.checkpoint import load_model, save_model, settle
+from compress.nn.family import dense_layers, last_attending, layers_of
+from compress.nn.structure import structure_of
+from compress.nn.surgery import drop_attention, drop_ffn, keep_neurons, tell_config
+from compress.runtimes.onnx.export import export_onnx
+from compress.tasks.text_classification import TextClassification
+
+
+@pytest.fixture
+def lacking(model_type: str, make_model: Callable) -> PreTrainedModel:
+    """Layer 1 has no attention, layer 2 no FFN, layer 3 no attention."""
+    model = make_model(model_type)
+    layers = layers_of(model)
+    drop_attention(model, layers[1])
+    drop_ffn(model, layers[2])
+    drop_attention(model, layers[3])
+    return settle(model)
+
+
+@torch.no_grad()
+def logits(model: PreTrainedModel, batch: dict) -> torch.Tensor:
+    return model(**batch).logits
+
+
+def test_what_a_layer_has(lacking: PreTrainedModel) -> None:
+    layers = layers_of(lacking)
+    assert [(layer.heads, layer.neurons) for layer in layers] == [(4, 64), (0, 64), (4, 0), (0, 64)]
+    assert last_attending(layers) == 2
+    # Six, two, four, two; no other product is left inside the layers.
+    assert len(list(dense_layers(lacking))) == 14
+    assert sum(isinstance(module, nn.Linear) for layer in layers for module in layer.module.modules()) == 14
+
+
+def test_without_a_block_its_input_is_normalised(lacking: PreTrainedModel) -> None:
+    states, layers = torch.randn(2, 5, 32), layers_of(lacking)
+    seen: dict[str, torch.Tensor] = {}
+    for name in ("attention_norm", "ffn_norm"):
+        layers[2].part(name).register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
+        layers[1].part(name).register_forward_pre_hook(
+            lambda _, inputs, name=name: seen.update({f"1 {name}": inputs[0]})
+        )
+    with torch.no_grad():
+        layers[1].module(states)
+        output = layers[2].module(states)
+        attended = layers[2].part("attention_norm")(seen["attention_norm"])
+    assert torch.equal(seen["1 attention_norm"], states)
+    torch.testing.assert_close(seen["ffn_norm"], attended)
+    output = output if isinstance(output, torch.Tensor) else output[0]
+    torch.testing.assert_close(output, layers[2].part("ffn_norm")(attended))
+
+
+def test_it_is_described_and_loaded_strictly(lacking: PreTrainedModel, batch: dict, tmp_path: Path) -> None:
+    expected = logits(lacking, batch)
+    structure = save_model(lacking, tmp_path)
+    kinds = [edit.kind for edit in structure.edits.values()]
+    bert = lacking.config.model_type != "distilbert"
+    assert (kinds.count("no_attention"), kinds.count("nothing")) == (2, 4 if bert else 2)
+    assert structure.edits[layers_of(lacking)[1].path_of("attention")] == Edit("no_attention", {})
+    assert not structure.attributes
+    again = load_model(tmp_path)
+    assert structure_of(again) == structure
+    assert torch.equal(logits(again, batch), expected)
+    with pytest.raises(RuntimeError):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path)
+
+
+def test_the_configuration_tells_the_width_of_the_ffns_that_are_there(lacking: PreTrainedModel) -> None:
+    for number in (0, 1, 3):
+        keep_neurons(lacking, layers_of(lacking)[number], torch.arange(16))
+    tell_config(lacking)
+    assert {edit.kind for edit in structure_of(lacking).edits.values()} == {"no_attention", "nothing"}
+
+
+@pytest.mark.parametrize("first_token", [True, False])
+def test_fused_it_computes_the_same(
+    lacking: PreTrainedModel, first_token: bool, make_context: Callable, batch: dict, tmp_path: Path
+) -> None:
+    fused = FuseLayers(first_token=first_token).apply(copy.deepcopy(lacking), make_context(lacking))
+    torch.testing.assert_close(logits(fused, batch), logits(lacking, batch), atol=1e-6, rtol=1e-5)
+    assert [layer.module.sizes.first_token for layer in layers_of(fused)] == ([0, 0, 1, 1] if first_token else [0] * 4)
+    products = [sum(isinstance(part, nn.Linear) for part in layer.module.modules()) for layer in layers_of(fused)]
+    # Query, key and value in one, or the query apart where one token is computed.
+    assert products == [4, 2, 3 if first_token else 2, 2]
+    save_model(settle(fused), tmp_path)
+    assert torch.equal(logits(load_model(tmp_path), batch), logits(fused, batch))
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_onnxruntime_computes_the_same(
+    model_type: str, fuse: bool, lacking: PreTrainedModel, make_context: Callable, batch: dict, tmp_path: Path
+) -> None:
+    if fuse != (model_type in ("bert", "distilbert")):
+        # An export takes seconds: each family once, and each form with two.
+        return
+    context = make_context(lacking)
+    model = FuseLayers(first_token=True).apply(copy.deepcopy(lacking), context) if fuse else lacking
+    task = TextClassification(text="text", label="label", max_length=16)
+    session = onnxruntime.InferenceSession(
+        export_onnx(model, task, batch, tmp_path), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(["logits"], {name: batch[name].numpy() for name in task.inputs})[0]
+    np.testing.assert_allclose(found, logits(lacking, batch).numpy(), rtol=0, atol=1e-5)

@@ -1,0 +1,122 @@
+"""What of a model is rewritten, and what cannot be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from compress.core.errors import InputError
+from compress.nn.family import base_of, layers_of
+from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
+from compress.nn.layers import FusedEmbeddings, LowRankEmbedding
+from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
+from compress.nn.surgery import keep_heads
+from compress.nn.vocabulary import factorize_word_embeddings
+
+
+def test_the_sizes_of_a_layer(model_type: str, make_model: Callable) -> None:
+    model = make_model(model_type)
+    keep_heads(model, layers_of(model)[1], torch.tensor([0, 2, 3]))
+    expected = FusedLayerSizes(
+        hidden=32,
+        heads=3,
+        head_size=8,
+        neurons=64,
+        activation=ACTIVATIONS.index("gelu"),
+        epsilon_exponent=12,
+        first_token=0,
+        separate=0,
+    )
+    assert fused_sizes(model, layers_of(model)[1]) == expected
+    assert fused_sizes(model, layers_of(model)[1], activation="relu").activation == ACTIVATIONS.index("relu")
+
+
+def test_query_key_and_value_are_stacked_and_the_query_scaled(model_type: str, make_model: Callable) -> None:
+    model = make_model(model_type)
+    before = [copy.deepcopy(layer) for layer in layers_of(model)]
+    fuse_layers(model, first_token=True)
+    scale = 8**-0.5
+    first, last = layers_of(model)[0].module, layers_of(model)[-1].module
+    query, key, value = (before[0].weight(part) for part in ("query", "key", "value"))
+    assert torch.equal(first.query_key_value.weight, torch.cat([query * scale, key, value]))
+    query, key, value = (before[-1].weight(part) for part in ("query", "key", "value"))
+    assert torch.equal(last.query.weight, query * scale)
+    assert torch.equal(last.key_value.weight, torch.cat([key, value]))
+    assert [layer.module.sizes.first_token for layer in layers_of(model)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta"])
+def test_positions_that_depend_on_the_tokens_stay(model_type: str, make_model: Callable) -> None:
+    model = make_model(model_type)
+    before = copy.deepcopy(model.state_dict())
+    kind = type(base_of(model).embeddings)
+    assert fuse_embeddings(model) is False
+    assert type(base_of(model).embeddings) is kind is not FusedEmbeddings
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+def test_embeddings_become_words_and_positions(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
+) -> None:
+    model = make_model(model_type)
+    source = copy.deepcopy(base_of(model).embeddings)
+    assert fuse_embeddings(model) is True
+    fused = base_of(model).embeddings
+    assert isinstance(fused, FusedEmbeddings)
+    # Only BERT's tokens have a type.
+    positions = source.position_embeddings.weight
+    if model_type == "bert":
+        positions = positions + source.token_type_embeddings.weight[0]
+    assert torch.equal(fused.positions.weight, positions)
+    torch.testing.assert_close(fused(batch["input_ids"]), source(batch["input_ids"]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+def test_factorized_words_stay_factorized(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
+) -> None:
+    model = make_model(model_type)
+    factorize_word_embeddings(model, torch.randn(34, 3), torch.randn(32, 3))
+    source = copy.deepcopy(base_of(model.eval()).embeddings)
+    assert fuse_embeddings(model) is True
+    words = model.get_input_embeddings()
+    assert isinstance(words, LowRankEmbedding) and words.rank == 3
+    expected = source(batch["input_ids"])
+    torch.testing.assert_close(base_of(model).embeddings(batch["input_ids"]), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("epsilon", [3e-6, 2e-12, 0.5])
+def test_an_epsilon_that_is_no_power_of_ten_is_refused(make_model: Callable, epsilon: float) -> None:
+    model = make_model()
+    norm = layers_of(model)[0].part("attention_norm")
+    assert isinstance(norm, nn.LayerNorm)
+    norm.eps = epsilon
+    with pytest.raises(InputError, match=f"layer_norm_eps is {epsilon}; only powers of ten can be fused"):
+        fused_sizes(model, layers_of(model)[0])
+    base_of(model).embeddings.LayerNorm.eps = epsilon
+    with pytest.raises(InputError, match="only powers of ten"):
+        fuse_embeddings(model)
+
+
+@pytest.mark.parametrize("exponent", [5, 6, 12])
+def test_a_power_of_ten_is_kept(make_model: Callable, exponent: int) -> None:
+    model = make_model()
+    for layer in layers_of(model):
+        for part in ("attention_norm", "ffn_norm"):
+            layer.part(part).eps = float(f"1e-{exponent}")
+    fuse_layers(model, first_token=False)
+    for layer in layers_of(model):
+        assert layer.module.sizes.epsilon_exponent == exponent
+        built = type(layer.module).build(layer.module.sizes_of(layer.module))
+        assert built.attention_norm.eps == pytest.approx(10.0**-exponent, rel=1e-12)
+
+
+def test_an_activation_without_a_number_is_refused(make_model: Callable) -> None:
+    model = make_model()
+    with pytest.raises(InputError, match=r"activation is 'mish'; layers with gelu, relu.*Leave fuse out of order"):
+        fused_sizes(model, layers_of(model)[0], activation="mish")

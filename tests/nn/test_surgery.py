@@ -1,0 +1,148 @@
+"""Cutting equals masking in the original, and keeps what it says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.nn.family import head_size, hidden_size, layers_of
+from compress.nn.layers import MaskedLinear
+from compress.nn.structure import replace_module
+from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, narrow, tell_config
+
+
+@torch.no_grad()
+def logits(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+    return model(**batch).logits
+
+
+@torch.no_grad()
+def zero_columns(model: PreTrainedModel, layer: int, part: str, columns: list[int]) -> None:
+    layers_of(model)[layer].part(part).weight[:, columns] = 0
+
+
+def test_kept_heads_answer_as_the_original_without_the_others(
+    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+) -> None:
+    model = make_model(model_type)
+    silenced = copy.deepcopy(model)
+    # Heads 1 and 2 of layer 0 and head 0 of layer 3 leave: columns 8..23 and 0..7 of the output projection.
+    zero_columns(silenced, 0, "attention_output", list(range(8, 24)))
+    zero_columns(silenced, 3, "attention_output", list(range(8)))
+    before = logits(model, batch)
+    keep_heads(model, layers_of(model)[0], torch.tensor([0, 3]))
+    keep_heads(model, layers_of(model)[3], torch.tensor([1, 2, 3]))
+    assert [layer.heads for layer in layers_of(model)] == [2, 4, 4, 3]
+    assert layers_of(model)[0].weight("query").shape == (16, 32)
+    torch.testing.assert_close(logits(model, batch), logits(silenced, batch), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(logits(model, batch), before, rtol=1e-5, atol=1e-6)
+
+
+def test_kept_neurons_answer_as_the_original_without_the_others(
+    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+) -> None:
+    model = make_model(model_type)
+    silenced = copy.deepcopy(model)
+    zero_columns(silenced, 2, "ffn_out", [neuron for neuron in range(64) if neuron not in (3, 5, 60)])
+    before = logits(model, batch)
+    keep_neurons(model, layers_of(model)[2], torch.tensor([3, 5, 60]))
+    assert [layer.neurons for layer in layers_of(model)] == [64, 64, 3, 64]
+    torch.testing.assert_close(logits(model, batch), logits(silenced, batch), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(logits(model, batch), before, rtol=1e-5, atol=1e-6)
+
+
+def test_kept_layers(model_type: str, make_model: Callable, batch: dict[str, Tensor]) -> None:
+    model = make_model(model_type)
+    modules = [layer.module for layer in layers_of(model)]
+    states = model(**batch, output_hidden_states=True).hidden_states
+    keep_layers(model, [0, 3])
+    assert [layer.module for layer in layers_of(model)] == [modules[0], modules[3]]
+    assert getattr(model.config, layers_of(model)[0].family.layers_field) == 2
+    found = model(**batch, output_hidden_states=True).hidden_states
+    assert len(found) == 3
+    assert torch.equal(found[1], states[1])
+    model.train()(**batch).logits.sum().backward()
+
+
+def test_cut_twice(make_model: Callable, batch: dict[str, Tensor]) -> None:
+    once, twice = make_model(), make_model()
+    keep_heads(once, layers_of(once)[0], torch.tensor([3]))
+    keep_heads(twice, layers_of(twice)[0], torch.tensor([0, 1, 3]))
+    keep_heads(twice, layers_of(twice)[0], torch.tensor([2]))
+    assert torch.equal(logits(once, batch), logits(twice, batch))
+
+
+def test_masked_layers_stay_masked(make_model: Callable) -> None:
+    model = make_model()
+    path = layers_of(model)[0].path_of("ffn_in")
+    dense = model.get_submodule(path)
+    mask = dense.weight > 0
+    replace_module(model, path, MaskedLinear.of(dense, mask))
+    keep_neurons(model, layers_of(model)[0], torch.tensor([1, 7]))
+    found = model.get_submodule(path)
+    assert isinstance(found, MaskedLinear)
+    assert torch.equal(found.weight != 0, mask[[1, 7]])
+
+
+def test_the_configuration_is_told_of_one_width_only(make_model: Callable) -> None:
+    model = make_model(layers=2)
+    keep_neurons(model, layers_of(model)[0], torch.arange(16))
+    tell_config(model)
+    assert model.config.intermediate_size == 64
+    keep_neurons(model, layers_of(model)[1], torch.arange(16))
+    tell_config(model)
+    assert model.config.intermediate_size == 16
+
+
+def test_narrow_keeps_the_strongest_positions_and_heads(model_type: str, make_model: Callable) -> None:
+    model = make_model(model_type, layers=2)
+    hidden, heads = list(range(1, 32, 2)), {0: [0, 2], 1: [1, 3]}
+    with torch.no_grad():
+        for number, layer in enumerate(layers_of(model)):
+            layer.part("ffn_out").weight[hidden] *= 10
+            for head in heads[number]:
+                layer.part("value").weight[head * 8 : head * 8 + 8] *= 10
+    found = narrow(model, 16)
+    assert (hidden_size(found), head_size(found), [layer.heads for layer in layers_of(found)]) == (16, 8, [2, 2])
+    assert found.get_input_embeddings().weight.shape == (34, 16)
+    assert torch.equal(found.get_input_embeddings().weight, model.get_input_embeddings().weight[:, hidden])
+    for number, (layer, original) in enumerate(zip(layers_of(found), layers_of(model), strict=True)):
+        rows = [head * 8 + i for head in heads[number] for i in range(8)]
+        for part in ("query", "key", "value"):
+            assert torch.equal(layer.weight(part), original.weight(part)[rows][:, hidden])
+            assert torch.equal(layer.part(part).bias, original.part(part).bias[rows])
+        assert torch.equal(layer.weight("attention_output"), original.weight("attention_output")[hidden][:, rows])
+        assert torch.equal(layer.weight("ffn_in"), original.weight("ffn_in")[:, hidden])
+        assert torch.equal(layer.weight("ffn_out"), original.weight("ffn_out")[hidden])
+
+
+def test_narrow_to_the_same_width_changes_nothing(
+    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+) -> None:
+    model = make_model(model_type)
+    assert torch.equal(logits(narrow(model, 32), batch), logits(model, batch))
+
+
+def test_narrow_leaves_the_original_alone_and_can_learn(
+    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+) -> None:
+    model = make_model(model_type)
+    before = logits(model, batch)
+    found = narrow(model, 8)
+    assert logits(found, batch).shape == (3, 2)
+    found.train()(**batch).logits.sum().backward()
+    assert layers_of(found)[0].part("query").weight.grad is not None
+    assert torch.equal(logits(model, batch), before)
+
+
+def test_narrow_refuses_an_edited_model(make_model: Callable) -> None:
+    model = make_model()
+    keep_heads(model, layers_of(model)[0], torch.tensor([0, 1]))
+    with pytest.raises(InputError, match=r"bert.encoder.layer.0.attention.self.query was pruned or factorized"):
+        narrow(model, 16)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+from compress.core.errors import InputError
+from compress.nn.layers import LowRankEmbedding
+from compress.nn.vocabulary import (
+    factorize_word_embeddings,
+    keep_tokens,
+    named_tokens,
+    require_only_read,
+    word_embeddings,
+)
+
+KEPT = [0, 1, 2, 3, 5, 8, 9, 20, 33]
+
+
+@torch.no_grad()
+def test_kept_tokens_mean_what_they_meant(model_type: str, make_model: Callable) -> None:
+    model, trimmed = make_model(model_type), make_model(model_type)
+    keep_tokens(trimmed, KEPT)
+    places = torch.tensor([[2, 4, 5, 8, 3], [2, 7, 3, 0, 0]])
+    mask = (places != 0).long()
+    expected = model(input_ids=torch.tensor(KEPT)[places], attention_mask=mask).logits
+    assert torch.equal(trimmed(input_ids=places, attention_mask=mask).logits, expected)
+    assert torch.equal(word_embeddings(trimmed).weight, word_embeddings(model).weight[KEPT])
+    assert word_embeddings(trimmed).weight.requires_grad
+    assert trimmed.config.vocab_size == 9
+    assert sum(value.numel() for value in model.parameters()) - sum(v.numel() for v in trimmed.parameters()) == 25 * 32
+
+
+@torch.no_grad()
+def test_the_table_of_factorized_embeddings_is_trimmed(model_type: str, make_model: Callable) -> None:
+    model, up = make_model(model_type), torch.eye(32)[:, :3]
+    factorize_word_embeddings(model, word_embeddings(model).weight[:, :3], up)
+    trimmed = copy.deepcopy(model)
+    keep_tokens(trimmed, KEPT)
+    assert word_embeddings(trimmed).weight.shape == (9, 3)
+    assert trimmed.config.vocab_size == trimmed.get_input_embeddings().num_embeddings == 9
+    words = trimmed.get_input_embeddings()
+    assert isinstance(words, LowRankEmbedding) and torch.equal(words.up.weight, up)
+    places = torch.tensor([[2, 4, 5, 8, 3], [2, 7, 3, 0, 0]])
+    mask = (places != 0).long()
+    expected = model(input_ids=torch.tensor(KEPT)[places], attention_mask=mask).logits
+    assert torch.equal(trimmed(input_ids=places, attention_mask=mask).logits, expected)
+
+
+def test_the_configuration_follows(make_model: Callable) -> None:
+    model = make_model("roberta")
+    model.config.pad_token_id, model.config.bos_token_id, model.config.eos_token_id = 0, 8, 7
+    assert named_tokens(model.config, 34) == {0, 7, 8}
+    assert named_tokens(model.config, 8) == {0, 7}
+    keep_tokens(model, KEPT)
+    assert (model.config.pad_token_id, model.config.bos_token_id, model.config.eos_token_id) == (0, 5, None)
+    assert word_embeddings(model).padding_idx == 0
+
+
+def test_a_model_that_writes_tokens_is_refused(make_model: Callable) -> None:
+    require_only_read(make_model())
+    config = AutoConfig.for_model("bert", vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    with pytest.raises(InputError, match="a BertForMaskedLM, which also writes tokens"):
+        require_only_read(AutoModelForMaskedLM.from_config(config))

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from compress.measure.worker import load_batches
+from compress.methods.training.transfer import transfer_fingerprint, transfer_set
+from compress.pipeline.prepared import _joined
+from compress.pipeline.reading import Reading
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
+
+
+def readings(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading]:
+    """The same two texts read with all tokens, and with six: numbers 0 to 3, `kas` (4) and `kam` (7)."""
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    splits = {"validation": Dataset.from_dict({"text": ["kam kas", "kas kat kam"], "label": ["cold", "warm"]})}
+    trimmed = TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7])
+    return Reading(task, splits, tokenizer, config), Reading(task, splits, trimmed, config)
+
+
+def test_each_processor_reads_for_itself(tokenizer: Any, make_model: Callable, tmp_path: Path) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert whole.split("validation")["input_ids"][:] == [[2, 7, 4, 3], [2, 4, 5, 7, 3]]
+    assert trimmed.split("validation")["input_ids"][:] == [[2, 5, 4, 3], [2, 4, 1, 5, 3]]
+    batch = trimmed.collate(list(trimmed.split("validation")))
+    assert batch["input_ids"].tolist() == [[2, 5, 4, 3, 0], [2, 4, 1, 5, 3]]
+    found = [load_batches(reading.batches("validation", tmp_path))[0] for reading in (whole, trimmed)]
+    assert [inputs["input_ids"].tolist() for inputs in found] == [[[2, 7, 4, 3]], [[2, 5, 4, 3]]]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_the_examples_are_does_not_depend_on_who_reads_them(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert whole.content("validation") == trimmed.content("validation") != ""
+    assert whole.fingerprint("validation") != trimmed.fingerprint("validation")
+    assert whole.content("test") == ""
+
+
+def test_a_key_sees_both_readings(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    assert _joined("validation", whole, whole) == whole.fingerprint("validation")
+    both = _joined("validation", trimmed, whole)
+    assert both == f"{trimmed.fingerprint('validation')}+{whole.fingerprint('validation')}"
+    assert len({both, whole.fingerprint("validation"), trimmed.fingerprint("validation")}) == 3
+
+
+def test_which_examples_have_the_same_tokens(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed = readings(tokenizer, make_model)
+    task, mine, theirs = trimmed._task, trimmed.split("validation"), whole.split("validation")
+    # `kat` was dropped from the second.
+    assert task.same_tokens(mine, trimmed.processor, theirs, whole.processor) == [True, False]
+
+
+UNLABELLED = Dataset.from_dict({"text": ["kas kat kam", "kas kas", "kas  kas", "kat kas"]})
+
+
+def with_unlabelled(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading, str]:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    splits = {
+        "train": Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]}),
+        "validation": Dataset.from_dict({"text": ["kas kat kam", "kas"], "label": ["warm", "cold"]}),
+    }
+    whole, note = Reading(task, splits, tokenizer, config).with_unlabelled(UNLABELLED)
+    return whole, whole.read_by(TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7]), config), note
+
+
+def test_unlabelled_texts_are_read_by_each_processor_too(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, note = with_unlabelled(tokenizer, make_model)
+    assert note.startswith("data.unlabelled: 2 of 4 examples are imitated; 1 are left out because the validation ")
+    assert whole.unlabelled is not None and trimmed.unlabelled is not None
+    assert whole.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 5, 4, 3]]
+    # The same two texts, row by row; `kat` is unknown to the second.
+    assert trimmed.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 1, 4, 3]]
+    assert trimmed.unlabelled["labels"][:] == [-100, -100]
+    assert len({whole.fingerprint("unlabelled"), trimmed.fingerprint("unlabelled"), ""}) == 3
+
+
+def test_no_unlabelled_texts(tokenizer: Any, make_model: Callable) -> None:
+    whole, _ = readings(tokenizer, make_model)
+    assert whole.unlabelled is None
+    assert whole.fingerprint("unlabelled") == ""
+
+
+def test_what_a_stage_is_told_of_the_teacher(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
+    assert whole.for_student(whole, 0) is None
+    told = whole.for_student(trimmed, 0)
+    assert told is not None and told.unlabelled is not None
+    # `kam kas` | `kam kat` | `kas kas` | `kat kas`
+    assert told.aligned(0) == [True, False, True, False]
+    assert told.train["input_ids"][:] == [[2, 7, 4, 3], [2, 7, 5, 3]]
+    assert told.unlabelled["input_ids"][:] == [[2, 4, 4, 3], [2, 5, 4, 3]]
+    assert told.train_fingerprint == whole.fingerprint("train")
+    assert told.unlabelled_fingerprint == whole.fingerprint("unlabelled")
+    # Those made of `kam kas` and `kam kat` that end with `kas` have no `kat` where they have no first `kam kat`.
+    texts = [tokenizer.decode(row[1:-1]) for row in told.spliced(6)["input_ids"]]
+    assert told.aligned(6) == [True, False, True, False, *("kat" not in text for text in texts)]
+    assert len(set(told.aligned(6)[4:])) == 2
+    assert told.collate(list(told.train))["input_ids"].tolist() == [[2, 7, 4, 3], [2, 7, 5, 3]]
+
+
+def test_spliced_texts_are_made_of_the_training_split_and_judge_nobody(tokenizer: Any, make_model: Callable) -> None:
+    whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
+    rows = whole.spliced(50, seed=0)
+    texts = [tokenizer.decode(row[1:-1]) for row in rows["input_ids"]]
+    # From `kam kas` and `kam kat`: three beginnings, `kam`, `kam kas` and `kam kat`, before four ends, less the two
+    # that are there already.
+    ends = ["kas", "kat", "kam kas", "kam kat"]
+    expected = {f"{begin} {end}" for begin in ("kam", "kam kas", "kam kat") for end in ends}
+    assert sorted(texts) == sorted(expected - {"kam kas", "kam kat"})
+    assert rows["labels"][:] == [-100] * 10
+    assert whole.spliced(50, seed=0) is rows
+    assert whole.spliced(3, seed=0)["input_ids"][:] == rows["input_ids"][:3]
+    # The same texts as the other processor, which has no `kat`, reads them.
+    assert [row.count(1) for row in trimmed.spliced(50, seed=0)["input_ids"]] == [text.count("kat") for text in texts]
+
+
+def test_what_is_in_the_validation_split_is_not_spliced(tokenizer: Any, make_model: Callable) -> None:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    train = Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]})
+    judging = Dataset.from_dict({"text": ["kam  kam kas", "kam kas kat"], "label": ["cold", "warm"]})
+    found = Reading(task, {"train": train, "validation": judging}, tokenizer, config).spliced(50, seed=0)
+    texts = {tokenizer.decode(row[1:-1]) for row in found["input_ids"]}
+    assert len(texts) == 8 and not texts & {"kam kam kas", "kam kas kat"}
+
+
+def test_nothing_is_spliced_where_nothing_new_can_be(tokenizer: Any, make_model: Callable) -> None:
+    task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
+    train = Dataset.from_dict({"text": ["kam", "kam"], "label": ["cold", "warm"]})
+    # One word is taken apart into letters.
+    judging = ["".join(parts) for parts in itertools.product(("k", "ka", "kam"), ("m", "am", "kam"))]
+    split = Dataset.from_dict({"text": judging, "label": ["cold", "warm", "cold"] * 3})
+    reading = Reading(task, {"train": train, "validation": split}, tokenizer, config)
+    assert len(reading.spliced(4, seed=0)) == 0
+    told = Reading(task, {"train": train, "validation": split}, tokenizer, config).for_student(reading, 0)
+    assert told is not None and told.aligned(4) == [True, True]
+    assert len(transfer_set(told, 4)) == 2 and transfer_fingerprint(told, 4)[0] == reading.fingerprint("train")

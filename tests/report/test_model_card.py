@@ -1,0 +1,193 @@
+"""The model card: front matter that parses, numbers of the run, usage word for word, tables no text can break."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from compress.core.ledger import Row
+from compress.report.model_card import plain_text, write_model_card
+
+USAGE = 'import onnxruntime as ort\n\nsession = ort.InferenceSession("model.onnx")\nprint(f"{session=} | `x` {{y}}")\n'
+
+
+def make_row(stage: str, verdict: str, decision: str, accuracy: float | None, difference: float | None) -> Row:
+    measured = accuracy is not None
+    return Row(
+        stage=stage, artifact="a", verdict=verdict, reasons=(f"reason of {stage}",), decision=decision,
+        accuracy=accuracy, accuracy_difference=difference,
+        accuracy_interval=None if difference is None else (difference - 0.005, difference + 0.005),
+        latency_ms_p50=5.0 if measured else None, latency_ms_p90=6.0 if measured else None,
+        speedup=4.0 if measured else None, speedup_interval=None, speedup_vs_torch=None,
+        size_bytes=25_000_000 if measured else None, parameters=None, nonzero_parameters=None, bytes_by_part=None,
+        seconds=1.0, reused=False, notes=(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    return [
+        make_row("teacher", "baseline", "keep", 0.92, None),
+        make_row("prune", "failed", "roll_back", 0.89, -0.03),
+        make_row("factorize", "error", "roll_back", None, None),
+        make_row("quantize", "passed", "keep", 0.917, -0.003),
+    ]
+
+
+@pytest.fixture
+def summary() -> dict[str, Any]:
+    return {
+        "recipe": "text_classification",
+        "command": "compress",
+        "task": {"name": "text_classification", "pipeline_tag": "text-classification"},
+        "metric": "accuracy",
+        "runtime": "onnxruntime",
+        "runtime_label": "ONNX Runtime",
+        "teacher": {
+            "artifact": "t", "validation": 0.92, "test": {"accuracy": 0.918, "examples": 1500},
+            "size_bytes": 100_000_000, "parameters": 25_000_000, "latency_ms_p50": 20.0, "latency_ms_p90": 22.0,
+            "torch_ratio": 1.5,
+        },
+        "student": {
+            "stage": "quantize", "artifact": "a", "validation": 0.917,
+            "test": {"accuracy": 0.9145, "difference": -0.0035, "interval": [-0.009, 0.002], "examples": 1500,
+                     "confidence": 0.95},
+            "size_bytes": 25_000_000, "parameters": 24_000_000, "latency_ms_p50": 5.0, "latency_ms_p90": 6.0,
+            "speedup": 4.0, "speedup_interval": [3.9, 4.1], "speedup_vs_torch": 6.0,
+        },
+        "exported": {"stage": "quantize", "artifact": "a", "folder": "export", "why": "it passed", "proven": True},
+        "stopped_at": None,
+        "examples": {"train": 9000, "validation": 1000, "test": 1500, "groups": {"validation": 1000}},
+        "gates": {
+            "quantize": {"max_accuracy_drop": 0.01, "min_speedup": None, "confidence": 0.95,
+                         "on_failure": "roll_back", "on_inconclusive": "keep"},
+        },
+        "environment": {"cpu": "a processor", "cpu_flags": ["avx2"], "threads": 1, "platform": "Linux",
+                        "versions": {"onnxruntime": "1.23.2"}},
+        "seed": 7,
+        "settings": {},
+        "seconds": 60.0,
+        "notes": [],
+    }  # fmt: skip
+
+
+def card(folder: Path, rows: list[Row], summary: dict[str, Any], usage: str = USAGE) -> tuple[dict[str, Any], str]:
+    """The front matter as data, and the text after it."""
+    write_model_card(folder, rows, summary, usage)
+    _, matter, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(matter), text
+
+
+def cells(line: str) -> int:
+    """How many cells a Markdown table's line has."""
+    return line.replace("\\\\", "").replace("\\|", "").count("|") - 1
+
+
+def test_front_matter(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    matter, text = card(tmp_path, rows, summary)
+    assert matter == {
+        "library_name": "onnxruntime",
+        "pipeline_tag": "text-classification",
+        "tags": ["onnxruntime", "compress", "model-compression", "cpu"],
+        "metrics": ["accuracy"],
+    }
+    assert "under which licence, is not recorded" in text
+
+
+def test_a_given_base_model_is_named(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["base_model"] = "Some-Owner/some: model"
+    matter, text = card(tmp_path, rows, summary)
+    assert matter["base_model"] == "Some-Owner/some: model"
+    assert "is not recorded" not in text
+
+
+def test_usage_is_word_for_word(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    _, text = card(tmp_path, rows, summary)
+    assert f"\n```python\n{USAGE}```\n" in text
+    _, text = card(tmp_path, rows, summary, 'print("""\n```\n""")')
+    assert '\n````python\nprint("""\n```\n""")\n````\n' in text
+
+
+def test_the_numbers(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    _, text = card(tmp_path, rows, summary)
+    for line in (
+        "| accuracy, validation (1000 examples) | 92.00% | 91.70% | -0.30 [-0.80, +0.20] points |",
+        "| accuracy, test (1500 examples) | 91.80% | 91.45% | -0.35 [-0.90, +0.20] points |",
+        "| latency, median, ms | 20.00 | 5.00 | 4.00 [3.90, 4.10] times as fast |",
+        "| size of the file, MB | 100.0 | 25.0 | 4.00 times smaller |",
+        "| prune | 89.00% | -3.00 [-3.50, -2.50] | 5.00 | 4.00 | 25.0 | failed | roll back |",
+        "| factorize | - | - | - | - | - | error | roll back |",
+        "- **factorize**: reason of factorize",
+    ):
+        assert f"{line}\n" in text
+    assert "accuracy is proven on the validation split" in text
+    assert "limit of -1.00 points" in text
+    assert "1 thread, one example at a time" in text
+
+
+def test_unproven_is_said_plainly(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"]["proven"] = False
+    summary["student"]["test"] = None
+    _, text = card(tmp_path, rows, summary)
+    assert "**Its accuracy is unproven**" in text
+    assert "accuracy is proven" not in text
+    assert "No test split was used." in text
+
+
+def test_a_failed_gate_is_said_plainly(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"].update(stage="prune", proven=False)
+    summary["student"]["stage"] = "prune"
+    _, text = card(tmp_path, rows, summary)
+    assert "unproven: it failed its gate**" in text
+    assert "accuracy is proven" not in text
+
+
+def test_the_proof_of_the_export_is_told(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"]["proof"] = {
+        "torch_exact": True, "max_difference": 0.000012, "tolerance": 0.001, "argmax_agreement": 0.995, "rows": 200,
+    }  # fmt: skip
+    _, text = card(tmp_path, rows, summary)
+    assert "bit for bit. On 200 rows" in text
+    assert "at most 1.2e-05 (0.001 was allowed) and name the same class in 99.50%." in text
+    summary["student"]["proof"].update(torch_exact=False, torch_difference=3.58e-7)
+    _, text = card(tmp_path, rows, summary)
+    assert "logits that differ by at most 3.6e-07 from those before saving, which another processor" in text
+
+
+def test_missing_numbers_are_dashes(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["student"].update(latency_ms_p50=math.nan, speedup_interval=None, speedup_vs_torch=None)
+    _, text = card(tmp_path, rows, summary)
+    assert "| latency, median, ms | 20.00 | - | 4.00 times as fast |\n" in text
+    assert "nan" not in text
+    assert "None" not in text
+
+
+def test_no_text_breaks_a_table_or_begins_a_tag(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    hostile = "a|b `c`\n\n# d <script>\\| [x](http://e) ---"
+    summary.update(recipe=hostile, metric=hostile, notes=[hostile])
+    summary["exported"]["why"] = hostile
+    summary["environment"].update(cpu=hostile, versions={hostile: hostile})
+    summary["task"]["pipeline_tag"] = hostile
+    bad = [dataclasses.replace(row, stage=row.stage + hostile, notes=(hostile,), reasons=(hostile,)) for row in rows]
+    write_model_card(tmp_path, bad, summary, USAGE)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    matter, body = text.split("\n---\n", 1)
+    assert yaml.safe_load(matter)["pipeline_tag"] == hostile
+    assert "<script" not in body
+    assert "](http" not in body
+    assert "\n# d" not in body
+    tables = [line for line in body.splitlines() if line.startswith("|")]
+    assert {cells(line) for line in tables} == {4, 8}
+    assert len(tables) == 2 + 7 + 2 + 4
+
+
+def test_plain_text_leaves_ordinary_words_alone() -> None:
+    assert plain_text("prune_heads: -0.0030 [-0.0080, +0.0020], 0.4 -> 0.1") == (
+        "prune_heads: -0.0030 [-0.0080, +0.0020], 0.4 -> 0.1"
+    )
+    assert plain_text("> a | b") == "&gt; a \\| b"
