@@ -1,0 +1,65 @@
+"""What a model takes and gives: declared by its task, read by everything that calls or exports one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BATCH = "batch"
+# The axis along which rows may have different lengths.
+SEQUENCE = "sequence"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One named tensor. axes: the name of each axis, the first is `batch`. dtype: as numpy calls it."""
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """The tensors of one call, in order.
+
+    inputs: what the model is called with, by name. output: what a student imitates and a runtime returns; `name` is the
+    attribute of the model's answer that holds it, and what an export calls it. mask: the input that is 1 where a
+    position along `sequence` is real and 0 where it is padding; None where there is no padding. fixed: axes that have
+    one size only, such as the height of an image; every other axis of an input may have any.
+    """
+
+    inputs: tuple[Port, ...]
+    output: Port
+    mask: str | None
+    fixed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs' names."""
+        return tuple(port.name for port in self.inputs)
+
+    @property
+    def per_position(self) -> bool:
+        """Whether there is an output for each position, and not only for each row."""
+        return SEQUENCE in self.output.axes
+
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """For each input the axes whose size may change, by name."""
+        return {
+            port.name: {i: axis for i, axis in enumerate(port.axes) if axis not in self.fixed} for port in self.inputs
+        }
+
+    def lengths(self, batch: Mapping[str, np.ndarray]) -> list[int] | None:
+        """How many positions of each row are real; None where all are, or where there are no positions."""
+        return None if self.mask is None else np.asarray(batch[self.mask]).sum(axis=1).astype(int).tolist()
+
+    def rows(self, output: np.ndarray, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The output of each row of a batch without what belongs to padding. Padding is at the end of a row."""
+        lengths = self.lengths(batch)
+        if not self.per_position or lengths is None:
+            return list(output)
+        axis = self.output.axes.index(SEQUENCE) - 1
+        return [row[(slice(None),) * axis + (slice(length),)] for row, length in zip(output, lengths, strict=True)]
