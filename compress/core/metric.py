@@ -40,8 +40,5 @@ class Metric(Protocol):
         ...
 
     def without(self, statistics: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """statistics: (examples, columns). groups: (examples,), numbers from 0. The value without each group: (groups,).
-
-        For a value of the sums alone `compress.core.metric.without_each` of them is all it takes.
-        """
+        """The value without each group, (groups,). statistics: (examples, columns). groups: (examples,), from 0."""
         ...
