@@ -19,8 +19,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## install into .venv and run the quickstart: about 8 minutes on two cores
 	$(BIN)/compress
 
-test: $(READY)  ## run the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## run the whole test suite, a file at a time on each processor
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks
