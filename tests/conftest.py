@@ -185,7 +185,8 @@ class WorkerHere:
     pid = os.getpid()
 
     def __init__(self, candidate: Candidate, batches: Path) -> None:
-        self._session, self._batches = candidate.runtime.open(candidate.folder), load_batches(batches)
+        self._session = candidate.runtime.open(candidate.folder, candidate.signature)
+        self._batches = load_batches(batches)
 
     def __enter__(self) -> WorkerHere:
         return self
@@ -197,7 +198,7 @@ class WorkerHere:
         """Scores or times."""
         if "time" in command:
             return {"milliseconds": [1.0 for _ in command["time"]]}
-        np.savez(command["logits"], *[self._session.run(batch) for batch in self._batches])
+        np.savez(command["outputs"], *[self._session.run(batch) for batch in self._batches])
         return {"rows": len(self._batches)}
 
     def wait_until_asleep(self) -> None:

@@ -88,8 +88,8 @@ def build(settings: DictConfig, name: str) -> Recipe:
         name=name,
         teacher=_build("model", plain["model"], offers=("read", "make", "identity", "learns")),
         data=_build("data.source", plain["data"]["source"], offers=("load",)),
-        task=_build("task", plain["task"], offers=("encode", "collate", "score")),
-        runtime=_build("runtime", plain["runtime"], offers=("open", "needs_export")),
+        task=_build("task", plain["task"], offers=("encode", "collate", "signature", "score")),
+        runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={
             key: _build(f"stages.{key}", value, offers=("apply", "leaves", "refuses"))

@@ -13,10 +13,10 @@ Interval = tuple[float, float]
 class Proof:
     """What reloading in a fresh process showed.
 
-    torch_exact: logits equal bit for bit to those before saving. torch_difference: the largest difference to them;
-    not 0 where another processor had computed them. max_difference: the largest absolute difference of logits between
-    torch and the runtime; tolerance: what was allowed. argmax_agreement: share of rows whose largest logit is the
-    same. rows: rows compared. shapes: (rows, length) of each batch.
+    torch_exact: outputs equal bit for bit to those before saving. torch_difference: the largest difference to them;
+    not 0 where another processor had computed them. max_difference: the largest absolute difference of outputs between
+    torch and the runtime; tolerance: what was allowed. argmax_agreement: share of places (rows, or their positions)
+    whose largest output is the same. rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
     """
 
     torch_exact: bool

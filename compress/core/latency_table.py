@@ -21,7 +21,8 @@ class LatencyTable:
 
     teacher: the FP32 teacher, timed in the same turns as everything else. fixed: what no cutting changes: embeddings,
     head, the call itself. attention: one attention block by its number of heads, ffn: one FFN by its neurons, each with
-    residual sum and normalisation, which is what is left at 0; last_attention, last_ffn: the same in the last layer.
+    residual sum and normalisation, which is what is left at 0; last_attention, last_ffn: the same in a last layer that
+    computes one position only, empty where the head reads more and the last layer is like any other.
     low_rank: how much more a product takes (below 0: less) as two thin ones, by its name, the heads or neurons of its
     layer, and the rank; only where it was asked for. foreign_share: as in Latency.
     """
@@ -35,10 +36,15 @@ class LatencyTable:
     foreign_share: float | None = None
     low_rank: Mapping[str, Grid] = field(default_factory=dict)
 
+    @property
+    def last_is_short(self) -> bool:
+        """Whether the last layer computes one position only, because the head reads no other."""
+        return bool(self.last_attention)
+
     def layer(self, heads: int, neurons: int, *, last: bool, ranks: Ranks = WHOLE) -> float:
         """Milliseconds of one layer. Between measured sizes costs lie on a line. last: no later one has attention.
         ranks: of the products that are two thin ones."""
-        if last:
+        if last and self.last_is_short:
             cost = at(self.last_attention, heads) + at(self.last_ffn, neurons)
         else:
             cost = at(self.attention, heads) + at(self.ffn, neurons)

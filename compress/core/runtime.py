@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+
+from compress.core.signature import Signature
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Session(Protocol):
     """An opened model on a runtime."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The logits of one batch."""
+        """The signature's output for one batch."""
         ...
 
 
 class Runtime(Protocol):
     """What runs the model for the user.
 
+    form: what an export for it is called, such as `onnx`; None where it runs the checkpoint itself. files: of what it
+    opens, those that it executes. has_latency_table: whether parts of a model can be timed on it, which chooses sizes.
     libraries: the packages whose versions its results depend on. refuses: what a stage may not leave behind for it,
-    in the words of `Stage.leaves`, with the reason. attention_operator: whether it is fastest with ONNX's operator for
-    attention in its exports.
+    in the words of `Stage.leaves`, with the reason.
     """
 
     name: ClassVar[str]
-    needs_export: ClassVar[bool]
-    attention_operator: ClassVar[bool]
+    form: ClassVar[str | None]
+    files: ClassVar[tuple[str, ...]]
+    has_latency_table: ClassVar[bool]
     libraries: ClassVar[tuple[str, ...]]
     refuses: ClassVar[Mapping[str, str]]
 
@@ -50,9 +57,19 @@ class Runtime(Protocol):
     @property
     def snippet(self) -> tuple[str, str, str]:
         """Python for `Task.usage`: the package to import, a line that opens an export as it was measured, and an
-        expression for the logits of INPUTS, a dictionary of lists."""
+        expression for the output for INPUTS, a dictionary of lists."""
         ...
 
-    def open(self, folder: Path) -> Session:
-        """Open an artifact's folder (its export, where `needs_export`)."""
+    def export(self, model: Any, signature: Signature, batch: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """Write what it opens into `folder`: nothing, where it runs the checkpoint itself. batch: an example of at
+        least two rows."""
+        ...
+
+    def export_part(self, module: Any, signature: Signature, batch: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """The same for a part of a model, whose `forward` takes a dictionary of the signature's inputs and gives its
+        output. Raises ValueError where there is no latency table."""
+        ...
+
+    def open(self, folder: Path, signature: Signature) -> Session:
+        """Open an export, or an artifact's folder where `form` is None. Raises InputError where it cannot be used."""
         ...

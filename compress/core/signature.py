@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class Signature:
             port.name: {i: axis for i, axis in enumerate(port.axes) if axis not in self.fixed} for port in self.inputs
         }
 
+    def positions(self, batch: Mapping[str, Any]) -> int | None:
+        """How many positions a batch has, padding among them; None where only the model knows."""
+        return None if self.mask is None else int(batch[self.mask].shape[1])
+
     def lengths(self, batch: Mapping[str, np.ndarray]) -> list[int] | None:
         """How many positions of each row are real; None where all are, or where there are no positions."""
         return None if self.mask is None else np.asarray(batch[self.mask]).sum(axis=1).astype(int).tolist()
@@ -63,3 +68,21 @@ class Signature:
             return list(output)
         axis = self.output.axes.index(SEQUENCE) - 1
         return [row[(slice(None),) * axis + (slice(length),)] for row, length in zip(output, lengths, strict=True)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for another process."""
+        return {**asdict(self), "fixed": dict(self.fixed)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Signature:
+        """What `to_json` gave, after a round trip through JSON."""
+        return cls(
+            inputs=tuple(_port(port) for port in data["inputs"]),
+            output=_port(data["output"]),
+            mask=data["mask"],
+            fixed=data["fixed"],
+        )
+
+
+def _port(data: Mapping[str, Any]) -> Port:
+    return Port(data["name"], tuple(data["axes"]), data["dtype"])

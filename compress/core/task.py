@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from compress.core.errors import InputError
+
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from transformers import PreTrainedModel
 
     from compress.core.runtime import Runtime
+    from compress.core.signature import Signature
 
 Batch = Mapping[str, Any]
 
@@ -40,17 +43,12 @@ class Vocabulary(Protocol):
 
 
 class Task(Protocol):
-    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
-
-    reads_first_token: whether the model's head reads the last layer's output at the first token and nowhere else.
-    """
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     metric: ClassVar[str]
     score_range: ClassVar[float]
-    inputs: ClassVar[tuple[str, ...]]
-    reads_first_token: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -72,8 +70,13 @@ class Task(Protocol):
         """`config` changed to answer what `examples` ask, for a model that is to be fine-tuned from scratch heads."""
         ...
 
+    def signature(self, config: Any) -> Signature:
+        """What a model of this configuration takes and gives: all that whoever calls or exports it needs to know."""
+        ...
+
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
-        """Model inputs and labels, a row each, with columns `length` and `group`."""
+        """What `collate` needs, a row each, with columns `labels`, `length` (the size of an example: tokens, patches)
+        and `group`."""
         ...
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
@@ -98,22 +101,10 @@ class Task(Protocol):
         ...
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
-        """One padded batch of encoded rows, with the column `labels`."""
+        """One batch of encoded rows, padded at their ends: the signature's inputs, and `labels`."""
         ...
 
-    def logits(self, outputs: Any) -> torch.Tensor:
-        """What a student imitates and what a runtime returns."""
-        ...
-
-    def logit_mask(self, batch: Batch) -> torch.Tensor | None:
-        """Which positions of the logits count, or None for all."""
-        ...
-
-    def hidden_mask(self, batch: Batch) -> torch.Tensor | None:
-        """Which positions of the hidden states count, or None for all."""
-        ...
-
-    def label_loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def label_loss(self, output: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss against the hard labels, a mean. Rows without a label do not count; 0 where no row has one."""
         ...
 
@@ -129,14 +120,46 @@ class Task(Protocol):
         """Further figures about all examples together, by name. The gate does not look at them."""
         ...
 
-    def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
-        """For each encoded row, the name of the kind of answer it should get: scores are also looked at by kind."""
+    def units(self, rows: Dataset) -> list[int] | None:
+        """For each row the number, from 0, of the example that it is judged as a part of; None where each row is one
+        of its own."""
         ...
 
-    def dynamic_axes(self) -> dict[str, dict[int, str]]:
-        """For each input, the axes whose size may change, by name."""
+    def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
+        """For each encoded row, the name of the kind of answer it should get: scores are also looked at by kind."""
         ...
 
     def usage(self, runtime: Runtime) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         ...
+
+
+class TaskDefaults:
+    """What a task says where it has nothing to say: no example can be made of parts of others, its processor has no
+    vocabulary, and every row is an example of its own."""
+
+    name: ClassVar[str]
+
+    def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
+        """None: of what is not text, parts of two examples make no third."""
+        return examples.select([])
+
+    def vocabulary(self, processor: Any) -> Vocabulary:
+        """Raises InputError."""
+        raise InputError(
+            f"task {self.name}: its processor has no vocabulary, so none can be cut. Leave such a stage out of order."
+        )
+
+    def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
+        """Raises InputError, as `vocabulary` does."""
+        raise InputError(
+            f"task {self.name}: its examples have no tokens to count. Leave a stage that counts them out of order."
+        )
+
+    def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
+        """All are read alike: there is one processor."""
+        return [True] * len(rows)
+
+    def units(self, rows: Dataset) -> list[int] | None:
+        """None: each row is judged by itself."""
+        return None

@@ -14,6 +14,7 @@ from datasets import Dataset
 from compress.core.evaluation import Evaluation, Latency, Proof, Size
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
+from compress.core.signature import Signature
 from compress.core.task import Task
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
@@ -24,9 +25,9 @@ from compress.nn.checkpoint import load_model
 from compress.nn.family import part_of_path
 
 
-def candidate_of(runtime: Runtime, artifact: Path, export: Path | None) -> Candidate:
+def candidate_of(runtime: Runtime, artifact: Path, export: Path | None, signature: Signature) -> Candidate:
     """What a worker opens for this artifact."""
-    return Candidate(runtime=runtime, folder=export or artifact)
+    return Candidate(runtime=runtime, folder=export or artifact, signature=signature)
 
 
 def score(candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str) -> Evaluation:
@@ -78,8 +79,8 @@ def torch_ratio_of(latency: Latency) -> float:
     return float(torch_time / np.median(np.asarray(latency.rounds), axis=0).sum())
 
 
-def size_of(artifact: Path, export: Path | None) -> Size:
-    """Bytes of the file that the runtime executes, and what the checkpoint stores."""
+def size_of(artifact: Path, export: Path | None, runtime: Runtime) -> Size:
+    """Bytes of the files that the runtime executes, and what the checkpoint stores."""
     model = load_model(artifact)
     parts = {"embeddings": 0, "attention": 0, "ffn": 0, "other": 0}
     values = nonzero = 0
@@ -87,8 +88,8 @@ def size_of(artifact: Path, export: Path | None) -> Size:
         parts[part_of_path(model, name)] += tensor.numel() * tensor.element_size()
         values += tensor.numel()
         nonzero += int(torch.count_nonzero(tensor))
-    executed = artifact / "model.safetensors" if export is None else export / "model.onnx"
-    return Size(bytes=executed.stat().st_size, parameters=values, nonzero_parameters=nonzero, bytes_by_part=parts)
+    executed = sum(((export or artifact) / name).stat().st_size for name in runtime.files)
+    return Size(bytes=executed, parameters=values, nonzero_parameters=nonzero, bytes_by_part=parts)
 
 
 def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
-from compress.nn.layers import (
-    FusedEmbeddings,
-    FusedLayer,
-    Int8DynamicLinear,
-    Int8Embedding,
-    Int8StaticLinear,
-    LowRankLinear,
-)
-from compress.nn.layers.fused_embeddings import FusedEmbeddingsSizes
+from compress.nn.family import hidden_size
+from compress.nn.forward import positions_of, torch_batch
+from compress.nn.fusion import fuse_embeddings
+from compress.nn.head import Reads
+from compress.nn.layers import FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.nn.structure import replace_module
-from compress.runtimes.onnx.export import export_module
+from compress.nn.surgery import keep_layers
 
 # Several blocks in one graph, so that the cost of a call and the clock's grain are small beside them.
 STACKED = 4
@@ -47,35 +45,38 @@ LOW_RANK_HEADS, LOW_RANK_NEURONS = (0.5, 1.0), (0.125, 1.0)
 RANKS = (0.125, 0.375)
 THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
 
-Build = Callable[[], nn.Module]
-
 
 def measure_table(
     runtime: Runtime,
     *,
     teacher: Path,
+    model: PreTrainedModel,
+    signature: Signature,
+    reads: Reads,
     batches: Sequence[Mapping[str, np.ndarray]],
     lengths: Sequence[int],
     layer: FusedLayerSizes,
-    words: int,
-    positions: int,
-    labels: int,
     precision: str,
 ) -> LatencyTable:
     """The table for layers like `layer` on this machine.
 
-    teacher: the folder of its export. batches: one example each, of these lengths; a few of evenly spread lengths are
+    teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
+    left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
+    computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
     timed. precision: `float`, `dynamic` or `static`, of dense layers and word embeddings. Takes 20 to 60 seconds, and
-    the machine-wide lock while it times. Weights are random: no kernel's speed depends on them.
+    the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
     """
-    parts = _parts(layer, words, positions, labels, precision)
-    costs, foreign_share = _time(runtime, parts, [teacher], batches, lengths, layer.hidden)
+    inputs = _inputs(model, signature, batches, lengths)
+    parts = _parts(layer, precision, signature.mask, reads) | {("fixed", 0): _fixed(model, precision)}
+    costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
     return _table(costs[0], dict(zip(parts, costs[1:], strict=True)), foreign_share)
 
 
 def measure_low_rank(
     runtime: Runtime,
     *,
+    model: PreTrainedModel,
+    signature: Signature,
     batches: Sequence[Mapping[str, np.ndarray]],
     lengths: Sequence[int],
     layer: FusedLayerSizes,
@@ -88,8 +89,9 @@ def measure_low_rank(
     are then thin, and each is taken to be half of the difference: they have as many multiply-adds, and the mean of two
     is less noisy. The rest is as in `measure_table`.
     """
-    parts = _low_rank_parts(layer, precision)
-    costs, foreign_share = _time(runtime, parts, [], batches, lengths, layer.hidden)
+    inputs = _inputs(model, signature, batches, lengths)
+    parts = _low_rank_parts(layer, precision, signature.mask)
+    costs, foreign_share = _time(runtime, parts, [], inputs, signature)
     return _low_rank(dict(zip(parts, costs, strict=True))), foreign_share
 
 
@@ -97,23 +99,22 @@ def _time(
     runtime: Runtime,
     parts: Mapping[Any, nn.Module],
     others: Sequence[Path],
-    batches: Sequence[Mapping[str, np.ndarray]],
-    lengths: Sequence[int],
-    hidden: int,
+    inputs: Sequence[Mapping[str, np.ndarray]],
+    signature: Signature,
 ) -> tuple[list[float], float | None]:
-    """Milliseconds of the exports in `others` and then of each part, in turns, and what others used meanwhile."""
-    chosen = representative(lengths, EXAMPLES)
+    """Milliseconds of the exports in `others` and then of each part, in turns, and what others used meanwhile.
+
+    inputs: what the model takes, one example each, and the `states` that its parts take. signature: the model's.
+    """
     with tempfile.TemporaryDirectory(prefix="compress-table-") as name:
         root = Path(name)
-        inputs = [_inputs(batches[i], hidden) for i in chosen]
         save_batches(inputs, root / "batches.npz")
-        folders = [*others]
+        candidates = [Candidate(runtime=runtime, folder=folder, signature=signature) for folder in others]
         for number, module in enumerate(parts.values()):
             folder = root / str(number)
             folder.mkdir()
-            _export(module, inputs[-1], folder, runtime)
-            folders.append(folder)
-        candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
+            taken = _export(module, signature, inputs[-1], folder, runtime)
+            candidates.append(Candidate(runtime=runtime, folder=folder, signature=taken))
         files = [root / "batches.npz"] * len(candidates)
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
         rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS, bystanders)
@@ -121,39 +122,43 @@ def _time(
     return costs, bystanders.share
 
 
-def _parts(
-    layer: FusedLayerSizes, words: int, positions: int, labels: int, precision: str
-) -> dict[tuple[str, int], nn.Module]:
-    """What is timed, by curve and size."""
-    last = replace(layer, first_token=1)
+def _parts(layer: FusedLayerSizes, precision: str, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
+    """What is timed, by curve and size. mask: the input that hides padding."""
     heads = {share: max(1, round(layer.heads * share)) for share in SHARES}
     neurons = {share: max(1, round(layer.neurons * share)) for share in SHARES}
-    made: dict[tuple[str, int], nn.Module] = {
-        ("call", 0): _Nothing(),
-        ("fixed", 0): _Fixed(FusedEmbeddingsSizes(words, positions, layer.hidden, layer.epsilon_exponent), labels),
-    }
+    made: dict[tuple[str, int], nn.Module] = {("call", 0): _Nothing()}
     for share in SHARES:
-        made["attention", heads[share]] = _Attention(replace(layer, heads=heads[share]))
+        made["attention", heads[share]] = _Attention(replace(layer, heads=heads[share]), mask)
         made["ffn", neurons[share]] = _FeedForward(replace(layer, neurons=neurons[share]))
     # What is left of a dropped block: the same, whichever it was.
     made["dropped", 0] = _FeedForward(replace(layer, heads=0, neurons=0))
-    made["last_dropped", 0] = _FeedForward(replace(last, heads=0, neurons=0))
-    for share in LAST_SHARES:
-        made["last_attention", heads[share]] = _Attention(replace(last, heads=heads[share]))
-        made["last_ffn", neurons[share]] = _FeedForward(replace(last, neurons=neurons[share]))
+    if reads == "first":
+        last = replace(layer, first_token=1)
+        made["last_dropped", 0] = _FeedForward(replace(last, heads=0, neurons=0))
+        for share in LAST_SHARES:
+            made["last_attention", heads[share]] = _Attention(replace(last, heads=heads[share]), mask)
+            made["last_ffn", neurons[share]] = _FeedForward(replace(last, neurons=neurons[share]))
     for module in made.values():
         _round(module, precision)
     return {key: module.eval() for key, module in made.items()}
 
 
-def _low_rank_parts(layer: FusedLayerSizes, precision: str) -> dict[tuple[str, int, int], nn.Module]:
+def _fixed(model: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """What no cutting changes: the model without its layers, in place, as fusion and quantization would leave it."""
+    keep_layers(model, [])
+    fuse_embeddings(model)
+    _round(model, precision)
+    return model.eval()
+
+
+def _low_rank_parts(layer: FusedLayerSizes, precision: str, mask: str | None) -> dict[tuple[str, int, int], nn.Module]:
     """What is timed, by block, heads or neurons, and rank; 0 where its products are whole."""
     ranks = (0, *(max(1, round(layer.hidden * share)) for share in RANKS))
     heads = [max(1, round(layer.heads * share)) for share in LOW_RANK_HEADS]
     neurons = [max(1, round(layer.neurons * share)) for share in LOW_RANK_NEURONS]
     made: dict[tuple[str, int, int], nn.Module] = {}
     for rank in ranks:
-        made |= {("attention", count, rank): _Attention(replace(layer, heads=count)) for count in heads}
+        made |= {("attention", count, rank): _Attention(replace(layer, heads=count), mask) for count in heads}
         made |= {("ffn", count, rank): _FeedForward(replace(layer, neurons=count)) for count in neurons}
     for (block, _, rank), module in made.items():
         if rank:
@@ -196,56 +201,65 @@ def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share
     )
 
 
-def _inputs(batch: Mapping[str, np.ndarray], hidden: int) -> dict[str, np.ndarray]:
-    ids = batch["input_ids"]
-    states = np.random.default_rng(0).standard_normal((*ids.shape, hidden), dtype=np.float32)
-    return {"input_ids": ids, "attention_mask": batch["attention_mask"], "states": states}
+def _inputs(
+    model: PreTrainedModel,
+    signature: Signature,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    lengths: Sequence[int],
+) -> list[dict[str, np.ndarray]]:
+    """A few of the batches, of evenly spread lengths, each with random hidden states of as many positions."""
+    made = []
+    for batch in (batches[i] for i in representative(lengths, EXAMPLES)):
+        shape = (1, positions_of(model, signature, torch_batch(batch)), hidden_size(model))
+        made.append({**batch, "states": np.random.default_rng(0).standard_normal(shape, dtype=np.float32)})
+    return made
 
 
-def _export(module: nn.Module, inputs: Mapping[str, np.ndarray], folder: Path, runtime: Runtime) -> None:
+def _export(
+    module: nn.Module, signature: Signature, inputs: Mapping[str, np.ndarray], folder: Path, runtime: Runtime
+) -> Signature:
+    """Write what the runtime opens of a part, or of a whole model of this signature. Returns the part's own."""
     # Two rows, or the exporter freezes their number.
-    wanted = {name: torch.from_numpy(np.concatenate([value, value])) for name, value in inputs.items()}
-    wanted = {name: wanted[name] for name in module.reads}  # type: ignore[union-attr]
-    axes = {name: {0: "batch", 1: "length"} for name in wanted}
-    export_module(module, wanted, axes, folder, attention_operator=runtime.attention_operator)
+    batch = torch_batch({name: np.concatenate([value, value]) for name, value in inputs.items()})
+    if isinstance(module, PreTrainedModel):
+        runtime.export(module, signature, batch, folder)
+        return signature
+    states = Port("states", (BATCH, SEQUENCE, "hidden"), "float32")
+    masks = tuple(port for port in signature.inputs if port.name == module.mask)
+    taken = Signature(
+        inputs=(states, *masks),
+        output=Port("output", states.axes, "float32"),
+        mask=signature.mask if masks else None,
+        fixed={"hidden": inputs["states"].shape[2]},
+    )
+    runtime.export_part(module, taken, batch, folder)
+    return taken
 
 
 class _Nothing(nn.Module):
     """A call that computes nothing to speak of."""
 
-    reads = ("states",)
+    mask = None
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         return inputs["states"][:, 0, :1] + 1
 
 
-class _Fixed(nn.Module):
-    """Embeddings and a head: what no cutting changes."""
-
-    reads = ("input_ids",)
-
-    def __init__(self, sizes: FusedEmbeddingsSizes, labels: int) -> None:
-        super().__init__()
-        self.embeddings = FusedEmbeddings(sizes)
-        self.pooler, self.classifier = nn.Linear(sizes.hidden, sizes.hidden), nn.Linear(sizes.hidden, labels)
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        return self.classifier(torch.tanh(self.pooler(self.embeddings(inputs["input_ids"])[:, 0])))
-
-
 class _Blocks(nn.Module):
-    def __init__(self, sizes: FusedLayerSizes) -> None:
+    """mask: the input that hides padding, where the blocks look at it."""
+
+    def __init__(self, sizes: FusedLayerSizes, mask: str | None = None) -> None:
         super().__init__()
         self.layers = nn.ModuleList(FusedLayer(sizes) for _ in range(STACKED))
-        self.first_token = bool(sizes.first_token)
+        self.first_token, self.mask = bool(sizes.first_token), mask
 
 
 class _Attention(_Blocks):
-    reads = ("states", "attention_mask")
-
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        mask = (1 - inputs["attention_mask"].to(torch.float32)) * torch.finfo(torch.float32).min
-        mask, states = mask[:, None, None, :], inputs["states"]
+        mask, states = None, inputs["states"]
+        if self.mask is not None:
+            mask = (1 - inputs[self.mask].to(torch.float32)) * torch.finfo(torch.float32).min
+            mask = mask[:, None, None, :]
         if self.first_token:
             # One after the other is not possible: each reads all tokens and returns one.
             return sum(layer.attend(states, mask) for layer in self.layers)  # type: ignore[return-value, operator]
@@ -255,8 +269,6 @@ class _Attention(_Blocks):
 
 
 class _FeedForward(_Blocks):
-    reads = ("states",)
-
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         states = inputs["states"][:, :1] if self.first_token else inputs["states"]
         for layer in self.layers:

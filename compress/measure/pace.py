@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from compress.core.task import Task
 from compress.methods.training.loop import computes_bfloat16
+from compress.nn.forward import forward
 
 SECONDS, STEPS = 5.0, 5
 
@@ -21,7 +22,7 @@ def seconds_per_step(model: PreTrainedModel, batch: Mapping[str, Tensor], task: 
     An upper bound for a student that is cut from `model`: it has no more layers, and no wider ones. What the loss and
     the optimizer add is small beside that.
     """
-    inputs = {name: batch[name].to(device) for name in task.inputs}
+    signature = task.signature(model.config)
     model.to(device).train()  # type: ignore[arg-type]
     taken: list[float] = []
     began = time.monotonic()
@@ -29,8 +30,8 @@ def seconds_per_step(model: PreTrainedModel, batch: Mapping[str, Tensor], task: 
         while not taken or (len(taken) <= STEPS and time.monotonic() - began < SECONDS):
             start = time.monotonic()
             with torch.autocast(device, torch.bfloat16, enabled=computes_bfloat16(device)):
-                logits = task.logits(model(**inputs, output_hidden_states=True))
-            logits.float().square().mean().backward()
+                output = forward(model, signature, batch, hidden_states=True).output
+            output.float().square().mean().backward()
             taken.append(time.monotonic() - start)
     finally:
         model.zero_grad(set_to_none=True)

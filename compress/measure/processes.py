@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from compress.core.errors import InputError, StageError
 from compress.core.runtime import Runtime
+from compress.core.signature import Signature
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 
@@ -27,10 +28,11 @@ BLIND_REST_S, LONGEST_REST_S = 0.05, 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What a worker opens: a folder, with a runtime."""
+    """What a worker opens: a folder, with a runtime. signature: of what is in it."""
 
     runtime: Runtime
     folder: Path
+    signature: Signature
 
 
 class Worker:
@@ -53,6 +55,7 @@ class Worker:
             {
                 "runtime": describe(candidate.runtime),
                 "folder": str(candidate.folder),
+                "signature": candidate.signature.to_json(),
                 "batches": str(batches),
                 "cpus": cpus,
             }

@@ -1,8 +1,8 @@
 """Proof by reload, in a process that knows nothing but the folder: run as `python -m compress.measure.prove`.
 
-It loads the artifact, computes the probe batches and compares with the logits from before saving: bit for bit, where
-the processor is the one that computed those. Where the runtime needs an export, it writes one from the reloaded model,
-opens it and compares again.
+It loads the artifact, computes the probe batches and compares with the outputs from before saving: bit for bit, where
+the processor is the one that computed those. What belongs to padding is not compared. Where the runtime needs an
+export, it writes one from the reloaded model, opens it and compares again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from compress.core.errors import CompressError, InputError, ReloadError, StageError
 from compress.core.evaluation import Proof
 from compress.core.runtime import Runtime
+from compress.core.signature import Signature
 from compress.core.task import Task
 from compress.measure.description import build, describe
 from compress.measure.environment import describe_processor, versions
@@ -29,37 +30,35 @@ from compress.measure.worker import load_batches, save_batches
 
 PROBE = "probe.npz"
 EXPECTED = "probe-logits.npz"
-FLOAT_TOLERANCE = 1e-3
+# Of float arithmetic: an absolute floor, and for large outputs a share of the largest.
+FLOAT_TOLERANCE, FLOAT_SHARE = 1e-3, 1e-4
 # Rounding to int8 turns a difference in the last bit into one step of 1/255 of a range, and bfloat16 keeps eight bits;
-# over a few layers such steps add up. Relative to the spread of the logits.
+# over a few layers such steps add up. Relative to the spread of the outputs.
 ROUNDED_TOLERANCE = 0.2
 
 
 def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: Any, threads: int) -> None:
-    """Save probe batches of several sizes and lengths beside a model, with the logits it gives now and what their last
-    bits depend on.
+    """Save probe batches of several sizes and lengths beside a model, with the outputs it gives now and what their
+    last bits depend on.
 
     examples: encoded; the shortest, the longest and some between are taken, alone and together. threads: to compute
     them with, now and whenever the artifact is proven, however many its runtime then has.
     """
     import torch
 
-    order = sorted(range(len(examples)), key=lambda i: examples[i]["length"])
+    from compress.nn.forward import forward, numpy_batch, torch_batch
+
+    lengths, signature = examples["length"][:], task.signature(model.config)
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     spread = [order[round(i * (len(order) - 1) / 7)] for i in range(8)]
     picks = [spread[:1], spread[-1:], spread[-2:], spread[2:5], spread]
-    batches = []
-    for pick in picks:
-        batch = task.collate([examples[i] for i in pick], processor)
-        batches.append({name: batch[name].numpy() for name in task.inputs})
+    batches = [numpy_batch(signature, task.collate([examples[i] for i in pick], processor)) for pick in picks]
     # Jobs that train side by side have fewer each, and the next stage is this job's.
     training = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.inference_mode():
-            expected = [
-                task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
-                for batch in batches
-            ]
+            expected = [forward(model, signature, torch_batch(batch)).output.numpy() for batch in batches]
     finally:
         torch.set_num_threads(training)
     save_batches(batches, folder / PROBE)
@@ -70,7 +69,7 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
     """Reload `artifact` in a fresh process; write its export into `export` where one is needed.
 
     Raises ReloadError where the reloaded model is not the same. Whatever else goes wrong says nothing about the
-    artifact: StageError where the export or the runtime fails or its logits differ too much, CompressError where the
+    artifact: StageError where the export or the runtime fails or its outputs differ too much, CompressError where the
     process was killed.
     """
     request = {
@@ -124,84 +123,88 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
     import torch
 
     from compress.nn.checkpoint import load_model, read_structure
+    from compress.nn.forward import forward, torch_batch
 
     try:
         model = load_model(artifact)
     except InputError as error:
         raise ReloadError(str(error)) from error
-    batches = load_batches(artifact / PROBE)
+    batches, signature = list(load_batches(artifact / PROBE)), task.signature(model.config)
     with np.load(artifact / EXPECTED, allow_pickle=False) as arrays:
         before = [arrays[f"arr_{i}"] for i in range(len(batches))]
         # Artifacts of before this was noted do not say; what is in a store must not be damaged by an update.
         arithmetic = json.loads(str(arrays["arithmetic"])) if "arithmetic" in arrays else {"threads": runtime.threads}
     torch.set_num_threads(arithmetic["threads"])
     with torch.inference_mode():
-        after = [
-            task.logits(model(**{name: torch.from_numpy(value) for name, value in batch.items()})).numpy()
-            for batch in batches
-        ]
+        after = [forward(model, signature, torch_batch(batch)).output.numpy() for batch in batches]
+    expected, reloaded = _rows(signature, before, batches), _rows(signature, after, batches)
     rounded = any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
-    allowed = 0.0 if arithmetic == _arithmetic(arithmetic["threads"]) else _tolerance(before, rounded=rounded)
-    changed = _difference(before, after)
+    allowed = 0.0 if arithmetic == _arithmetic(arithmetic["threads"]) else _tolerance(expected, rounded=rounded)
+    changed = _difference(expected, reloaded)
     if not changed <= allowed:
-        raise ReloadError(f"its logits changed by up to {changed:.3g} on reload; {allowed:.3g} is allowed")
+        raise ReloadError(f"its outputs changed by up to {changed:.3g} on reload; {allowed:.3g} is allowed")
     if export is not None:
-        from compress.runtimes.onnx.export import export_onnx
-
         largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
-        example = {name: torch.from_numpy(value) for name, value in largest_batch.items()}
-        export_onnx(model, task, example, export, attention_operator=runtime.attention_operator)
-    session = runtime.open(export or artifact)
-    found = [session.run(batch) for batch in batches]
-    return compare_logits(after, found, rounded=rounded or runtime.rounds, batches=batches, torch_difference=changed)
+        runtime.export(model, signature, torch_batch(largest_batch), export)
+    session = runtime.open(export or artifact, signature)
+    found = _rows(signature, [session.run(batch) for batch in batches], batches)
+    shapes = tuple(tuple(int(n) for n in next(iter(batch.values())).shape) for batch in batches)
+    proof = compare(reloaded, found, rounded=rounded or runtime.rounds, shapes=shapes)
+    return dataclasses.replace(proof, torch_exact=changed == 0, torch_difference=changed)
+
+
+def _rows(
+    signature: Signature, outputs: Sequence[np.ndarray], batches: Sequence[Mapping[str, np.ndarray]]
+) -> list[np.ndarray]:
+    """The output of each row of all batches, without padding."""
+    return [row for output, batch in zip(outputs, batches, strict=True) for row in signature.rows(output, batch)]
 
 
 def _arithmetic(threads: int) -> dict[str, Any]:
-    """What the last bits of torch's logits depend on: sums are split over threads, and the instructions that a
+    """What the last bits of torch's outputs depend on: sums are split over threads, and the instructions that a
     processor has decide in which order. Over a network's disk the prover may be another machine."""
     machine = describe_processor()
     return {**machine, "threads": threads, **versions(("torch",))}
 
 
-def _tolerance(logits: Sequence[np.ndarray], *, rounded: bool) -> float:
-    """How far logits of other arithmetic may be away."""
-    return ROUNDED_TOLERANCE * max(float(np.abs(values).max()) for values in logits) if rounded else FLOAT_TOLERANCE
+def _tolerance(outputs: Sequence[np.ndarray], *, rounded: bool) -> float:
+    """How far outputs of other arithmetic may be away."""
+    largest = max(float(np.abs(values).max()) for values in outputs)
+    return ROUNDED_TOLERANCE * largest if rounded else max(FLOAT_TOLERANCE, FLOAT_SHARE * largest)
 
 
 def _difference(expected: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
-    """The largest, of logits batch by batch; NaN where one of them is."""
+    """The largest, of outputs row by row; NaN where one of them is."""
     return float(np.max([np.abs(a - b).max() for a, b in zip(expected, found, strict=True)]))
 
 
-def compare_logits(
-    torch_logits: Sequence[np.ndarray],
-    runtime_logits: Sequence[np.ndarray],
+def compare(
+    torch_outputs: Sequence[np.ndarray],
+    runtime_outputs: Sequence[np.ndarray],
     *,
     rounded: bool,
-    batches: Sequence[dict[str, np.ndarray]],
-    torch_difference: float = 0.0,
+    shapes: tuple[tuple[int, ...], ...],
 ) -> Proof:
-    """The largest difference and the agreement. rounded: int8 layers, or float arithmetic in less than
-    FP32, whose tolerance is relative to the spread.
+    """The largest difference and the agreement of two models' outputs, for each row an array without padding.
 
-    torch_difference: of the reloaded model's logits to those before saving. Raises StageError where the difference
-    exceeds the tolerance.
+    rounded: int8 layers, or float arithmetic in less than FP32, whose tolerance is relative to the spread. Raises
+    StageError where the difference exceeds the tolerance.
     """
-    expected, found = np.concatenate(list(torch_logits)), np.concatenate(list(runtime_logits))
-    if not np.isfinite(found).all():
-        raise StageError("the runtime's logits are not finite")
-    tolerance, difference = _tolerance([expected], rounded=rounded), _difference([expected], [found])
+    if not all(np.isfinite(values).all() for values in runtime_outputs):
+        raise StageError("the runtime's outputs are not finite")
+    tolerance, difference = _tolerance(torch_outputs, rounded=rounded), _difference(torch_outputs, runtime_outputs)
     if difference > tolerance:
-        raise StageError(f"the runtime's logits differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")
-    agreement = float((expected.argmax(-1) == found.argmax(-1)).mean())
-    shapes = tuple(tuple(int(n) for n in next(iter(batch.values())).shape) for batch in batches)
+        raise StageError(f"the runtime's outputs differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")
+    same = [
+        np.atleast_1d(ours.argmax(-1) == theirs.argmax(-1)).ravel()
+        for ours, theirs in zip(torch_outputs, runtime_outputs, strict=True)
+    ]
     return Proof(
-        torch_exact=torch_difference == 0,
-        torch_difference=torch_difference,
+        torch_exact=True,
         max_difference=difference,
         tolerance=tolerance,
-        argmax_agreement=agreement,
-        rows=len(expected),
+        argmax_agreement=float(np.concatenate(same).mean()),
+        rows=len(torch_outputs),
         shapes=shapes,
     )
 

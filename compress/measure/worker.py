@@ -9,13 +9,16 @@ import json
 import os
 import sys
 import time
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from compress.core.errors import CompressError
 from compress.core.runtime import Session
+from compress.core.signature import Signature
 from compress.measure.description import build
 
 
@@ -28,7 +31,8 @@ def serve() -> int:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, request["cpus"])
     try:
-        session: Session = build(request["runtime"]).open(Path(request["folder"]))
+        signature = Signature.from_json(request["signature"])
+        session: Session = build(request["runtime"]).open(Path(request["folder"]), signature)
     except CompressError as error:
         _answer(answers, {"error": str(error)})
         return error.exit_status
@@ -39,35 +43,66 @@ def serve() -> int:
         if "time" in command:
             _answer(answers, {"milliseconds": _time(session, batches, command["time"], command["warmup"])})
         else:
-            logits = [session.run(batch) for batch in batches]
-            np.savez(command["logits"], *[values.astype(np.float32) for values in logits])
-            _answer(answers, {"rows": len(logits)})
+            outputs = (session.run(batch).astype(np.float32) for batch in batches)
+            save_arrays(((f"arr_{i}", values) for i, values in enumerate(outputs)), Path(command["outputs"]))
+            _answer(answers, {"rows": len(batches)})
     return 0
 
 
-def save_batches(batches: list[dict[str, np.ndarray]], path: Path) -> None:
+def save_arrays(arrays: Iterable[tuple[str, np.ndarray]], path: Path) -> None:
+    """What `numpy.savez` writes, one array after the other: they need not fit into memory together."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, values in arrays:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
+
+
+def save_batches(batches: Iterable[Mapping[str, np.ndarray]], path: Path) -> None:
     """Write inputs so that a worker can read them without knowing the task."""
-    arrays = {f"{i}.{name}": value for i, batch in enumerate(batches) for name, value in batch.items()}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    save_arrays(((f"{i}.{name}", values) for i, batch in enumerate(batches) for name, values in batch.items()), path)
 
 
-def load_batches(path: Path) -> list[dict[str, np.ndarray]]:
+def load_batches(path: Path) -> Batches:
     """What `save_batches` wrote."""
-    batches: dict[int, dict[str, np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for key in arrays.files:
+    return Batches(path)
+
+
+class Batches(Sequence[dict[str, np.ndarray]]):
+    """Batches in a file, each read when it is asked for: together they need not fit into memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._arrays = np.load(path, allow_pickle=False)
+        self._names: dict[int, list[str]] = {}
+        for key in self._arrays.files:
             number, _, name = key.partition(".")
-            batches.setdefault(int(number), {})[name] = arrays[key]
-    return [batches[i] for i in range(len(batches))]
+            self._names.setdefault(int(number), []).append(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, np.ndarray]]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, np.ndarray] | list[dict[str, np.ndarray]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return {name: self._arrays[f"{number}.{name}"] for name in self._names[number]}
 
 
-def _time(session: Session, batches: list[dict[str, np.ndarray]], chosen: list[int], warmup: int) -> list[float]:
+def _time(
+    session: Session, batches: Sequence[Mapping[str, np.ndarray]], chosen: Sequence[int], warmup: int
+) -> list[float]:
+    shown = {index: batches[index] for index in chosen}
     for i in range(warmup):
-        session.run(batches[chosen[i % len(chosen)]])
+        session.run(shown[chosen[i % len(chosen)]])
     milliseconds = []
     for index in chosen:
         start = time.perf_counter_ns()
-        session.run(batches[index])
+        session.run(shown[index])
         milliseconds.append((time.perf_counter_ns() - start) / 1e6)
     return milliseconds
 

@@ -81,8 +81,8 @@ class Choices:
 
     The last attention keeps at least a head, and the last layer stays. A head that reads the first token sees the
     others through that attention. Without it the layer before would be as cheap, and the sum of its heads' importances,
-    each small while the others are there, would sell it for far too little (benchmarks/README.md). From that layer on
-    products stay whole: they are computed for one token.
+    each small while the others are there, would sell it for far too little (benchmarks/README.md). Where the head reads
+    one position, products stay whole from that layer on: they are computed for that one.
     """
 
     found: Sequence[LayerImportance]
@@ -129,7 +129,7 @@ class Choices:
         attending = max((number for number, layer in enumerate(self.found) if len(layer.heads)), default=-1)
         made = []
         for number, layer in enumerate(self.found):
-            last = number >= attending
+            last = self.table.last_is_short and number >= attending
             attention, ffn = self._attention(layer, last=last), self._ffn(layer, last=last)
             options = attention.beside(ffn)
             heads, neurons = options.counts["heads"], options.counts["neurons"]

@@ -30,7 +30,8 @@ class Family:
     embeddings: path of the embeddings' module, from the base; from there `word_embeddings`, `position_embeddings`,
     `type_embeddings` (None where there are none) and `embeddings_norm`. positions_from_zero: whether the first token's
     position is 0, whatever the tokens are. activation: path of the FFN's activation, activation_field: what the
-    configuration calls it.
+    configuration calls it. attention_mask: `padding`, where that is all that keeps a position from seeing another, so
+    that one additive mask serves all layers; `own`, where the model makes masks itself, such as for windows.
     """
 
     model_type: str
@@ -58,6 +59,7 @@ class Family:
     positions_from_zero: bool
     activation: str
     activation_field: str
+    attention_mask: str = "padding"
 
 
 @dataclass(frozen=True)

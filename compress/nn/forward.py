@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,23 @@ class Answer:
 
 def forward(model: Any, signature: Signature, batch: Mapping[str, Any], *, hidden_states: bool = False) -> Answer:
     """Call `model` with the inputs of `batch` that its signature names, on its own device."""
-    inputs = {name: batch[name].to(model.device) for name in signature.names}
+    device = model.device
+    # Only what lies elsewhere is moved: in a traced model a move that is none would be an operator.
+    inputs = {name: value if value.device == device else value.to(device) for name, value in _inputs(signature, batch)}
     more = {"output_hidden_states": True} if hidden_states else {}
     outputs = model(**inputs, **more)
     return Answer(getattr(outputs, signature.output.name), outputs.hidden_states if hidden_states else ())
+
+
+def _inputs(signature: Signature, batch: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    return ((name, batch[name]) for name in signature.names)
+
+
+@torch.no_grad()
+def positions_of(model: Any, signature: Signature, batch: Mapping[str, Any]) -> int:
+    """How many positions the hidden states have for this batch. The model is asked where its inputs do not say."""
+    known = signature.positions(batch)
+    return forward(model, signature, batch, hidden_states=True).hidden_states[0].shape[1] if known is None else known
 
 
 def position_mask(signature: Signature, batch: Mapping[str, Any]) -> Tensor | None:

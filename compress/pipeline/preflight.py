@@ -67,7 +67,7 @@ def _require_table(recipe: Recipe) -> None:
     for position, name in enumerate(recipe.order):
         if not getattr(recipe.stages[name], "uses_latency", False):
             continue
-        if not recipe.runtime.needs_export:
+        if not recipe.runtime.has_latency_table:
             raise InputError(
                 f"stages.{name} chooses sizes by the latency they would have, and runtime={recipe.runtime.name} has no "
                 "latency table. Use runtime=onnxruntime, or give sizes: stage/prune@stages.prune=structured and "

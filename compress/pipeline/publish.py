@@ -184,7 +184,8 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
                 if path.name not in NOT_EXPORTED:
                     shutil.copyfile(path, temporary / path.name)
         write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
-        facts = {"parent": best.entry.facts["parent"], "task": recipe.settings["task"]}
+        settings = {name: recipe.settings[name] for name in ("task", "runtime")}
+        facts = {"parent": best.entry.facts["parent"], **settings}
         write_manifest(temporary, facts, key=best.entry.key)
         temporary.rename(folder / EXPORT)
     except BaseException:

@@ -18,6 +18,8 @@ from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches
 
 UNLABELLED = "unlabelled"
+# Columns of encoded examples that say something about them, and are not what the model reads.
+ABOUT = ("labels", "length", "group")
 Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 
@@ -46,7 +48,8 @@ class Reading:
         Raises InputError where none is left.
         """
         encoded = self._task.encode_unlabelled(examples, self.processor, self._config)
-        kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, self._task.inputs)
+        told = [column for column in encoded.column_names if column not in ABOUT]
+        kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, told)
         splits = {**self._splits, UNLABELLED: examples.select(kept)}
         more = Reading(self._task, splits, self.processor, self._config, self._origins)
         more._encoded = {**self._encoded, UNLABELLED: encoded.select(kept)}
@@ -127,7 +130,8 @@ class Reading:
         path = folder / f"{self.fingerprint(name)}.npz"
         if not path.exists():
             temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-            write_batches(self.split(name), self._task, self.processor, temporary)
+            signature = self._task.signature(self._config)
+            write_batches(self.split(name), self._task, self.processor, signature, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from compress.core.errors import InputError, ReloadError
 from compress.core.evaluation import Evaluation, Proof
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
+from compress.core.signature import Signature
 from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
@@ -36,6 +37,7 @@ from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.processes import once, same
 from compress.methods.training.sensitivity import answers
 from compress.nn.checkpoint import load_model, save_model, settle
+from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.blame.case import Case
 from compress.pipeline.keys import plots_key, precision_of
@@ -71,6 +73,11 @@ class Workshop(Prepared):
         except BaseException:
             self.store.leave_none_empty()
             raise
+
+    @property
+    def _signature(self) -> Signature:
+        """Of the teacher, and of all that is made of it."""
+        return self.recipe.task.signature(self.config)
 
     def content(self, split: str) -> str:
         """What identifies the examples of a split, whoever reads them; "" where there is none."""
@@ -198,16 +205,17 @@ class Workshop(Prepared):
         """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
         recipe, began = self.recipe, time.monotonic()
         export, proof = self.export(artifact)
-        candidate = candidate_of(recipe.runtime, artifact.folder, export)
+        candidate = candidate_of(recipe.runtime, artifact.folder, export, self._signature)
         reading = self._reading(artifact)
         shown = reading if teacher is None else self._reading(teacher)
         if teacher is None:
-            baseline = Candidate(runtime=TorchRuntime(threads=recipe.runtime.threads), folder=artifact.folder)
+            plain = TorchRuntime(threads=recipe.runtime.threads)
+            baseline = candidate_of(plain, artifact.folder, None, self._signature)
             # Each start of torch takes seconds, and no gate reads this ratio.
             measurement = dataclasses.replace(recipe.measurement, launches=min(2, recipe.measurement.launches))
         else:
             measurement = recipe.measurement
-            baseline = candidate_of(recipe.runtime, teacher.folder, self.export(teacher)[0])
+            baseline = candidate_of(recipe.runtime, teacher.folder, self.export(teacher)[0], self._signature)
 
         def make(target: Path) -> dict[str, Any]:
             # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
@@ -218,7 +226,7 @@ class Workshop(Prepared):
             measured = dataclasses.replace(
                 evaluation,
                 latency=latency,
-                size=size_of(artifact.folder, export),
+                size=size_of(artifact.folder, export, recipe.runtime),
                 proof=proof,
                 torch_ratio=torch_ratio_of(latency) if teacher is None else None,
             )
@@ -234,7 +242,7 @@ class Workshop(Prepared):
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(after)
 
         def make(target: Path) -> dict[str, Any]:
-            rows = chosen_rows(recipe.seed, len(ours.split("validation")), BLAME_EXAMPLES)
+            rows = self._alike(chosen_rows(recipe.seed, len(ours.split("validation")), BLAME_EXAMPLES), theirs, ours)
             shown = [theirs.split("validation")[row] for row in rows]
             reference = answers(load_model(teacher.folder), [theirs.collate([row]) for row in shown], recipe.task)
             sample = [ours.split("validation")[row] for row in rows]
@@ -249,12 +257,21 @@ class Workshop(Prepared):
         names = {"class": recipe.task.kinds(rows, self.config), "length": length_bins(rows["length"])}
         return case.with_slices(found, names)
 
+    def _alike(self, rows: Sequence[int], theirs: Reading, ours: Reading) -> list[int]:
+        """Those of the validation examples whose outputs can be compared: where there is one for each position, both
+        must read as many."""
+        if not self._signature.per_position:
+            return list(rows)
+        lengths, others = (reading.split("validation")["length"][:] for reading in (theirs, ours))
+        return [row for row in rows if lengths[row] == others[row]]
+
     def test(self, artifact: Entry) -> Evaluation | None:
         """Scores on the test split, which nothing else reads; None where there is none."""
         if "test" not in self.examples:
             return None
         reading = self._reading(artifact)
-        candidate = candidate_of(self.recipe.runtime, artifact.folder, self.export(artifact)[0])
+        export = self.export(artifact)[0]
+        candidate = candidate_of(self.recipe.runtime, artifact.folder, export, self._signature)
 
         def make(target: Path) -> dict[str, Any]:
             return _write_evaluation(self._score(candidate, artifact.key, "test", reading), target)
@@ -267,30 +284,32 @@ class Workshop(Prepared):
     ) -> LatencyTable:
         """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
         measured once. again: once more where an earlier run was disturbed at it; see Tables."""
-        recipe, config, reading = self.recipe, self.config, self._reading(teacher)
+        recipe, reading = self.recipe, self._reading(teacher)
         shared = {
+            "signature": self._signature,
             "lengths": reading.split("validation")["length"],
             "layer": sizes,
             "precision": precision_of(recipe),
         }
 
         def measure() -> dict[str, Any]:
-            export = self.export(teacher)[0]
+            export, model = self.export(teacher)[0], load_model(teacher.folder)
             assert export is not None
+            few = reading.split("train").select(range(min(PROBED, len(reading.split("train")))))
             table = measure_table(
                 recipe.runtime,
                 teacher=export,
+                model=model,
+                reads=positions_read(model, self._signature, reading.collate(list(few))),
                 batches=load_batches(self._batches("validation", reading)),
-                words=config.vocab_size,
-                positions=config.max_position_embeddings,
-                labels=config.num_labels,
                 **shared,
             )
             return table.to_json()
 
         def measure_ranks() -> dict[str, Any]:
             batches = load_batches(self._batches("validation", reading))
-            grids, foreign_share = measure_low_rank(recipe.runtime, batches=batches, **shared)
+            model = load_model(teacher.folder)
+            grids, foreign_share = measure_low_rank(recipe.runtime, model=model, batches=batches, **shared)
             return {"low_rank": grids, "foreign_share": foreign_share}
 
         key = self._latency_key(teacher, dataclasses.asdict(sizes))
@@ -310,7 +329,7 @@ class Workshop(Prepared):
         runtime, task = self.recipe.runtime, self.recipe.task
 
         def make(target: Path) -> dict[str, Any]:
-            return dataclasses.asdict(prove(artifact.folder, target if runtime.needs_export else None, task, runtime))
+            return dataclasses.asdict(prove(artifact.folder, target if runtime.form else None, task, runtime))
 
         try:
             key, needed = self.export_key(artifact), _with_room(bytes_in(artifact.folder))
@@ -319,7 +338,7 @@ class Workshop(Prepared):
             self.store.set_aside(artifact, str(error))
             raise
         shapes = tuple(tuple(shape) for shape in entry.facts["shapes"])
-        return entry.folder if runtime.needs_export else None, Proof(**{**entry.facts, "shapes": shapes})
+        return entry.folder if runtime.form else None, Proof(**{**entry.facts, "shapes": shapes})
 
     def plots(self, drawing: Drawing) -> list[Plot]:
         """Those of a report, drawn once: they take longer than everything else that a run does which finds its work

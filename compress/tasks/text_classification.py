@@ -12,6 +12,8 @@ import numpy as np
 
 from compress.core.checks import nearest, require_integer
 from compress.core.errors import ExampleError, InputError, TooLittleError
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
+from compress.core.task import TaskDefaults
 from compress.tasks.splicing import splice
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
@@ -34,9 +36,15 @@ logits = RUN
 print(json.load(open("config.json"))["id2label"][str(numpy.argmax(logits))])
 """
 
+SIGNATURE = Signature(
+    inputs=tuple(Port(name, (BATCH, SEQUENCE), "int64") for name in ("input_ids", "attention_mask")),
+    output=Port("logits", (BATCH, "labels"), "float32"),
+    mask="attention_mask",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification:
+class TextClassification(TaskDefaults):
     """text: the column, or two columns for pairs. label: the column. max_length: longest input, in tokens."""
 
     text: str | Sequence[str]
@@ -47,8 +55,6 @@ class TextClassification:
     pipeline_tag: ClassVar[str] = "text-classification"
     metric: ClassVar[str] = "accuracy"
     score_range: ClassVar[float] = 1.0
-    inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
-    reads_first_token: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
@@ -162,6 +168,10 @@ class TextClassification:
         config.label2id = {name: index for index, name in enumerate(names)}
         return config
 
+    def signature(self, config: Any) -> Signature:
+        """Token numbers and which of them are no padding; (rows, labels)."""
+        return SIGNATURE
+
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
         unknown labels and single-class data. Padding is left to `collate`."""
@@ -257,24 +267,12 @@ class TextClassification:
             "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.long),
         }
 
-    def logits(self, outputs: Any) -> torch.Tensor:
-        """(rows, labels)."""
-        return outputs.logits
-
-    def logit_mask(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
-        """Every row counts."""
-        return None
-
-    def hidden_mask(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
-        """(rows, length): padding does not count."""
-        return batch["attention_mask"].bool()
-
-    def label_loss(self, logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
+    def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
         """Mean cross-entropy of the rows that have a label, 0 where none has."""
         from torch.nn.functional import cross_entropy
 
         labels = batch["labels"]
-        total = cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
+        total = cross_entropy(output.float(), labels, ignore_index=NO_LABEL, reduction="sum")
         return total / self.labelled(batch).clamp(min=1)
 
     def labelled(self, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -301,10 +299,6 @@ class TextClassification:
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """The label's name."""
         return [str(config.id2label[label]) for label in rows["labels"]]
-
-    def dynamic_axes(self) -> dict[str, dict[int, str]]:
-        """Both inputs have any number of rows and any length."""
-        return {name: {0: "batch", 1: "sequence"} for name in self.inputs}
 
     def usage(self, runtime: Runtime) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""

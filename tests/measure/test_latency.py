@@ -16,6 +16,7 @@ from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import load_batches, save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def doubling(tmp_path: Path) -> Candidate:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx"
     )
-    return Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path)
+    return Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path, signature=SIGNATURE)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def pooled(tmp_path: Path) -> Candidate:
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
     )
-    return Candidate(runtime=OnnxRuntime(threads=2), folder=folder)
+    return Candidate(runtime=OnnxRuntime(threads=2), folder=folder, signature=SIGNATURE)
 
 
 @pytest.mark.skipif(len(allowed_cpus()) < 2 or not Path("/proc").exists(), reason="needs two processors, and Linux")
@@ -120,7 +121,7 @@ def test_representative_lengths() -> None:
 
 def test_a_missing_model_is_bad_input(tmp_path: Path, batches: Path) -> None:
     with pytest.raises(InputError, match=r"no model\.onnx"):
-        Worker(Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path / "none"), batches)
+        Worker(Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path / "none", signature=SIGNATURE), batches)
 
 
 def test_a_worker_that_dies_is_reported(doubling: Candidate, batches: Path) -> None:

@@ -28,7 +28,7 @@ from compress.measure.latency_table import (
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE
 
 SIZES = FusedLayerSizes(
     hidden=32,
@@ -46,7 +46,7 @@ LENGTHS = [3, 5, 9, 4]
 @pytest.fixture
 def teacher(make_model: Callable, batch: dict[str, torch.Tensor], tmp_path: Path) -> Path:
     """The folder of a tiny teacher's export."""
-    export_onnx(make_model(), TextClassification(text="text", label="label", max_length=16), batch, tmp_path)
+    export_onnx(make_model(), SIGNATURE, batch, tmp_path)
     return tmp_path
 
 
@@ -56,9 +56,10 @@ def operators(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     seen: Counter[str] = Counter()
     export = latency_table._export
 
-    def recorded(module: Any, inputs: Any, folder: Path, runtime: Any) -> None:
-        export(module, inputs, folder, runtime)
+    def recorded(module: Any, signature: Any, inputs: Any, folder: Path, runtime: Any) -> Any:
+        taken = export(module, signature, inputs, folder, runtime)
         seen.update(node.op_type for node in onnx.load(folder / "model.onnx").graph.node)
+        return taken
 
     monkeypatch.setattr(latency_table, "_export", recorded)
     monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=3, warmup=2))
@@ -82,18 +83,18 @@ NONE = range(1)
     ],
 )
 def test_every_precision_is_exported_and_timed(
-    teacher: Path, operators: Counter[str], precision: str, expected: dict[str, range]
+    teacher: Path, operators: Counter[str], make_model: Callable, precision: str, expected: dict[str, range]
 ) -> None:
     ones = [np.ones((1, length), dtype=np.int64) for length in LENGTHS]
     table = measure_table(
         OnnxRuntime(threads=1),
         teacher=teacher,
+        model=make_model(),
+        signature=SIGNATURE,
+        reads="first",
         batches=[{"input_ids": 4 * mask, "attention_mask": mask} for mask in ones],
         lengths=LENGTHS,
         layer=SIZES,
-        words=34,
-        positions=40,
-        labels=2,
         precision=precision,
     )
     # None, an eighth, a half and all of 4 heads and 64 neurons; an eighth of 4 heads is one.
@@ -133,10 +134,12 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
     )
 
 
-def test_low_ranks_are_exported_and_timed(operators: Counter[str]) -> None:
+def test_low_ranks_are_exported_and_timed(operators: Counter[str], make_model: Callable) -> None:
     ones = [np.ones((1, length), dtype=np.int64) for length in LENGTHS]
     grids, _ = measure_low_rank(
         OnnxRuntime(threads=1),
+        model=make_model(),
+        signature=SIGNATURE,
         batches=[{"input_ids": 4 * mask, "attention_mask": mask} for mask in ones],
         lengths=LENGTHS,
         layer=SIZES,
@@ -168,5 +171,5 @@ def test_a_thin_product_takes_its_share_of_what_its_block_takes_more() -> None:
 def test_what_is_timed_computes_as_many_tokens_as_the_model(first_token: int, tokens: int) -> None:
     sizes = FusedLayerSizes(**{**vars(SIZES), "first_token": first_token})
     inputs = {"states": torch.randn(1, 5, 32), "attention_mask": torch.ones(1, 5, dtype=torch.long)}
-    for part in (_Attention(sizes), _FeedForward(sizes)):
+    for part in (_Attention(sizes, "attention_mask"), _FeedForward(sizes)):
         assert part(inputs).shape == (1, tokens, 32)

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from compress.core.errors import StageError
+from compress.core.signature import Signature
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 from compress.measure.worker import save_batches
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ class Talkative:
     end: bool
     threads: int = 1
 
-    def open(self, folder: Path) -> Any:
+    def open(self, folder: Path, signature: Signature) -> Any:
         return self
 
     def run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -112,13 +114,14 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.timeout(60)
 def test_a_library_that_talks_much_does_not_block_the_measurement(inputs: Path, tmp_path: Path) -> None:
-    with Worker(Candidate(runtime=Talkative(end=False), folder=tmp_path), inputs) as worker:
+    with Worker(Candidate(runtime=Talkative(end=False), folder=tmp_path, signature=SIGNATURE), inputs) as worker:
         for _ in range(3):
             assert len(worker.ask({"time": [0], "warmup": 1})["milliseconds"]) == 1
 
 
 @pytest.mark.timeout(60)
 def test_the_last_words_of_a_process_that_ended(inputs: Path, tmp_path: Path) -> None:
-    candidate, said = Candidate(runtime=Talkative(end=True), folder=tmp_path), r"ended by itself: (?s:.*)and no more"
+    candidate = Candidate(runtime=Talkative(end=True), folder=tmp_path, signature=SIGNATURE)
+    said = r"ended by itself: (?s:.*)and no more"
     with Worker(candidate, inputs) as worker, pytest.raises(StageError, match=said):
         worker.ask({"time": [0], "warmup": 1})

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
 from compress.core.errors import InputError, ReloadError, StageError
-from compress.measure.prove import EXPECTED, compare_logits, prove, write_probe
+from compress.core.signature import Signature
+from compress.measure.prove import EXPECTED, compare, prove, write_probe
 from compress.nn.checkpoint import save_model, settle
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
@@ -65,7 +66,7 @@ def test_a_weight_that_changed_is_refused(artifact: Path) -> None:
     tensors = load_file(artifact / "model.safetensors")
     tensors["classifier.weight"][0, 0] += 1e-3
     save_file(tensors, artifact / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ReloadError, match="logits changed by up to"):
+    with pytest.raises(ReloadError, match="outputs changed by up to"):
         prove(artifact, None, TASK, TorchRuntime(threads=1))
 
 
@@ -121,7 +122,7 @@ class Unable(OnnxRuntime):
 
     refuses_input: bool
 
-    def open(self, folder: Path) -> Any:
+    def open(self, folder: Path, signature: Signature) -> Any:
         if self.refuses_input:
             raise InputError("the session cannot be made")
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:115] can't allocate memory")
@@ -150,11 +151,26 @@ def test_a_weight_that_is_missing_is_refused(artifact: Path) -> None:
         prove(artifact, None, TASK, TorchRuntime(threads=1))
 
 
-def test_logits_that_differ_beyond_the_tolerance_are_refused() -> None:
-    ours, theirs = [np.array([[1.0, 2.0]])], [np.array([[1.0, 2.01]])]
-    batches = [{"input_ids": np.zeros((1, 3))}]
-    assert compare_logits(ours, theirs, rounded=True, batches=batches).max_difference == pytest.approx(0.01)
+def test_outputs_that_differ_beyond_the_tolerance_are_refused() -> None:
+    ours, theirs = [np.array([1.0, 2.0])], [np.array([1.0, 2.01])]
+    assert compare(ours, theirs, rounded=True, shapes=()).max_difference == pytest.approx(0.01)
     with pytest.raises(StageError, match=r"differ from torch's by 0\.01"):
-        compare_logits(ours, theirs, rounded=False, batches=batches)
+        compare(ours, theirs, rounded=False, shapes=())
     with pytest.raises(StageError, match="not finite"):
-        compare_logits(ours, [np.array([[np.nan, 2.0]])], rounded=True, batches=batches)
+        compare(ours, [np.array([np.nan, 2.0])], rounded=True, shapes=())
+
+
+def test_large_outputs_may_differ_by_a_share_of_the_largest() -> None:
+    # A ten-thousandth of 200 is 0.02; of 2 it would be below the floor of 0.001.
+    proof = compare([np.array([1.0, 200.0])], [np.array([1.0, 200.01])], rounded=False, shapes=())
+    assert proof.tolerance == pytest.approx(0.02)
+    assert compare([np.array([2.0])], [np.array([2.0])], rounded=False, shapes=()).tolerance == 0.001
+
+
+def test_agreement_is_counted_place_by_place_in_rows_of_any_length() -> None:
+    ours = [np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 1.0]]), np.array([[1.0, 0.0]])]
+    theirs = [np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.9]]), np.array([[1.0, 0.0]])]
+    proof = compare(ours, theirs, rounded=True, shapes=())
+    # Three of four positions, in two rows.
+    assert (proof.argmax_agreement, proof.rows) == (0.75, 2)
+    assert proof.max_difference == pytest.approx(0.1)

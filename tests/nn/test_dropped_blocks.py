@@ -20,7 +20,7 @@ from compress.nn.family import dense_layers, last_attending, layers_of
 from compress.nn.structure import structure_of
 from compress.nn.surgery import drop_attention, drop_ffn, keep_neurons, tell_config
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.fixture
@@ -111,9 +111,8 @@ def test_onnxruntime_computes_the_same(
         return
     context = make_context(lacking)
     model = FuseLayers(first_token=True).apply(copy.deepcopy(lacking), context) if fuse else lacking
-    task = TextClassification(text="text", label="label", max_length=16)
     session = onnxruntime.InferenceSession(
-        export_onnx(model, task, batch, tmp_path), providers=["CPUExecutionProvider"]
+        export_onnx(model, SIGNATURE, batch, tmp_path), providers=["CPUExecutionProvider"]
     )
-    found = session.run(["logits"], {name: batch[name].numpy() for name in task.inputs})[0]
+    found = session.run(["logits"], {name: batch[name].numpy() for name in SIGNATURE.names})[0]
     np.testing.assert_allclose(found, logits(lacking, batch).numpy(), rtol=0, atol=1e-5)

@@ -85,13 +85,14 @@ def recipe_of(
     rank: int = 1,
     threads: int = 1,
     store: Path = Path("store"),
-    needs_export: bool = True,
+    has_latency_table: bool = True,
     **stages: Any,
 ) -> Recipe:
     """A recipe with only what a check reads."""
     known = {"cut": Cut(), "fit": Fit(), "fuse": Fuse(), "quantize": Quantize(), "factorize": Factorize(rank), **stages}
     refuses = {"sparse": "it is slow at zeros; use another"}
-    runtime = SimpleNamespace(name="slow", threads=threads, needs_export=needs_export, refuses=refuses)
+    declared = {"has_latency_table": has_latency_table, "refuses": refuses}
+    runtime = SimpleNamespace(name="slow", threads=threads, **declared)
     read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
     return read
 
@@ -144,8 +145,8 @@ def test_what_comes_after_a_fusion_is_refused_for_that() -> None:
 
 def test_a_runtime_without_a_latency_table_is_refused() -> None:
     with pytest.raises(InputError, match=r"^stages\.fit chooses sizes by .* runtime=slow has no latency table"):
-        check_order(recipe_of("fit", "fuse", needs_export=False))
-    check_order(recipe_of("fit", fit=Fit(uses_latency=False), needs_export=False))
+        check_order(recipe_of("fit", "fuse", has_latency_table=False))
+    check_order(recipe_of("fit", fit=Fit(uses_latency=False), has_latency_table=False))
 
 
 @pytest.mark.parametrize("kind", ["fused_layer", "fused_embeddings"])

@@ -132,11 +132,6 @@ def test_figures() -> None:
     assert figures["matthews_correlation"] == pytest.approx(2 / 12**0.5)
 
 
-def test_masks() -> None:
-    assert TASK.logit_mask({}) is None
-    assert TASK.hidden_mask({"attention_mask": torch.tensor([[1, 0]])}).tolist() == [[True, False]]
-
-
 # Labels.
 
 
@@ -335,11 +330,11 @@ def test_usage_on_a_runtime_of_ones_own() -> None:
     assert lines[4] == 'logits = model.run({"input_ids": [text.ids], "attention_mask": [text.attention_mask]})'
 
 
-def test_axes_that_may_change() -> None:
-    assert TASK.dynamic_axes() == {
-        "input_ids": {0: "batch", 1: "sequence"},
-        "attention_mask": {0: "batch", 1: "sequence"},
-    }
+def test_what_a_model_takes_and_gives() -> None:
+    signature = TASK.signature(None)
+    assert signature.names == ("input_ids", "attention_mask")
+    assert signature.dynamic_axes() == {name: {0: "batch", 1: "sequence"} for name in signature.names}
+    assert (signature.output.name, signature.mask, signature.per_position) == ("logits", "attention_mask", False)
 
 
 def test_pairs_of_a_model_with_segments_are_refused(config: Any) -> None:

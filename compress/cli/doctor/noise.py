@@ -14,17 +14,23 @@ from compress.cli.doctor.facts import Noise
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
-from compress.runtimes.onnx.export import export_module
 
 # About ten seconds in all, most of them the exporter's and the workers' start.
 TURNS = Measurement(examples=8, launches=6, rounds=4, warmup=5)
 CONFIDENCE = 0.95
 HIDDEN, NEURONS, BLOCKS = 384, 1536, 2
 LENGTHS = (16, 24, 32, 40, 48, 56, 64, 72)
+SIGNATURE = Signature(
+    inputs=(Port("states", (BATCH, SEQUENCE, "hidden"), "float32"),),
+    output=Port("output", (BATCH, "hidden"), "float32"),
+    mask=None,
+    fixed={"hidden": HIDDEN},
+)
 
 
 class _Blocks(nn.Module):
@@ -50,9 +56,9 @@ def measure_noise(runtime: Runtime) -> Noise:
         folder = Path(name)
         # Two rows, or the exporter freezes their number.
         example = {"states": torch.from_numpy(np.concatenate([states[-1]] * 2))}
-        export_module(_Blocks().eval(), example, {"states": {0: "batch", 1: "length"}}, folder)
+        runtime.export_part(_Blocks().eval(), SIGNATURE, example, folder)
         save_batches([{"states": value} for value in states], folder / "batches.npz")
-        candidate = Candidate(runtime=runtime, folder=folder)
+        candidate = Candidate(runtime=runtime, folder=folder, signature=SIGNATURE)
         first, second = measure_in_turns([candidate] * 2, [folder / "batches.npz"] * 2, list(range(len(states))), TURNS)
     return describe_noise(Latency(rounds=second, baseline_rounds=first, launches=TURNS.launches))
 

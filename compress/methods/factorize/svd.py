@@ -16,6 +16,7 @@ from compress.core.errors import InputError
 from compress.methods.training.calibration import decompositions
 from compress.methods.training.imitation import Imitation, imitate
 from compress.nn.family import dense_layers, last_attending, layers_of
+from compress.nn.head import head_reads
 from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy
 from compress.nn.structure import replace_module
@@ -97,7 +98,7 @@ class FactorizeSvd:
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
         layers = dict(dense_layers(model))
-        if context.task.reads_first_token and not self.one_token_products:
+        if not self.one_token_products and head_reads(model, context) == "first":
             every = layers_of(model)
             last, *after = every[last_attending(every) :]
             alone = {layer.path_of(part) for layer in (last, *after) for part in ONE_TOKEN}

@@ -12,11 +12,12 @@ from compress.core.checks import require_boolean
 from compress.core.context import Context
 from compress.nn.family import layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
+from compress.nn.head import head_reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class FuseLayers:
-    """first_token: the last layer computes only the first token, where the task's head reads no other."""
+    """first_token: the last layer computes only the first token, where the model's head reads no other."""
 
     first_token: bool
 
@@ -36,7 +37,7 @@ class FuseLayers:
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The same function, up to rounding."""
-        first = self.first_token and context.task.reads_first_token
+        first = self.first_token and head_reads(model, context) == "first"
         fuse_layers(model, first_token=first)
         embeddings = fuse_embeddings(model)
         context.note("query, key and value in one product" + (", embeddings in two tables" if embeddings else ""))

@@ -15,6 +15,7 @@ from compress.core.checks import require_integer
 from compress.core.context import Context, LayerImportance
 from compress.methods.training.calibration import chosen_rows
 from compress.nn.family import head_size, layers_of, output_projections
+from compress.nn.forward import forward
 from compress.nn.ops.importance import component_gradient, mask_gradient, per_head
 
 BATCH = 16
@@ -102,11 +103,11 @@ def _mask_gradients(
 
 
 def _summed_loss(model: PreTrainedModel, context: Context, batch: Mapping[str, Any]) -> Tensor:
-    """The task's own loss is a mean over examples, and one example's derivative is wanted."""
+    """The task's own loss is a mean over labels, and the sum of those of one example is what is derived."""
     model.eval()
     on_device = {name: value.to(model.device) for name, value in batch.items()}
-    outputs = model(**{name: on_device[name] for name in context.task.inputs})
-    return context.task.label_loss(context.task.logits(outputs), on_device) * len(batch["labels"])
+    output = forward(model, context.task.signature(model.config), on_device).output
+    return context.task.label_loss(output, on_device) * context.task.labelled(on_device)
 
 
 @contextmanager

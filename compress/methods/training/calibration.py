@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
+from compress.nn.forward import forward
 from compress.nn.ops.low_rank import WhitenedDecomposition, whitened_decomposition
 
 Look = Callable[[str, Tensor], None]
@@ -24,12 +25,11 @@ def show_examples(
     `look(path, inputs)` is called for each layer with its inputs as (positions, width), on the CPU. Returns the number
     of examples shown.
     """
-    chosen = chosen_rows(context.seed, len(context.train), count)
+    chosen, signature = chosen_rows(context.seed, len(context.train), count), context.task.signature(model.config)
     model.eval()
     with torch.no_grad(), _looking(layers, look):
         for row in chosen:
-            batch = context.collate([context.train[row]])
-            model(**{name: batch[name].to(model.device) for name in context.task.inputs})
+            forward(model, signature, context.collate([context.train[row]]))
     return len(chosen)
 
 

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_at_least, require_integer, require_positive
 from compress.core.context import Context
 from compress.core.errors import InputError, StageError
+from compress.core.signature import Signature
 from compress.methods.training.attention import RELATED, attention_vectors
 from compress.methods.training.loop import (
     Mean,
@@ -26,9 +27,10 @@ from compress.methods.training.loop import (
     training_arguments,
 )
 from compress.methods.training.processes import count, totals
-from compress.methods.training.teacher_outputs import TeacherOutputs, forward
+from compress.methods.training.teacher_outputs import TeacherOutputs, answer_of
 from compress.methods.training.transfer import found_examples, transfer_set
 from compress.nn.family import hidden_size, last_attending, layers_of
+from compress.nn.forward import forward, output_mask, position_mask
 from compress.nn.ops.losses import (
     common_heads,
     counted,
@@ -173,7 +175,10 @@ def imitate(
     reading = context.teacher_reading
     aligned = None if reading is None else torch.tensor(reading.aligned(spliced))
     learner = Learner(
-        student, hidden_size(context.teacher) if settings.hidden_weight else None, related=relation_layer is not None
+        student,
+        context.task.signature(student.config),
+        hidden_size(context.teacher) if settings.hidden_weight else None,
+        related=relation_layer is not None,
     )
     steps = max(1, round(settings.steps(found, epochs) * share))
     _tell_limits(context, settings, found, epochs)
@@ -232,19 +237,22 @@ def _tell_other_tokens(context: Context, settings: Imitation, changed: int) -> N
 class Learner(nn.Module):
     """The student, and one linear map from its hidden width to the teacher's where they differ (thrown away later)."""
 
-    def __init__(self, student: PreTrainedModel, teacher_width: int | None, *, related: bool) -> None:
+    def __init__(
+        self, student: PreTrainedModel, signature: Signature, teacher_width: int | None, *, related: bool
+    ) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.signature = student, signature
         self._related_layer = last_attending(layers_of(student)) + 1 if related else None
         width = hidden_size(student)
         same = teacher_width is None or teacher_width == width
         self.projection = nn.Identity() if same else nn.Linear(width, teacher_width or width, bias=False)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
-        """The student's outputs with hidden states, and its last layer's queries, keys and values where wanted."""
+    def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+        """The student's output and hidden states, and its last layer's queries, keys and values where wanted. Plain
+        tuples: under mixed precision what is in them is made FP32 on its way out."""
         with attention_vectors(self.student, self._related_layer) as related:
-            outputs = self.student(**inputs, output_hidden_states=True)
-        return outputs, related
+            answer = forward(self.student, self.signature, inputs, hidden_states=True)
+        return answer.output, answer.hidden_states, related
 
 
 class ImitationTrainer(ResumableTrainer):
@@ -285,29 +293,32 @@ class ImitationTrainer(ResumableTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def _parts(self, model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, list[tuple[float, list[Mean]]]]:
-        """The student's outputs, and each part of the loss: its weight, and losses of which it is the mean."""
+        """The student's output, and each part of the loss: its weight, and losses of which it is the mean."""
         task, settings = self._context.task, self._settings
         rows = inputs["row"].tolist()
-        outputs, related = model({name: inputs[name] for name in task.inputs})
-        logits = task.logits(outputs)
-        hidden, relations = self._teacher_vectors(rows, outputs.hidden_states[0].shape[1], logits.device)
+        signature = self.accelerator.unwrap_model(model).signature
+        output, states, related = model({name: inputs[name] for name in signature.names})
+        hidden, relations = self._teacher_vectors(rows, states[0].shape[1], output.device)
         parts: list[tuple[float, list[Mean]]] = []
         if settings.logits_weight:
-            target, mask = self._outputs.logits(rows).to(logits.device), task.logit_mask(inputs)
-            value = softened_logits_loss(logits, target, settings.temperature, mask)
-            parts.append((settings.logits_weight, [Mean(value, partial(counted, logits, mask))]))
+            mask = output_mask(signature, inputs)
+            if signature.per_position:
+                mask = self._aligned(mask, rows, output)
+            target = self._outputs.output(rows, output.shape[1]).to(output.device)
+            value = softened_logits_loss(output, target, settings.temperature, mask)
+            parts.append((settings.logits_weight, [Mean(value, partial(counted, output, mask))]))
         if settings.labels_weight:
-            mean = Mean(task.label_loss(logits, inputs), lambda: float(task.labelled(inputs)))
+            mean = Mean(task.label_loss(output, inputs), lambda: float(task.labelled(inputs)))
             parts.append((settings.labels_weight, [mean]))
-        mask = self._aligned(task.hidden_mask(inputs), rows, outputs.hidden_states[0])
+        mask = self._aligned(position_mask(signature, inputs), rows, states[0])
         if settings.hidden_weight:
             projection = self.accelerator.unwrap_model(model).projection
-            mapped = [projection(outputs.hidden_states[number]) for number in range(1, len(self._map) + 1)]
+            mapped = [projection(states[number]) for number in range(1, len(self._map) + 1)]
             parts.append((settings.hidden_weight, [_hidden(*pair, mask) for pair in zip(mapped, hidden, strict=True)]))
         if settings.relation_weight:
             means = [self._relation(related[part], relations[part], mask) for part in RELATED]
             parts.append((settings.relation_weight, means))
-        return outputs, parts
+        return output, parts
 
     def _relation(self, found: Tensor, expected: Tensor, mask: Tensor | None) -> Mean:
         heads = common_heads(self._settings.relation_heads, found.shape[-1], expected.shape[-1])
@@ -333,8 +344,9 @@ class ImitationTrainer(ResumableTrainer):
             hidden = [self._outputs.hidden(layer, rows, width) for layer in layers]
         else:
             teacher = self._context.teacher.to(device)  # type: ignore[arg-type]
-            outputs, related = forward(teacher, self._context, self._outputs.batch(rows), self._relation_layer)
-            hidden = [_fitted(outputs.hidden_states[layer], width) for layer in layers]
+            signature = self._context.task.signature(teacher.config)
+            answer, related = answer_of(teacher, signature, self._outputs.batch(rows), self._relation_layer)
+            hidden = [_fitted(answer.hidden_states[layer], width) for layer in layers]
             related = {part: _fitted(value, width) for part, value in related.items()}
         return [state.to(device) for state in hidden], {part: value.to(device) for part, value in related.items()}
 

@@ -22,6 +22,8 @@ from compress.methods.training.processes import count, is_main, number, same, to
 
 CHECKPOINT_SECONDS = 30.0
 WHOLE = "whole"
+# A label that PyTorch's losses, and so the models' own, leave out.
+UNCOUNTED = -100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +132,13 @@ class ResumableTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The model's own, a mean over rows."""
+        """The model's own, a mean over labels."""
         if count() == 1:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = self.counting(inputs)
         # With a number of items, the Trainer would take the loss for a share already, and several times.
         loss, outputs = super().compute_loss(model, inputs, True, None)
-        (loss,) = self.of_whole_batch([Mean(loss, lambda: len(inputs["labels"]))])
+        (loss,) = self.of_whole_batch([Mean(loss, lambda: float((inputs["labels"] != UNCOUNTED).sum()))])
         return (loss, outputs) if return_outputs else loss
 
     def counting(self, inputs: dict[str, Any]) -> dict[str, Any]:

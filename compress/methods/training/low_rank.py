@@ -15,6 +15,7 @@ from compress.core.words import ComponentImportance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, FFN_PRODUCTS
 from compress.methods.training.calibration import decompositions
 from compress.nn.family import Layer, head_size, hidden_size, last_attending, layers_of
+from compress.nn.head import head_reads
 from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.structure import replace_module
 
@@ -28,15 +29,13 @@ def with_products(
 ) -> list[LayerImportance]:
     """The same, with the importance of the components of every product that may become two thin ones.
 
-    examples: training examples on whose inputs the products are decomposed. Those of the last layer that has attention,
-    and of those after it, are left out: they are computed for one token, where only that is read.
+    examples: training examples on whose inputs the products are decomposed. Where the head reads the first position
+    only, those of the last layer that has attention, and of those after it, are left out: they are computed for that
+    one alone.
     """
     layers, hidden, size = layers_of(model), hidden_size(model), head_size(model)
-    places = {
-        layer.path_of(name): layer.part(name)
-        for layer in layers[: last_attending(layers)]
-        for name in may_be_thin(layer)
-    }
+    whole = layers[: last_attending(layers)] if head_reads(model, context) == "first" else layers
+    places = {layer.path_of(name): layer.part(name) for layer in whole for name in may_be_thin(layer)}
     if not places:
         return list(found)
     modules = {path: cast(nn.Linear, module) for path, module in places.items()}

@@ -17,8 +17,11 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
+from compress.core.signature import Signature
 from compress.methods.training.calibration import chosen_rows
 from compress.nn.family import Layer, layers_of
+from compress.nn.forward import forward, position_mask
+from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.ops.reconstruction import LeastSquares
 
@@ -88,16 +91,16 @@ def refit(
 def _passages(
     model: PreTrainedModel, original: PreTrainedModel, context: Context, examples: int
 ) -> tuple[list[Passage], int]:
-    lengths = list(context.train["length"])
+    signature, lengths = context.task.signature(model.config), list(context.train["length"])
     # Similar lengths together, so that little is padding.
     order = sorted(chosen_rows(context.seed, len(lengths), examples), key=lambda row: lengths[row])
     passages = []
     for start in range(0, len(order), BATCH):
         batch = context.collate([context.train[row] for row in order[start : start + BATCH]])
-        (state, *_), _ = _first_call(original, context, batch)
-        (cut, *rest), named = _first_call(model, context, batch)
-        read, mask = _read(model, context, batch), context.task.hidden_mask(batch)
-        counts = torch.ones_like(read) if mask is None else mask.bool().to(read.device)
+        (state, *_), _ = _first_call(original, signature, batch)
+        (cut, *rest), named = _first_call(model, signature, batch)
+        read, mask = positions_mattering(model, signature, batch), position_mask(signature, batch)
+        counts = torch.ones_like(read) if mask is None else mask.to(read.device)
         passages.append(Passage(state, cut, counts, read, tuple(rest), named))
     return passages, len(order)
 
@@ -106,7 +109,7 @@ class _Reached(Exception):  # noqa: N818 - it is no error, it ends a forward pas
     """What was to be seen has been seen: nothing after it is needed."""
 
 
-def _first_call(model: PreTrainedModel, context: Context, batch: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
+def _first_call(model: PreTrainedModel, signature: Signature, batch: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
     """What the model calls its first layer with."""
     seen: list[tuple[tuple, dict[str, Any]]] = []
 
@@ -117,30 +120,12 @@ def _first_call(model: PreTrainedModel, context: Context, batch: Mapping[str, An
     model.eval()
     hook = layers_of(model)[0].module.register_forward_pre_hook(stop, with_kwargs=True)
     try:
-        model(**{name: batch[name].to(model.device) for name in context.task.inputs})
+        forward(model, signature, batch)
     except _Reached:
         pass
     finally:
         hook.remove()
     return seen[0]
-
-
-def _read(model: PreTrainedModel, context: Context, batch: Mapping[str, Any]) -> Tensor:
-    """(rows, length): where the logits change with the last layer's output. A backward pass through the head alone."""
-    leaves: list[Tensor] = []
-
-    def restart(module: nn.Module, inputs: tuple, output: Any) -> Any:
-        leaves.append((output if isinstance(output, Tensor) else output[0]).detach().requires_grad_())
-        return leaves[0] if isinstance(output, Tensor) else (leaves[0], *output[1:])
-
-    hook = layers_of(model)[-1].module.register_forward_hook(restart)
-    try:
-        with torch.enable_grad():
-            outputs = model(**{name: batch[name].to(model.device) for name in context.task.inputs})
-            (gradient,) = torch.autograd.grad(context.task.logits(outputs).pow(2).sum(), leaves)
-    finally:
-        hook.remove()
-    return gradient.abs().sum(dim=2) > 0
 
 
 def _advance_original(layers: Sequence[Layer], own: int, passage: Passage) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.core.task import Task
 from compress.nn.exchange import Part, exchanged
+from compress.nn.forward import forward, output_mask
 from compress.nn.ops.losses import softened_logits_loss
 
 Batch = Mapping[str, Any]
@@ -24,8 +25,8 @@ FEWEST = 8
 
 @dataclass(frozen=True)
 class Shift:
-    """What variants of a model answer, (variants, examples). divergence: KL(reference || variant) of the logits, in
-    nats, mean over an example's positions. logits: of each variant, for each example (1, ...)."""
+    """What variants of a model answer, (variants, examples). divergence: KL(reference || variant) over the outputs'
+    last axis, in nats, mean over an example's positions. logits: each variant's outputs, for each example (1, ...)."""
 
     divergence: np.ndarray
     logits: list[list[np.ndarray]]
@@ -37,10 +38,11 @@ class Shift:
 
 
 def answers(model: PreTrainedModel, batches: Sequence[Batch], task: Task) -> list[Tensor]:
-    """The logits of each batch, on the CPU."""
+    """The outputs of each batch, on the CPU."""
     model.eval()
+    signature = task.signature(model.config)
     with torch.no_grad():
-        return [task.logits(model(**_inputs(batch, model, task))).cpu() for batch in batches]
+        return [forward(model, signature, batch).output.cpu() for batch in batches]
 
 
 def shift_of(
@@ -56,22 +58,22 @@ def shift_of(
     """Run every variant (parts that replace the model's own; none for the model itself) on every example.
 
     batches: one example each, so that nothing is padding and a range is found as it will be in use. reference: the
-    logits to compare with, in their order. Stops after `seconds`, with as many examples as every variant has seen, but
-    at least 8. title: of a bar that shows progress, where one is wanted.
+    outputs to compare with, in their order, of as many positions. Stops after `seconds`, with as many examples as every
+    variant has seen, but at least 8. title: of a bar that shows progress, where one is wanted.
     """
     began = time.monotonic()
     found: list[list[float]] = []
     logits: list[list[np.ndarray]] = [[] for _ in variants]
     pairs = list(zip(batches, reference, strict=True))
     model.eval()
+    signature = task.signature(model.config)
     with torch.no_grad():
         for batch, expected in tqdm(pairs, desc=title, unit="example", leave=False, disable=title is None):
-            inputs = _inputs(batch, model, task)
             row = []
             for parts, seen in zip(variants, logits, strict=True):
                 with exchanged(model, parts):
-                    answer = task.logits(model(**inputs)).cpu()
-                row.append(float(softened_logits_loss(answer, expected, 1.0, task.logit_mask(batch))))
+                    answer = forward(model, signature, batch).output.cpu()
+                row.append(float(softened_logits_loss(answer, expected, 1.0, output_mask(signature, batch))))
                 seen.append(answer.numpy())
             found.append(row)
             if seconds is not None and len(found) >= FEWEST and time.monotonic() - began >= seconds:
@@ -98,7 +100,3 @@ def products_of(model: PreTrainedModel, batches: Sequence[Batch], task: Task) ->
         for hook in hooks:
             hook.remove()
     return total
-
-
-def _inputs(batch: Batch, model: PreTrainedModel, task: Task) -> dict[str, Any]:
-    return {name: batch[name].to(model.device) for name in task.inputs}

@@ -21,23 +21,26 @@ from tqdm.auto import tqdm
 
 from compress.core.context import Context
 from compress.core.errors import DiskFullError
+from compress.core.signature import Signature
 from compress.methods.training.attention import RELATED, attention_vectors
 from compress.methods.training.processes import main_first
 from compress.methods.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
 from compress.nn.family import head_size, hidden_size, layers_of
+from compress.nn.forward import Answer, forward, numpy_batch, positions_of
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
 BATCH = 64
 
 
 class TeacherOutputs:
-    """Logits (float32) and, per position, vectors (float16) of all examples of the transfer set, as memory maps. The
-    teacher reads them with its own processor, whatever the student's is.
+    """The teacher's outputs (float32) and, per position, vectors (float16) of all examples of the transfer set, as
+    memory maps. The teacher reads them with its own processor, whatever the student's is.
 
-    spliced: how many made-up examples the transfer set ends with. The vectors are the hidden states of `layers`
-    (numbers from 1; 0 is the embeddings), and the queries, keys and values of the layer `relation_layer` (from 1) where
-    it is given. Where they would take more than half of the free disk, `stores_vectors` is False and only the logits
-    are there: whoever wants vectors runs the teacher.
+    Outputs are one line for each example, or one for each of its positions where the signature says so. spliced: how
+    many made-up examples the transfer set ends with. The vectors are the hidden states of `layers` (numbers from 1; 0
+    is the embeddings), and the queries, keys and values of the layer `relation_layer` (from 1) where it is given. Where
+    they would take more than half of the free disk, `stores_vectors` is False and only the outputs are there: whoever
+    wants vectors runs the teacher.
     """
 
     def __init__(
@@ -50,32 +53,44 @@ class TeacherOutputs:
             self._widths |= {f"{part}-{relation_layer}": width for part in RELATED}
         self._reading = as_teacher_reads(context)
         self._examples = transfer_set(self._reading, spliced)
-        self._lengths = np.asarray(self._examples["length"], dtype=np.int64)
+        self._signature = context.task.signature(context.teacher.config)
+        self._lengths = self._positions()
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading, spliced)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
         with main_first(), self._alone():
             self._look()
-        self._logits = np.load(self._path("logits"), mmap_mode="r")
+        self._outputs = np.load(self._path("logits"), mmap_mode="r")
         names = self._widths if self.stores_vectors else ()
         self._vectors = {name: np.load(self._path(name), mmap_mode="r") for name in names}
 
-    def logits(self, rows: Sequence[int]) -> Tensor:
-        """(len(rows), ...)."""
-        return torch.from_numpy(np.stack([self._logits[row] for row in rows]))
+    def output(self, rows: Sequence[int], width: int) -> Tensor:
+        """What the signature calls so, (len(rows), ...). Where it is per position, (len(rows), width, ...), zeros after
+        each example's end, cut at `width`."""
+        if self._signature.per_position:
+            return self._padded(self._outputs, rows, width)
+        return torch.from_numpy(np.stack([self._outputs[row] for row in rows]))
 
     def hidden(self, layer: int, rows: Sequence[int], width: int) -> Tensor:
         """(len(rows), width, hidden), zeros after each example's end, cut at `width`. Only where `stores_vectors`."""
-        return self._padded(f"hidden-{layer}", rows, width)
+        return self._padded(self._vectors[f"hidden-{layer}"], rows, width)
 
     def relations(self, rows: Sequence[int], width: int) -> dict[str, Tensor]:
         """The queries, keys and values of `relation_layer`, all heads side by side, each as `hidden` gives it."""
-        return {part: self._padded(f"{part}-{self._relation_layer}", rows, width) for part in RELATED}
+        return {part: self._padded(self._vectors[f"{part}-{self._relation_layer}"], rows, width) for part in RELATED}
 
     def batch(self, rows: Sequence[int]) -> dict[str, Any]:
         """What the teacher is shown of these rows."""
         return self._reading.collate([self._examples[row] for row in rows])
+
+    def _positions(self) -> np.ndarray:
+        """How many positions of each example are real, (examples,)."""
+        if self._signature.mask is not None:
+            return np.asarray(self._examples["length"], dtype=np.int64)
+        # Without padding all have as many.
+        one = positions_of(self._context.teacher, self._signature, self.batch([0])) if self._widths else 1
+        return np.full(len(self._examples), one, dtype=np.int64)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -102,9 +117,8 @@ class TeacherOutputs:
             )
         self._compute_missing()
 
-    def _padded(self, name: str, rows: Sequence[int], width: int) -> Tensor:
-        stored = self._vectors[name]
-        result = np.zeros((len(rows), width, stored.shape[1]), dtype=np.float16)
+    def _padded(self, stored: np.ndarray, rows: Sequence[int], width: int) -> Tensor:
+        result = np.zeros((len(rows), width, *stored.shape[1:]), dtype=stored.dtype)
         for i, row in enumerate(rows):
             vectors = stored[self._starts[row] : self._starts[row + 1]][:width]
             result[i, : len(vectors)] = vectors
@@ -123,17 +137,17 @@ class TeacherOutputs:
         teacher = self._context.teacher.to(self._context.device).eval()  # type: ignore[arg-type]
         temporary = {name: self._folder / f"{name}.tmp" for name in missing}
         stored = self._reserved(temporary)
-        logits: dict[int, np.ndarray] = {}
+        outputs: dict[int, np.ndarray] = {}
         order = np.argsort(self._lengths, kind="stable")
         for start in tqdm(range(0, len(order), BATCH), desc="teacher's outputs", unit="batch", leave=False):
             rows = [int(row) for row in order[start : start + BATCH]]
             found, vectors = self._answer(teacher, rows)
-            logits.update(zip(rows, found, strict=True))
+            outputs.update(zip(rows, found, strict=True))
             for name, target in stored.items():
                 values = vectors[name].half().cpu().numpy()
                 for i, row in enumerate(rows):
                     target[self._starts[row] : self._starts[row + 1]] = values[i, : self._lengths[row]]
-        self._publish(stored, temporary, logits)
+        self._publish(stored, temporary, outputs)
         teacher.to("cpu")
 
     def _reserved(self, paths: Mapping[str, Path]) -> dict[str, np.memmap]:
@@ -158,31 +172,32 @@ class TeacherOutputs:
             raise DiskFullError.of("store", self._folder, what=what, needed_bytes=needed, free_bytes=free) from error
         return made
 
-    def _answer(self, teacher: Any, rows: Sequence[int]) -> tuple[np.ndarray, dict[str, Tensor]]:
-        outputs, related = forward(teacher, self._context, self.batch(rows), self._relation_layer)
+    def _answer(self, teacher: Any, rows: Sequence[int]) -> tuple[list[np.ndarray], dict[str, Tensor]]:
+        batch = self.batch(rows)
+        answer, related = answer_of(teacher, self._signature, batch, self._relation_layer)
         vectors = {f"{part}-{self._relation_layer}": value for part, value in related.items()}
-        vectors |= {f"hidden-{layer}": state for layer, state in enumerate(outputs.hidden_states)}
-        return self._context.task.logits(outputs).float().cpu().numpy(), vectors
+        vectors |= {f"hidden-{layer}": state for layer, state in enumerate(answer.hidden_states)}
+        return self._signature.rows(answer.output.float().cpu().numpy(), numpy_batch(self._signature, batch)), vectors
 
-    def _publish(self, stored: dict[str, Any], temporary: dict[str, Path], logits: dict[int, np.ndarray]) -> None:
+    def _publish(self, stored: dict[str, Any], temporary: dict[str, Path], outputs: dict[int, np.ndarray]) -> None:
         for name, values in stored.items():
             values.flush()
             temporary[name].rename(self._path(name))
         path = self._folder / "logits.tmp"
         with path.open("wb") as file:
-            np.save(file, np.stack([logits[row] for row in range(len(logits))]))
+            ordered = [outputs[row] for row in range(len(outputs))]
+            np.save(file, np.concatenate(ordered) if self._signature.per_position else np.stack(ordered))
             file.flush()
             os.fsync(file.fileno())
         path.rename(self._path("logits"))
 
 
 @torch.no_grad()
-def forward(
-    model: Any, context: Context, batch: Mapping[str, Any], relation_layer: int | None = None
-) -> tuple[Any, dict[str, Tensor]]:
-    """The model's outputs for a batch, hidden states included, and the queries, keys and values of `relation_layer`
+def answer_of(
+    model: Any, signature: Signature, batch: Mapping[str, Any], relation_layer: int | None = None
+) -> tuple[Answer, dict[str, Tensor]]:
+    """The model's answer to a batch, hidden states included, and the queries, keys and values of `relation_layer`
     (from 1; none where None), on the model's device."""
-    inputs = {name: batch[name].to(model.device) for name in context.task.inputs}
     with attention_vectors(model, relation_layer) as related:
-        outputs = model(**inputs, output_hidden_states=True)
-    return outputs, related
+        answer = forward(model, signature, batch, hidden_states=True)
+    return answer, related

@@ -104,7 +104,7 @@ class Chain:
         waits_for: str | None = None,
     ) -> Piece:
         need: Need = "all" if found is None else "measuring" if evaluation is None else "nothing"
-        exported = self._prepared.recipe.runtime.needs_export
+        exported = self._prepared.recipe.runtime.form is not None
         # An artifact and its export, neither larger than the teacher.
         seconds = self._seconds(stage, need)
         kept = {"all": 1 + exported, "measuring": int(exported), "nothing": 0}[need] * self._teacher_bytes

@@ -14,10 +14,12 @@ import onnx
 import torch
 from onnxscript import FLOAT, opset23
 from onnxscript import opset20 as op
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.core.task import Task
+from compress.core.signature import Signature
+from compress.nn.family import family_of
+from compress.nn.forward import forward
 from compress.nn.layers import FusedLayer
 
 FILE = "model.onnx"
@@ -28,41 +30,46 @@ OPSET_WITH_ATTENTION = 23
 
 
 def export_onnx(
-    model: PreTrainedModel, task: Task, batch: dict[str, Any], folder: Path, *, attention_operator: bool = True
+    model: PreTrainedModel,
+    signature: Signature,
+    batch: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    attention_operator: bool = True,
 ) -> Path:
     """Write `model.onnx` into `folder` and return its path.
 
-    batch: an example of at least two rows, or the exporter freezes their number. The graph's inputs are the task's,
-    its one output is `logits`. attention_operator: see `export_module`.
+    batch: an example of at least two rows, or the exporter freezes their number. The graph has the signature's inputs
+    and its output. attention_operator: see `export_module`.
     """
-    inputs = {name: batch[name] for name in task.inputs}
-    if next(iter(inputs.values())).shape[0] < 2:
+    if len(batch[signature.names[0]]) < 2:
         raise ValueError("the example batch needs at least two rows")
     attention = model.config._attn_implementation
     # The eager form adds one mask made once. The fused form guards every layer against rows that are all masked, which
     # costs a third of a small model's time in ONNX Runtime.
     model.set_attn_implementation("eager")
     try:
-        return export_module(
-            _LogitsOnly(model, task), inputs, task.dynamic_axes(), folder, attention_operator=attention_operator
-        )
+        module = _OutputOnly(model, signature)
+        return export_module(module, signature, batch, folder, attention_operator=attention_operator)
     finally:
         model.set_attn_implementation(attention)
 
 
 def export_module(
     module: nn.Module,
-    inputs: dict[str, Any],
-    axes: Mapping[str, Mapping[int, str]],
+    signature: Signature,
+    batch: Mapping[str, Tensor],
     folder: Path,
     *,
     attention_operator: bool = True,
 ) -> Path:
-    """Write `model.onnx` of any module whose `forward(inputs)` takes these tensors by name and returns one.
+    """Write `model.onnx` of any module whose `forward(inputs)` takes the signature's inputs by name and returns its
+    output.
 
-    axes: for each input, the axes whose size may change, by name. The one output is called `logits`.
-    attention_operator: whether fused layers may use ONNX's operator for attention, which not every runtime has.
+    batch: an example of them. attention_operator: whether fused layers may use ONNX's operator for attention, which not
+    every runtime has.
     """
+    inputs, axes = {name: batch[name] for name in signature.names}, signature.dynamic_axes()
     attention_operator = attention_operator and any(isinstance(part, FusedLayer) for part in module.modules())
     dimensions = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
     shapes = {name: {axis: dimensions[label] for axis, label in named.items()} for name, named in axes.items()}
@@ -74,7 +81,7 @@ def export_module(
             opset_version=OPSET_WITH_ATTENTION if attention_operator else OPSET,
             dynamic_shapes={"inputs": shapes},
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=[signature.output.name],
             custom_translation_table=translations(attention_operator=attention_operator),
             external_data=False,
             optimize=True,
@@ -99,18 +106,19 @@ def _keep_norms_apart(graph: onnx.GraphProto) -> None:
             node.op_type = "Sum"
 
 
-class _LogitsOnly(nn.Module):
-    def __init__(self, model: PreTrainedModel, task: Task) -> None:
+class _OutputOnly(nn.Module):
+    def __init__(self, model: PreTrainedModel, signature: Signature) -> None:
         super().__init__()
-        self.model, self.task = model, task
+        self.model, self.signature = model, signature
+        self.hides_padding_only = family_of(model.config).attention_mask == "padding"
 
-    def forward(self, inputs: dict[str, Any]) -> torch.Tensor:
-        mask = inputs.get("attention_mask")
-        if mask is not None:
+    def forward(self, inputs: dict[str, Any]) -> Tensor:
+        name = self.signature.mask
+        if name is not None and self.hides_padding_only:
             # Made once, here: given a mask in two dimensions, Transformers checks and expands it at great length.
-            blocked = (1 - mask.to(torch.float32)) * torch.finfo(torch.float32).min
-            inputs = {**inputs, "attention_mask": blocked[:, None, None, :]}
-        return self.task.logits(self.model(**inputs))
+            blocked = (1 - inputs[name].to(torch.float32)) * torch.finfo(torch.float32).min
+            inputs = {**inputs, name: blocked[:, None, None, :]}
+        return forward(self.model, self.signature, inputs).output
 
 
 def translations(*, attention_operator: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:

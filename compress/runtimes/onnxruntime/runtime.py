@@ -12,17 +12,18 @@ import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.errors import InputError
+from compress.core.signature import Signature
 from compress.runtimes.onnx.file import onnx_file
+from compress.runtimes.onnx.form import OnnxForm
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxRuntime:
+class OnnxRuntime(OnnxForm):
     """threads: how many threads one inference uses."""
 
     threads: int
 
     name: ClassVar[str] = "onnxruntime"
-    needs_export: ClassVar[bool] = True
     attention_operator: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     refuses: ClassVar[Mapping[str, str]] = {}
@@ -37,7 +38,7 @@ class OnnxRuntime:
     def __post_init__(self) -> None:
         require_integer("runtime.threads", self.threads, 1, "Leave it out to use every core this process may use.")
 
-    def open(self, folder: Path) -> OnnxSession:
+    def open(self, folder: Path, signature: Signature) -> OnnxSession:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""
         import onnxruntime
 
@@ -57,7 +58,7 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise InputError(f"{path} is refused by ONNX Runtime ({error}). Export the model again.") from error
-        return OnnxSession(session)
+        return OnnxSession(session, signature.output.name)
 
 
 def pool_processors(threads: int) -> list[int]:
@@ -74,10 +75,10 @@ def pool_processors(threads: int) -> list[int]:
 class OnnxSession:
     """One opened graph."""
 
-    def __init__(self, session: object) -> None:
-        self._session = session
+    def __init__(self, session: object, output: str) -> None:
+        self._session, self._output = session, output
         self._names = [entry.name for entry in session.get_inputs()]  # type: ignore[attr-defined]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The logits of one batch."""
-        return self._session.run(["logits"], {name: inputs[name] for name in self._names})[0]  # type: ignore[attr-defined]
+        """The output of one batch."""
+        return self._session.run([self._output], {name: inputs[name] for name in self._names})[0]  # type: ignore[attr-defined]

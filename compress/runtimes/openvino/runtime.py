@@ -13,13 +13,15 @@ import numpy as np
 
 from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
+from compress.core.signature import Signature
 from compress.runtimes.onnx.file import onnx_file
+from compress.runtimes.onnx.form import OnnxForm
 
 FORMATS = {"f32": "FP32", "bf16": "bfloat16", "f16": "FP16"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenVinoRuntime:
+class OpenVinoRuntime(OnnxForm):
     """threads: how many threads one inference uses. precision: of float arithmetic, `f32`, `bf16`, or `auto`: what
     OpenVINO takes by itself on this processor, which is bfloat16 where there are instructions for it."""
 
@@ -27,7 +29,6 @@ class OpenVinoRuntime:
     precision: str
 
     name: ClassVar[str] = "openvino"
-    needs_export: ClassVar[bool] = True
     # Release 2026.0 refuses a graph that has it, 2026.4 takes it apart.
     attention_operator: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
@@ -72,11 +73,11 @@ class OpenVinoRuntime:
         settings = f'{{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "{self.chosen}"}}'
         return "openvino", f'model = openvino.Core().compile_model("model.onnx", "CPU", {settings})', "model(INPUTS)[0]"
 
-    def open(self, folder: Path) -> OpenVinoSession:
+    def open(self, folder: Path, signature: Signature) -> OpenVinoSession:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""
-        return self.compile(onnx_file(folder))
+        return self.compile(onnx_file(folder), signature)
 
-    def compile(self, path: Path) -> OpenVinoSession:
+    def compile(self, path: Path, signature: Signature) -> OpenVinoSession:
         """Open a file that OpenVINO reads. Raises InputError where it is refused."""
         import openvino
 
@@ -90,19 +91,20 @@ class OpenVinoRuntime:
             model = openvino.Core().compile_model(path, "CPU", settings)
         except RuntimeError as error:
             raise InputError(f"{path} is refused by OpenVINO ({error}). Export the model again.") from error
-        return OpenVinoSession(model)
+        return OpenVinoSession(model, signature.output.name)
 
 
 class OpenVinoSession:
     """One compiled graph."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, output: str) -> None:
+        self._output = output
         self._request = model.create_infer_request()
         self._names = [entry.any_name for entry in model.inputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The logits of one batch."""
-        return self._request.infer({name: inputs[name] for name in self._names})["logits"]
+        """The output of one batch."""
+        return self._request.infer({name: inputs[name] for name in self._names})[self._output]
 
 
 @cache

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from compress.core.checks import require_integer
+from compress.core.signature import Signature
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 
@@ -22,8 +24,9 @@ class TorchRuntime:
     threads: int
 
     name: ClassVar[str] = "torch"
-    needs_export: ClassVar[bool] = False
-    attention_operator: ClassVar[bool] = False
+    form: ClassVar[str | None] = None
+    files: ClassVar[tuple[str, ...]] = ("model.safetensors",)
+    has_latency_table: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     refuses: ClassVar[Mapping[str, str]] = {}
     label: ClassVar[str] = "PyTorch"
@@ -31,32 +34,40 @@ class TorchRuntime:
     snippet: ClassVar[tuple[str, str, str]] = (
         "compress, torch",
         'model = compress.load(".")',
-        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()}).logits.detach()",
+        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()})[0].detach()",
     )
 
     def __post_init__(self) -> None:
         require_integer("runtime.threads", self.threads, 1, "Leave it out to use every core this process may use.")
 
-    def open(self, folder: Path) -> TorchSession:
+    def export(self, model: Any, signature: Signature, batch: Mapping[str, Tensor], folder: Path) -> None:
+        """Nothing is written: the checkpoint is what runs."""
+
+    def export_part(self, module: Any, signature: Signature, batch: Mapping[str, Tensor], folder: Path) -> None:
+        """Raises ValueError."""
+        raise ValueError("no parts are timed in plain PyTorch")
+
+    def open(self, folder: Path, signature: Signature) -> TorchSession:
         """Load the checkpoint in `folder`, strictly. Raises InputError where that fails."""
         import torch
 
         from compress.nn.checkpoint import load_model
 
         torch.set_num_threads(self.threads)
-        return TorchSession(load_model(folder))
+        return TorchSession(load_model(folder), signature)
 
 
 class TorchSession:
     """One loaded model."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, signature: Signature) -> None:
+        self._model, self._signature = model, signature
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The logits of one batch."""
+        """The output of one batch."""
         import torch
 
+        from compress.nn.forward import forward, torch_batch
+
         with torch.inference_mode():
-            outputs = self._model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
-            return outputs.logits.numpy()
+            return forward(self._model, self._signature, torch_batch(inputs)).output.numpy()

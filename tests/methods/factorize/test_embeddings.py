@@ -28,6 +28,7 @@ from compress.nn.layers import Int8DynamicLinear, Int8Embedding, LowRankEmbeddin
 from compress.nn.structure import structure_of
 from compress.nn.vocabulary import word_embeddings
 from compress.runtimes.onnx.export import export_onnx
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_trimmed_fused_quantized_saved_and_run(
     }
     expected = model(**inputs).logits
     assert torch.equal(load_model(tmp_path)(**inputs).logits, expected)
-    path = export_onnx(model, context.task, inputs, tmp_path)
+    path = export_onnx(model, SIGNATURE, inputs, tmp_path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(["logits"], {name: value.numpy() for name, value in inputs.items()})[0]
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=0.02 * float(expected.abs().max()))

@@ -18,6 +18,7 @@ from compress.methods.training.imitation import Imitation
 from compress.nn.family import layers_of
 from compress.nn.layers import LowRankLinear
 from compress.nn.structure import structure_of
+from compress.tasks.text_classification import SIGNATURE
 
 FFN_IN = "bert.encoder.layer.0.intermediate.dense"
 QUERY = "bert.encoder.layer.0.attention.self.query"
@@ -94,7 +95,7 @@ def test_by_energy_only_where_there_is_something_to_save(
     # Nothing that the inputs use was lost, and the bias is there.
     assert torch.equal(found.get_submodule(QUERY).up.bias, teacher.get_submodule(QUERY).bias)
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
     with torch.no_grad():
         torch.testing.assert_close(found(**inputs).logits, teacher(**inputs).logits, rtol=1e-4, atol=1e-5)
 

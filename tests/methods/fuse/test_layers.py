@@ -21,6 +21,7 @@ from compress.nn.family import layers_of
 from compress.nn.layers import FusedEmbeddings, FusedLayer
 from compress.nn.surgery import keep_heads, keep_neurons
 from compress.runtimes.onnx.export import export_onnx
+from compress.tasks.text_classification import SIGNATURE
 
 
 def logits(model, batch) -> torch.Tensor:
@@ -111,7 +112,7 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
         smoothing=None,
         static_inner=False,
     ).apply(model, context)
-    graph = onnx.load(export_onnx(model, context.task, batch, tmp_path)).graph
+    graph = onnx.load(export_onnx(model, SIGNATURE, batch, tmp_path)).graph
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]
     # Layer 1: qkv, output, two of the FFN. Layer 2: one more, because its query reads one token. Pooler, classifier.
     assert len(products) == 4 + 5 + 2
@@ -126,7 +127,7 @@ def test_normalisations_stay_what_they_are(make_model: Callable, make_context: C
     """ONNX Runtime would fuse those of a RoBERTa, whose shapes it can follow, with the additions before them."""
     model = make_model("roberta", layers=2)
     context = make_context(model)
-    path = export_onnx(FuseLayers(first_token=False).apply(model, context), context.task, batch, tmp_path)
+    path = export_onnx(FuseLayers(first_token=False).apply(model, context), SIGNATURE, batch, tmp_path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(tmp_path / "executed.onnx")

@@ -21,6 +21,7 @@ from compress.nn.family import layers_of
 from compress.nn.layers import LowRankLinear
 from compress.nn.structure import structure_of
 from compress.nn.surgery import drop_attention, drop_ffn
+from compress.tasks.text_classification import SIGNATURE
 
 # A head costs 1, sixteen neurons 1, a layer 2 more for being there; the last layer a tenth of all that. A normalisation
 # costs a half.
@@ -256,7 +257,7 @@ def test_two_thin_products_are_the_best_on_what_they_are_given(ranked, make_mode
     found = dataclasses.replace(ranked, target_latency_ms=9.0).apply(copy.deepcopy(half), context)
     assert low_ranks(found) == [{"attention_output": 16, "ffn_in": 16}, {}]
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
     with torch.no_grad():
         torch.testing.assert_close(found(**inputs).logits, half(**inputs).logits, rtol=1e-4, atol=1e-5)
 

@@ -23,6 +23,7 @@ from compress.methods.training.gradual import Gradual
 from compress.methods.training.imitation import Imitation
 from compress.nn.family import Layer, dense_layers, layers_of
 from compress.nn.structure import structure_of
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_a_refit_comes_nearer_without_a_step(
 
     def distance(refit: bool) -> float:
         pruned = dataclasses.replace(stage, refit=refit).apply(copy.deepcopy(teacher), context)
-        inputs = {name: batch[name] for name in context.task.inputs}
+        inputs = {name: batch[name] for name in SIGNATURE.names}
         with torch.no_grad():
             states = [model(**inputs, output_hidden_states=True).hidden_states[-1] for model in (pruned, teacher)]
         return float((states[0] - states[1])[counts].pow(2).mean())
@@ -318,7 +319,7 @@ def test_recovery_comes_nearer_to_the_teacher(
     context = make_context(teacher, count=48)
     stage = dataclasses.replace(stage, heads=0.5, neurons=0.5)
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
 
     def distance(epochs: float) -> float:
         pruned = dataclasses.replace(stage, recovery_epochs=epochs).apply(copy.deepcopy(teacher), context)

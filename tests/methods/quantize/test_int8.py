@@ -36,7 +36,7 @@ from compress.nn.ops.int8 import scale_of_range
 from compress.nn.structure import replace_module, structure_of
 from compress.nn.surgery import change_activation
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE
 
 STAGE = QuantizeInt8(
     scheme="dynamic",
@@ -145,7 +145,7 @@ def test_fused_positions_are_int8_in_the_file_and_float_in_the_session(
     # A row's largest value is 127 steps; rounding is off by half a step at most.
     assert bool(((positions.weight - before).abs() <= before.abs().amax(1, keepdim=True) / 254 * 1.0001).all())
 
-    path = export_onnx(found, TextClassification(text="text", label="label", max_length=16), batch, tmp_path)
+    path = export_onnx(found, SIGNATURE, batch, tmp_path)
     stored = [tuple(value.dims) for value in onnx.load(path).graph.initializer if value.data_type == TensorProto.INT8]
     assert tuple(before.shape) in stored
     options = onnxruntime.SessionOptions()
@@ -177,7 +177,7 @@ def inputs_of(model: PreTrainedModel, context: Context, path: str, count: int) -
     hook = model.get_submodule(path).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].flatten()))
     for row in np.random.default_rng(context.seed).permutation(len(context.train))[:count]:
         batch = context.collate([context.train[int(row)]])
-        model(**{name: batch[name] for name in context.task.inputs})
+        model(**{name: batch[name] for name in SIGNATURE.names})
     hook.remove()
     return torch.cat(seen)
 
@@ -230,7 +230,7 @@ def test_hidden_states_stay_near(
     # Ranges from every example, so that none lies outside.
     stage = dataclasses.replace(stage, calibration=dataclasses.replace(stage.calibration, examples=24))
     batch = context.collate(list(context.train))
-    inputs, mask = {name: batch[name] for name in context.task.inputs}, batch["attention_mask"].bool()
+    inputs, mask = {name: batch[name] for name in SIGNATURE.names}, batch["attention_mask"].bool()
 
     @torch.no_grad()
     def states() -> Tensor:
@@ -419,7 +419,7 @@ def test_wild_channels_spoil_no_others(
 ) -> None:
     context = make_context(make_model(model_type))
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
 
     @torch.no_grad()
     def moved(stage: QuantizeInt8) -> float:
@@ -501,7 +501,7 @@ def test_rounding_is_all_that_is_left_of_relu(
     fuse_layers(model, first_token=False)
     context = make_context(make_model())
     found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
-    path = export_onnx(found, context.task, batch, tmp_path)
+    path = export_onnx(found, SIGNATURE, batch, tmp_path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(tmp_path / "executed.onnx")

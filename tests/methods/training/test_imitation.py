@@ -26,6 +26,7 @@ from compress.nn.family import layers_of
 from compress.nn.ops.losses import relations_loss, softened_logits_loss
 from compress.nn.surgery import keep_heads, keep_layers, narrow, tell_config
 from compress.nn.vocabulary import keep_tokens
+from compress.tasks.text_classification import SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def student_of(teacher: PreTrainedModel, layers: tuple[int, ...] = (1, 3)) -> Pr
 def distance(student: PreTrainedModel, context: Context) -> float:
     """How far the student's answers to the training examples are from the teacher's."""
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
     return float(softened_logits_loss(student(**inputs).logits, context.teacher(**inputs).logits, 2.0))
 
 
@@ -142,7 +143,7 @@ def test_each_part_of_the_loss_alone(
     @torch.no_grad()
     def label_loss() -> float:
         batch = context.collate(list(context.train))
-        logits = student(**{name: batch[name] for name in context.task.inputs}).logits
+        logits = student(**{name: batch[name] for name in SIGNATURE.names}).logits
         return float(context.task.label_loss(logits, batch))
 
     # Relations say nothing to the student's last feed-forward network and head, so only they tell their own gain.
@@ -161,7 +162,7 @@ def test_each_part_of_the_loss_alone(
 def relations_distance(student: PreTrainedModel, context: Context) -> float:
     """How far the last layer's relations are from those of the teacher's last, in two parts."""
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in context.task.inputs}
+    inputs = {name: batch[name] for name in SIGNATURE.names}
     seen = []
     for model in (student, context.teacher):
         with attention_vectors(model, len(layers_of(model))) as vectors:
@@ -360,7 +361,7 @@ def test_labels_count_where_there_are_any(
     context = with_unlabelled(whole, 40)
     batch = context.collate(list(context.train))
     with torch.no_grad():
-        logits = student(**{name: batch[name] for name in context.task.inputs}).logits
+        logits = student(**{name: batch[name] for name in SIGNATURE.names}).logits
         expected = float(torch.nn.functional.cross_entropy(logits, batch["labels"]))
     loss = losses_of_first_step(monkeypatch, context, student, settings)
     assert loss == pytest.approx(expected, rel=1e-4)
@@ -556,8 +557,8 @@ def test_a_student_with_other_numbers_learns_the_same(
     imitate(student, context, settings, epochs=2, title="a test")
     imitate(trimmed, other, settings, epochs=2, title="a test")
     with torch.no_grad():
-        expected = student(**{name: context.collate(list(context.train))[name] for name in context.task.inputs})
-        found = trimmed(**{name: other.collate(list(other.train))[name] for name in context.task.inputs})
+        expected = student(**{name: context.collate(list(context.train))[name] for name in SIGNATURE.names})
+        found = trimmed(**{name: other.collate(list(other.train))[name] for name in SIGNATURE.names})
     torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
 
 

@@ -16,6 +16,7 @@ from compress.nn.family import dense_layers, layers_of
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
+from compress.tasks.text_classification import SIGNATURE
 
 
 def strong(model: PreTrainedModel) -> PreTrainedModel:
@@ -52,7 +53,7 @@ def fit(model: PreTrainedModel, original: PreTrainedModel, context: Context, **c
 def states(model: PreTrainedModel, context: Context) -> list[Tensor]:
     """The layers' outputs, without padding."""
     batch = context.collate(list(context.train))
-    found = model(**{name: batch[name] for name in context.task.inputs}, output_hidden_states=True).hidden_states
+    found = model(**{name: batch[name] for name in SIGNATURE.names}, output_hidden_states=True).hidden_states
     return [state[batch["attention_mask"].bool()] for state in found[1:]]
 
 

@@ -16,6 +16,7 @@ from compress.core.context import TeacherReading
 from compress.core.errors import DiskFullError
 from compress.methods.training import teacher_outputs
 from compress.methods.training.teacher_outputs import TeacherOutputs, forward
+from compress.tasks.text_classification import SIGNATURE
 
 
 def direct(context: Any, rows: list[int]) -> Any:
@@ -30,7 +31,7 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
     assert outputs.stores_vectors
-    torch.testing.assert_close(outputs.logits(rows), expected.logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output(rows, 1), expected.logits, rtol=1e-5, atol=1e-6)
     mask = batch["attention_mask"].bool()
     for layer in (2, 4):
         found = outputs.hidden(layer, rows, batch["input_ids"].shape[1])
@@ -64,9 +65,9 @@ def test_unlabelled_examples_follow_the_labelled_ones(make_model: Callable, make
         unlabelled_fingerprint="u",
     )
     outputs = TeacherOutputs(context, [2])
-    torch.testing.assert_close(outputs.logits([3, 20]), direct(whole, [3, 20])[1].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output([3, 20], 1), direct(whole, [3, 20])[1].logits, rtol=1e-5, atol=1e-6)
     other = dataclasses.replace(context, unlabelled=context.unlabelled.select([5]), unlabelled_fingerprint="other")
-    again = TeacherOutputs(other, [2]).logits([3, 10])
+    again = TeacherOutputs(other, [2]).output([3, 10], 1)
     torch.testing.assert_close(again, direct(whole, [3, 15])[1].logits, rtol=1e-5, atol=1e-6)
 
 
@@ -108,7 +109,7 @@ def test_the_teacher_runs_once_for_each_data_set(
     assert sum(calls) == 48
     other = make_context(context.teacher, count=16)
     assert sum(calls) + 16 == (TeacherOutputs(other, [1]) and sum(calls))
-    assert not torch.equal(TeacherOutputs(other, [1]).logits([3, 4, 5]), first.logits([4, 5, 6]))
+    assert not torch.equal(TeacherOutputs(other, [1]).output([3, 4, 5], 1), first.output([4, 5, 6], 1))
 
 
 def test_no_room_for_hidden_states(
@@ -124,7 +125,7 @@ def test_no_room_for_hidden_states(
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
     assert {path.name for path in context.cache_folder.rglob("*") if path.is_file()} == {"logits.npy", ".lock"}
-    torch.testing.assert_close(outputs.logits([3]), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output([3], 1), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_vectors
 
@@ -179,7 +180,7 @@ def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_con
     outputs = TeacherOutputs(context, [4], 4)
     assert outputs.batch([3])["input_ids"][0].tolist() == rows[3]["input_ids"]
     for row in (3, 22):
-        torch.testing.assert_close(outputs.logits([row]), expected.logits([row]))
+        torch.testing.assert_close(outputs.output([row], 1), expected.output([row], 1))
         torch.testing.assert_close(outputs.hidden(4, [row], 6), expected.hidden(4, [row], 6))
         torch.testing.assert_close(outputs.relations([row], 6), expected.relations([row], 6))
     # Cut where the student's batch is narrower.
@@ -196,9 +197,9 @@ def test_made_up_examples_come_last_and_have_a_place_of_their_own(make_model: Ca
     plain, more = TeacherOutputs(context, [4]), TeacherOutputs(context, [4], spliced=5)
     batch = context.collate([context.spliced(5)[4]])
     with torch.no_grad():
-        expected = context.teacher(**{name: batch[name] for name in context.task.inputs}).logits
-    torch.testing.assert_close(more.logits([28]), expected)
-    torch.testing.assert_close(more.logits([23]), plain.logits([23]))
+        expected = context.teacher(**{name: batch[name] for name in SIGNATURE.names}).logits
+    torch.testing.assert_close(more.output([28], 1), expected)
+    torch.testing.assert_close(more.output([23], 1), plain.output([23], 1))
     assert more._folder != plain._folder
     assert TeacherOutputs(context, [4], spliced=6)._folder != more._folder
     assert TeacherOutputs(context, [4], spliced=5)._folder == more._folder

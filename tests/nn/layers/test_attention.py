@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn, tensor
 
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.layers import FusedLayer
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.runtimes.onnx.export import export_module
@@ -58,6 +59,14 @@ def test_projections_side_by_side_are_those_apart() -> None:
         torch.testing.assert_close(torch.ops.compress.attention(together, None, 3), expected)
 
 
+SIGNATURE = Signature(
+    inputs=(Port("states", (BATCH, SEQUENCE, "hidden"), "float32"), Port("mask", (BATCH, SEQUENCE), "float32")),
+    output=Port("logits", (BATCH, "hidden"), "float32"),
+    mask="mask",
+    fixed={"hidden": 12},
+)
+
+
 class Two(nn.Module):
     """A layer of all tokens and one of the first, under a mask made as the export makes it."""
 
@@ -77,8 +86,7 @@ class Two(nn.Module):
 def test_both_forms_compute_the_same(operator: bool, tmp_path: Path) -> None:
     module = Two().eval()
     example = {"states": torch.randn(2, 5, 12), "mask": torch.ones(2, 5)}
-    axes = {name: {0: "batch", 1: "length"} for name in example}
-    path = export_module(module, example, axes, tmp_path, attention_operator=operator)
+    path = export_module(module, SIGNATURE, example, tmp_path, attention_operator=operator)
     graph = onnx.load(path)
     onnx.checker.check_model(graph, full_check=True)
     counts = Counter(node.op_type for node in graph.graph.node)

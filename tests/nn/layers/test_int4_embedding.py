@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn, tensor
 
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.layers import Int4Embedding
 from compress.runtimes.onnx.export import export_module
 
@@ -48,7 +49,12 @@ class LookUp(nn.Module):
 @pytest.mark.parametrize("width", [32, 33])
 def test_a_session_computes_the_same_bits(tmp_path: Path, width: int) -> None:
     module, ids = LookUp(width).eval(), torch.randint(0, 1000, (2, 9))
-    path = export_module(module, {"input_ids": ids}, {"input_ids": {0: "batch", 1: "length"}}, tmp_path)
+    signature = Signature(
+        inputs=(Port("input_ids", (BATCH, SEQUENCE), "int64"),),
+        output=Port("vectors", (BATCH, SEQUENCE, "hidden"), "float32"),
+        mask=None,
+    )
+    path = export_module(module, signature, {"input_ids": ids}, tmp_path)
     # Half a byte a value in the file too.
     assert path.stat().st_size < 1000 * (width + 1) // 2 + 1000 * 4 + 16_000
     assert {node.domain for node in onnx.load(path).graph.node} <= {"", "ai.onnx"}

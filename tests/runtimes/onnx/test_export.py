@@ -21,7 +21,7 @@ from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinea
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads
 from compress.runtimes.onnx.export import FILE, export_onnx
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE, TextClassification
 
 TASK = TextClassification(text="text", label="label", max_length=16)
 
@@ -56,7 +56,7 @@ def export(
     if not exported:
         model = mixed_model(make_model)
         attention = model.config._attn_implementation
-        path = export_onnx(model, TASK, batch, tmp_path_factory.mktemp("export"))
+        path = export_onnx(model, SIGNATURE, batch, tmp_path_factory.mktemp("export"))
         exported.update(model=model, path=path, graph=onnx.load(path).graph, attention=attention)
     return exported
 
@@ -126,7 +126,7 @@ def test_the_model_is_as_it_was(export: dict[str, Any]) -> None:
 
 def test_one_row_would_freeze_the_graph(make_model: Callable, batch: dict[str, Tensor], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least two rows"):
-        export_onnx(make_model(), TASK, {name: value[:1] for name, value in batch.items()}, tmp_path)
+        export_onnx(make_model(), SIGNATURE, {name: value[:1] for name, value in batch.items()}, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -136,5 +136,5 @@ def test_an_export_that_fails_leaves_the_model_as_it_was(
     model: nn.Module = make_model()
     monkeypatch.setattr(torch.onnx, "export", None)
     with pytest.raises(TypeError):
-        export_onnx(model, TASK, batch, tmp_path)
+        export_onnx(model, SIGNATURE, batch, tmp_path)
     assert model.config._attn_implementation == "sdpa"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.core.signature import BATCH, Port, Signature
 from compress.runtimes.onnx.export import export_module
 from compress.runtimes.onnxruntime.runtime import pool_processors
 
@@ -40,12 +42,14 @@ class Product(nn.Module):
 
 
 OPEN = """
-import os, sys
+import json, os, sys
 from pathlib import Path
+from compress.core.signature import Signature
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
+signature = Signature.from_json(json.loads(sys.argv[2]))
 before = set(os.listdir("/proc/self/task"))
-session = OnnxRuntime(threads=2).open(Path(sys.argv[1]))
+session = OnnxRuntime(threads=2).open(Path(sys.argv[1]), signature)
 for task in set(os.listdir("/proc/self/task")) - before:
     print(sorted(os.sched_getaffinity(int(task))))
 """
@@ -56,8 +60,14 @@ def test_the_pool_of_a_real_session_is_pinned(tmp_path: Path) -> None:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         pytest.skip("one processor: nothing to pin")
-    export_module(Product(), {"states": torch.zeros(2, 4)}, {"states": {0: "batch"}}, tmp_path, attention_operator=True)
+    states, vectors = (Port(name, (BATCH, "width"), "float32") for name in ("states", "vectors"))
+    signature = Signature(inputs=(states,), output=vectors, mask=None, fixed={"width": 4})
+    export_module(Product(), signature, {"states": torch.zeros(2, 4)}, tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", OPEN, str(tmp_path), json.dumps(signature.to_json())],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert str([allowed[1]]) in done.stdout.splitlines(), done.stdout + done.stderr

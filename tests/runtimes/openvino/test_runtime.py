@@ -18,14 +18,14 @@ import compress
 from compress.cli.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
-from compress.measure.prove import FLOAT_TOLERANCE, compare_logits
+from compress.measure.prove import FLOAT_TOLERANCE, compare
 from compress.methods.fuse.layers import FuseLayers
 from compress.methods.quantize.int8 import Calibration, QuantizeInt8
 from compress.pipeline.preflight import check_order
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.openvino import runtime as module
 from compress.runtimes.openvino.runtime import OpenVinoRuntime
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE, TextClassification
 
 installed = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'"
@@ -55,7 +55,7 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
 def exported(model: PreTrainedModel, folder: Path, batch: dict[str, torch.Tensor]) -> Path:
     """The folder with the model's graph."""
     folder.mkdir()
-    export_onnx(model, TASK, batch, folder)
+    export_onnx(model, SIGNATURE, batch, folder)
     return folder
 
 
@@ -72,7 +72,7 @@ def torch_logits(model: PreTrainedModel, batches: list[dict[str, np.ndarray]]) -
 
 def kernels(folder: Path, operator: str) -> Counter[str]:
     """The precisions in which OpenVINO really computes this operator, and how often."""
-    session = OpenVinoRuntime(threads=1, precision="f32").open(folder)
+    session = OpenVinoRuntime(threads=1, precision="f32").open(folder, SIGNATURE)
     graph = session._request.get_compiled_model().get_runtime_model()
     nodes = [node.get_rt_info() for node in graph.get_ops()]
     return Counter(n["runtimePrecision"].astype(str) for n in nodes if n["layerType"].astype(str) == operator)
@@ -85,10 +85,10 @@ def test_fused_layers_in_operators_that_it_reads(
     model = make_model(layers=2)
     model, batches = FuseLayers(first_token=True).apply(model, make_context(model)), shapes_of(batch)
     runtime = OpenVinoRuntime(threads=1, precision="f32")
-    path = export_onnx(model, TASK, batch, tmp_path, attention_operator=runtime.attention_operator)
+    path = export_onnx(model, SIGNATURE, batch, tmp_path, attention_operator=runtime.attention_operator)
     operators = Counter(node.op_type for node in onnx.load(path).graph.node)
     assert (operators["Attention"], operators["Softmax"]) == (0, 2)
-    session = runtime.open(tmp_path)
+    session = runtime.open(tmp_path, SIGNATURE)
     for ours, inputs in zip(torch_logits(model, batches), batches, strict=True):
         np.testing.assert_allclose(session.run(inputs), ours, rtol=0, atol=FLOAT_TOLERANCE)
 
@@ -96,7 +96,7 @@ def test_fused_layers_in_operators_that_it_reads(
 @installed
 def test_it_computes_what_torch_computes(make_model: Make, batch: dict[str, torch.Tensor], tmp_path: Path) -> None:
     model, batches = make_model(), shapes_of(batch)
-    session = OpenVinoRuntime(threads=1, precision="f32").open(exported(model, tmp_path / "export", batch))
+    session = OpenVinoRuntime(threads=1, precision="f32").open(exported(model, tmp_path / "export", batch), SIGNATURE)
     found = [session.run(inputs) for inputs in batches]
     assert [values.shape for values in found] == [(3, 2), (1, 2), (1, 2)]
     for ours, theirs in zip(torch_logits(model, batches), found, strict=True):
@@ -109,10 +109,8 @@ def test_static_int8_runs_in_8_bit_kernels_and_dynamic_does_not(
 ) -> None:
     static, dynamic = (quantized(scheme, make_model, make_context) for scheme in ("static", "dynamic"))
     batches, folder = shapes_of(batch), exported(static, tmp_path / "static", batch)
-    session = OpenVinoRuntime(threads=1, precision="f32").open(folder)
-    compare_logits(
-        torch_logits(static, batches), [session.run(inputs) for inputs in batches], rounded=True, batches=batches
-    )
+    session = OpenVinoRuntime(threads=1, precision="f32").open(folder, SIGNATURE)
+    compare(torch_logits(static, batches), [session.run(inputs) for inputs in batches], rounded=True, shapes=())
     assert kernels(folder, "FullyConnected")["u8"] >= 16
     assert not {"u8", "i8"} & kernels(exported(dynamic, tmp_path / "dynamic", batch), "FullyConnected").keys()
 
@@ -126,7 +124,7 @@ def test_the_settings_reach_openvino(
         pytest.skip("this processor has no bfloat16 arithmetic")
     model, batches = make_model(), shapes_of(batch)
     runtime = OpenVinoRuntime(threads=1, precision=precision)
-    session = runtime.open(exported(model, tmp_path / "export", batch))
+    session = runtime.open(exported(model, tmp_path / "export", batch), SIGNATURE)
     compiled = session._request.get_compiled_model()
     assert compiled.get_property("INFERENCE_NUM_THREADS") == compiled.get_property("NUM_STREAMS") == 1
     computed = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -135,7 +133,7 @@ def test_the_settings_reach_openvino(
     named = f"OpenVINO in {module.FORMATS[computed]}"
     assert runtime.label == (f"{named} (its own choice)" if precision == "auto" else named)
     found = [session.run(inputs) for inputs in batches]
-    proof = compare_logits(torch_logits(model, batches), found, rounded=runtime.rounds, batches=batches)
+    proof = compare(torch_logits(model, batches), found, rounded=runtime.rounds, shapes=())
     assert proof.tolerance == FLOAT_TOLERANCE or runtime.rounds
     assert (proof.max_difference > 1e-5) is runtime.rounds
 
@@ -144,12 +142,12 @@ def test_the_settings_reach_openvino(
 def test_a_damaged_file_is_bad_input(make_model: Make, batch: dict[str, torch.Tensor], tmp_path: Path) -> None:
     runtime = OpenVinoRuntime(threads=1, precision="f32")
     with pytest.raises(InputError, match=r"has no model\.onnx"):
-        runtime.open(tmp_path)
+        runtime.open(tmp_path, SIGNATURE)
     folder = exported(make_model(layers=1), tmp_path / "export", batch)
     path = folder / "model.onnx"
     path.write_bytes(path.read_bytes().replace(b"MatMul", b"MutMal"))
     with pytest.raises(InputError, match="is refused by OpenVINO"):
-        runtime.open(folder)
+        runtime.open(folder, SIGNATURE)
 
 
 @installed
