@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -54,6 +55,14 @@ def test_no_layer_after_the_last_attention_computes_more_than_one_token() -> Non
     assert TABLE.costs([(6, 0), (7, 0), (0, 100), (0, 0)]) == pytest.approx([3.3, 0.48, 0.14, 0.0])
     # Without any attention nothing but the first token is read.
     assert TABLE.costs([(0, 100), (0, 100)]) == pytest.approx([0.14, 0.14])
+
+
+def test_where_the_head_reads_more_the_last_layer_is_like_any_other() -> None:
+    table = dataclasses.replace(TABLE, last_attention={}, last_ffn={})
+    assert not table.last_is_short
+    # 3.0 + 1.0 in both; what is left of a dropped attention before an FFN is 0.4 + 1.0.
+    assert table.costs([(6, 100), (6, 100), (0, 100)]) == pytest.approx([4.0, 4.0, 1.4])
+    assert LatencyTable.from_json(json.loads(json.dumps(table.to_json()))) == table
 
 
 @pytest.mark.parametrize(

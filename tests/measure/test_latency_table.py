@@ -20,11 +20,15 @@ from compress.measure import latency_table
 from compress.measure.latency_table import (
     _Attention,
     _FeedForward,
+    _fixed,
     _low_rank,
+    _parts,
     _table,
     measure_low_rank,
     measure_table,
 )
+from compress.nn.forward import forward
+from compress.nn.layers import FusedEmbeddings
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
@@ -132,6 +136,22 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
         last_attention={0: pytest.approx(0.05), 4: 0.5},
         last_ffn={0: pytest.approx(0.05), 64: 0.25},
     )
+
+
+def test_a_last_layer_is_timed_apart_only_where_the_head_reads_the_first_token() -> None:
+    counts = {reads: len(_parts(SIZES, "float", "attention_mask", reads)) for reads in ("first", "last", "all")}
+    # Nothing, three sizes of each block and what is left of one; then two sizes of each and what is left.
+    assert counts == {"first": 1 + 3 * 2 + 1 + 2 * 2 + 1, "last": 8, "all": 8}
+
+
+def test_what_is_fixed_is_the_teacher_without_its_layers(make_model: Callable, batch: dict[str, torch.Tensor]) -> None:
+    model = make_model()
+    with torch.no_grad():
+        embedded = model.bert.embeddings(batch["input_ids"])
+        expected = model.classifier(model.bert.pooler(embedded))
+        found = forward(_fixed(model, "float"), SIGNATURE, batch).output
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert isinstance(model.bert.embeddings, FusedEmbeddings)
 
 
 def test_low_ranks_are_exported_and_timed(operators: Counter[str], make_model: Callable) -> None:

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
-from compress.methods.training.refit import _read, refit
+from compress.methods.training.refit import refit
 from compress.nn.family import dense_layers, layers_of
+from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
@@ -154,7 +155,7 @@ def test_what_the_head_reads_counts_more_in_the_last_layer(
     batch = context.collate(list(context.train))
     # A classifier reads each example's first position.
     first = (torch.arange(batch["input_ids"].shape[1]) == 0)[None].expand(batch["input_ids"].shape)
-    assert torch.equal(_read(original, context, batch), first)
+    assert torch.equal(positions_mattering(original, SIGNATURE, batch), first)
 
     def errors(weight: float) -> tuple[list[Tensor], Tensor, Tensor]:
         monkeypatch.setattr("compress.methods.training.refit.READ_WEIGHT", weight)

@@ -15,14 +15,14 @@ from datasets import Dataset
 from compress.core.context import TeacherReading
 from compress.core.errors import DiskFullError
 from compress.methods.training import teacher_outputs
-from compress.methods.training.teacher_outputs import TeacherOutputs, forward
+from compress.methods.training.teacher_outputs import TeacherOutputs, answer_of
 from compress.tasks.text_classification import SIGNATURE
 
 
 def direct(context: Any, rows: list[int]) -> Any:
     """The teacher's answer to one padded batch of these rows."""
     batch = context.collate([context.train[row] for row in rows])
-    return batch, forward(context.teacher, context, batch)[0]
+    return batch, answer_of(context.teacher, SIGNATURE, batch)[0]
 
 
 def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
@@ -31,7 +31,7 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
     assert outputs.stores_vectors
-    torch.testing.assert_close(outputs.output(rows, 1), expected.logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output(rows, 1), expected.output, rtol=1e-5, atol=1e-6)
     mask = batch["attention_mask"].bool()
     for layer in (2, 4):
         found = outputs.hidden(layer, rows, batch["input_ids"].shape[1])
@@ -47,7 +47,7 @@ def test_queries_keys_and_values_are_stored_too(model_type: str, make_model: Cal
     outputs, rows = TeacherOutputs(context, [], relation_layer=3), [7, 0, 15]
     batch = context.collate([context.train[row] for row in rows])
     mask = batch["attention_mask"].bool()
-    _, expected = forward(context.teacher, context, batch, 3)
+    _, expected = answer_of(context.teacher, SIGNATURE, batch, 3)
     found = outputs.relations(rows, batch["input_ids"].shape[1])
     assert list(found) == ["query", "key", "value"]
     for part, vectors in found.items():
@@ -65,10 +65,10 @@ def test_unlabelled_examples_follow_the_labelled_ones(make_model: Callable, make
         unlabelled_fingerprint="u",
     )
     outputs = TeacherOutputs(context, [2])
-    torch.testing.assert_close(outputs.output([3, 20], 1), direct(whole, [3, 20])[1].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output([3, 20], 1), direct(whole, [3, 20])[1].output, rtol=1e-5, atol=1e-6)
     other = dataclasses.replace(context, unlabelled=context.unlabelled.select([5]), unlabelled_fingerprint="other")
     again = TeacherOutputs(other, [2]).output([3, 10], 1)
-    torch.testing.assert_close(again, direct(whole, [3, 15])[1].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(again, direct(whole, [3, 15])[1].output, rtol=1e-5, atol=1e-6)
 
 
 def test_hidden_states_are_counted_from_the_embeddings(make_model: Callable, make_context: Callable) -> None:
@@ -94,11 +94,11 @@ def test_the_teacher_runs_once_for_each_data_set(
     context = make_context(make_model())
     calls: list[int] = []
 
-    def counted(model: Any, context: Any, batch: Any, layer: Any) -> Any:
+    def counted(model: Any, signature: Any, batch: Any, layer: Any) -> Any:
         calls.append(len(batch["input_ids"]))
-        return forward(model, context, batch, layer)
+        return answer_of(model, signature, batch, layer)
 
-    monkeypatch.setattr(teacher_outputs, "forward", counted)
+    monkeypatch.setattr(teacher_outputs, "answer_of", counted)
     first = TeacherOutputs(context, [1])
     assert sum(calls) == 24
     TeacherOutputs(context, [1])
@@ -125,7 +125,7 @@ def test_no_room_for_hidden_states(
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
     assert {path.name for path in context.cache_folder.rglob("*") if path.is_file()} == {"logits.npy", ".lock"}
-    torch.testing.assert_close(outputs.output([3], 1), direct(context, [3])[1].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outputs.output([3], 1), direct(context, [3])[1].output, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_vectors
 
