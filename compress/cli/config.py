@@ -20,17 +20,30 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.core.checks import nearest, require_at_least, require_choice, require_integer
+from compress.core.defaults import with_defaults
 from compress.core.errors import CompressError, InputError
+from compress.core.stage import StageDefaults
+from compress.core.words import SourceDefaults, TeacherDefaults
 from compress.measure.environment import allowed_cpus, int8_weight_bits
 
 if TYPE_CHECKING:
     from compress.core.recipe import Recipe
 
-GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gates", "measurement", "tracking")
+GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gate", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
 # These every data group has, for whatever task reads them; not every task does.
 READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
 LARGEST_SEED = 2**32 - 1
+# Where packages lay whose classes a recipe's own file may name, and where they lie now.
+MOVED = {
+    "compress.stages": "compress.methods",
+    "compress.importance": "compress.methods.importance",
+    "compress.training": "compress.methods.training",
+    "compress.teachers": "compress.methods.teachers",
+    "compress.tracking": "compress.report.tracking",
+}
+# Modules that have become packages of the same name.
+RUNTIMES = ("compress.runtimes.onnxruntime", "compress.runtimes.openvino", "compress.runtimes.torch")
 
 
 def settings_root() -> Path:
@@ -84,15 +97,16 @@ def build(settings: DictConfig, name: str) -> Recipe:
     plain = _plain(settings, name)
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
     objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
+    plain["gates"] = _gates(plain)
     recipe = Recipe(
         name=name,
-        teacher=_build("model", plain["model"], offers=("read", "make", "identity", "learns")),
-        data=_build("data.source", plain["data"]["source"], offers=("load",)),
+        teacher=_build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns")),
+        data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
         task=_build("task", plain["task"], offers=("encode", "collate", "signature", "score")),
         runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={
-            key: _build(f"stages.{key}", value, offers=("apply", "leaves", "refuses"))
+            key: _build(f"stages.{key}", value, StageDefaults, offers=("apply", "leaves", "refuses"))
             for key, value in plain["stages"].items()
         },
         gates={
@@ -181,8 +195,24 @@ def _require_read(settings: DictConfig) -> None:
             )
 
 
-def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any) -> Any:
-    """The object that `settings` describe, from the inside out. `offers`: the names it must have."""
+def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of each stage's gate: what they do not say is as of the recipe's own gate."""
+    # Built for its checks alone: what is wrong with it would be told of a gate that nobody named.
+    _build("gate", plain["gate"], offers=("judge", "decide"), name="gate")
+    gates = dict(plain["gates"])
+    for name in (*plain["stages"], *gates):
+        own = gates.get(name, {})
+        if not isinstance(own, dict) or "_target_" in own:
+            continue
+        if name not in plain["stages"]:
+            raise InputError(f"gates.{name} is set, but no stage is called {name}. {nearest(name, plain['stages'])}")
+        gates[name] = {**plain["gate"], **own}
+    return gates
+
+
+def _build(where: str, settings: Any, defaults: type = object, *, offers: Sequence[str] = (), **more: Any) -> Any:
+    """The object that `settings` describe, from the inside out. `offers`: the names it must have. defaults: a mixin
+    with what it may lack besides."""
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise InputError(f"{where} is {settings!r}; it must name a class: _target_: package.module.Class")
     kind = _class_at(f"{where}._target_", settings["_target_"])
@@ -202,7 +232,7 @@ def _build(where: str, settings: Any, *, offers: Sequence[str] = (), **more: Any
             f"{where}._target_ is {settings['_target_']!r}, which has no {', '.join(lacking)}; it cannot stand there. "
             "What each part must offer is written in compress/core/."
         )
-    return built
+    return with_defaults(f"{where}._target_", built, defaults)
 
 
 def _value(where: str, value: Any) -> Any:
@@ -218,6 +248,9 @@ def _class_at(setting: str, path: Any) -> Any:
     module, _, name = str(path).rpartition(".")
     if not module:
         raise InputError(f"{setting} is {path!r}; {rule}, such as package.module.Class.")
+    now = _moved(module)
+    if now != module:
+        raise InputError(f"{setting} is {path!r}, but {module} has moved to {now}. Use {now}.{name}.")
     try:
         found = importlib.import_module(module)
     except ImportError as error:
@@ -227,6 +260,16 @@ def _class_at(setting: str, path: Any) -> Any:
         hint = nearest(name, classes) or "Check the name."
         raise InputError(f"{setting} is {path!r}; {rule}, and {module} has no {name}. {hint}")
     return getattr(found, name)
+
+
+def _moved(module: str) -> str:
+    """Where a module of ours lies that lay there before."""
+    if module in RUNTIMES:
+        return f"{module}.runtime"
+    for before, now in MOVED.items():
+        if f"{module}.".startswith(f"{before}."):
+            return f"{now}{module.removeprefix(before)}"
+    return module
 
 
 def _require_fitting(where: str, kind: Any, given: Mapping[str, Any]) -> None:
@@ -279,18 +322,18 @@ def _require_one_objective(recipe: Recipe) -> None:
     """Raise InputError where a stage or gate in `order` contradicts the objective. Where no stage takes it up, nothing
     can."""
     speedup = recipe.objective.speedup
-    readers = [name for name in recipe.order if getattr(recipe.stages.get(name), "uses_latency", False)]
+    readers = [name for name in recipe.order if name in recipe.stages and recipe.stages[name].uses_latency]
     if speedup is None or not readers:
         return
     for name in readers:
-        target = getattr(recipe.stages[name], "target_speedup", None)
+        target = recipe.settings["stages"][name].get("target_speedup")
         if target is not None and target != speedup:
             raise InputError(
                 f"objective.speedup is {speedup} and stages.{name}.target_speedup is {target}; they contradict each "
                 "other. Set the objective alone."
             )
     for name in recipe.order:
-        least = getattr(recipe.gates.get(name), "min_speedup", None)
+        least = recipe.settings["gates"].get(name, {}).get("min_speedup")
         if least is not None and least > speedup:
             raise InputError(
                 f"objective.speedup is {speedup} and gates.{name}.min_speedup is {least}, which asks for more. Raise "

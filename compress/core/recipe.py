@@ -11,9 +11,10 @@ from compress.core.checks import require_integer
 from compress.core.gate import Gate
 from compress.core.objective import Objective
 from compress.core.runtime import Runtime
+from compress.core.stage import Stage
 from compress.core.task import Task
 from compress.core.tracking import Tracker
-from compress.core.words import Data, Stage, Teacher
+from compress.core.words import Data, Teacher
 
 
 @dataclass(frozen=True)

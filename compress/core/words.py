@@ -1,9 +1,10 @@
-"""The parts a recipe is made of, as protocols: what each must offer, nothing about how."""
+"""The parts a recipe is made of, as protocols: what each must offer, nothing about how. For stages see `stage.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -11,22 +12,42 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.core.context import Context, LayerImportance, Splits, TeacherContext
+    from compress.core.stage import Training
     from compress.core.task import Task
 
 
 class Data(Protocol):
-    """Where examples come from.
-
-    `files() -> list[Path] | None`, where there is one, names every file that it reads: jobs of one process then share
-    what was read, as long as none of them has changed. None: it reads more than files. `check_files()`, where there
-    is one, raises InputError for one that is not there: a sweep asks all jobs' before the first starts.
-    """
+    """Where examples come from. `load` is its own; the rest has defaults in `SourceDefaults`, which a source of the
+    user's own is given where it lacks them."""
 
     def load(self) -> Splits:
         """Read the examples. Raises InputError where they cannot be used."""
         ...
 
+    def files(self) -> list[Path] | None:
+        """Every file that it reads: jobs of one process then share what was read, as long as none of them has changed.
+        None where it reads more than files."""
+        ...
 
+    def check_files(self) -> None:
+        """Raise InputError for a file that is not there: a sweep asks all jobs' before the first starts."""
+        ...
+
+
+class SourceDefaults:
+    """What holds for data, and for a teacher, that do not say otherwise: see `Data`, and `Teacher`."""
+
+    __slots__ = ()
+
+    def files(self) -> list[Path] | None:
+        """It may read more than files."""
+        return None
+
+    def check_files(self) -> None:
+        """None that would be missed before it is read."""
+
+
+@runtime_checkable
 class Importance(Protocol):
     """A criterion of what matters. compares_layers: whether a head of one layer may be compared with a head of
     another (and a neuron with a neuron) as they are; else each layer's values are taken relative to their mean."""
@@ -38,6 +59,7 @@ class Importance(Protocol):
         ...
 
 
+@runtime_checkable
 class ComponentImportance(Importance, Protocol):
     """A criterion that also knows, in the same unit, what a product of a lower rank loses."""
 
@@ -52,41 +74,9 @@ class ComponentImportance(Importance, Protocol):
         ...
 
 
-class Stage(Protocol):
-    """Frozen settings and one verb. It never saves, measures or judges.
-
-    leaves: what it leaves in the model that later stages must respect. refuses: what it cannot be applied to, with
-    the reason. Both are words such as `int8`, `low_rank`, `sparse`. A stage that reads `context.latency` says so by
-    `uses_latency`, True as a class or an instance attribute: what it makes then depends on the machine. One that does
-    not read some of its settings, as others are set, names them in `unread`, a set of names: they do not count in the
-    key of what it makes. One that knows milder settings of its own offers `relax(setback: Setback) -> Milder | None`,
-    which a run asks where it missed its limits; one that changes several modules in ways that cancel out says which by
-    `together(model) -> Sequence[Collection[str]]`, groups of paths: only with each other can they be put back to what
-    they were.
-
-    Where it has them, these are called before any stage works, and raise InputError: `check(model)` with a model of the
-    shape it will be given, and `check_latency(model, latency)` with the latency table too, once there is a teacher.
-    `foresee(model)`, where there is one, gives the shape that the stages after it will be given.
-    """
-
-    @property
-    def leaves(self) -> frozenset[str]:
-        """Words for what it leaves, with its settings as they are."""
-        ...
-
-    @property
-    def refuses(self) -> Mapping[str, str]:
-        """Words for what it cannot be applied to, with its settings as they are, each with the reason."""
-        ...
-
-    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
-        """A smaller model. `model` may be changed; the result is what counts."""
-        ...
-
-
 class Teacher(Protocol):
-    """Where the teacher comes from. `learns`: whether making it takes the training split. It may have `files()`
-    and `check_files()`, as `Data` may."""
+    """Where the teacher comes from. `learns`: whether making it takes the training split. `files`, `check_files` and
+    `training` have defaults in `TeacherDefaults`, which a teacher of the user's own is given where it lacks them."""
 
     learns: ClassVar[bool]
 
@@ -105,3 +95,25 @@ class Teacher(Protocol):
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The teacher, in FP32, on the CPU, in evaluation mode."""
         ...
+
+    def files(self) -> list[Path] | None:
+        """As of `Data`."""
+        ...
+
+    def check_files(self) -> None:
+        """As of `Data`."""
+        ...
+
+    def training(self, examples: int) -> Training | None:
+        """As of `Stage`."""
+        ...
+
+
+class TeacherDefaults(SourceDefaults):
+    """What holds for a teacher that does not say otherwise: see `Teacher`."""
+
+    __slots__ = ()
+
+    def training(self, examples: int) -> Training | None:
+        """Nothing is trained."""
+        return None

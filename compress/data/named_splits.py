@@ -11,13 +11,14 @@ from datasets import Dataset
 from compress.core.checks import require_integer
 from compress.core.context import Splits
 from compress.core.errors import InputError
+from compress.core.words import SourceDefaults
 from compress.data.assemble import assemble
 from compress.data.splits import require_share
 from compress.data.unlabelled import with_unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedSplits:
+class NamedSplits(SourceDefaults):
     """train, validation, test: where each split is, or None. One of train and validation may be missing: it is split
     off the other, so that `validation_share` of the examples (0 to 1) are the validation split, drawn by `seed`.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from compress.core.recipe import Recipe
-from compress.methods.training.loop import steps_of
 
 # Beyond that the two have too little in common.
 FURTHEST = 1000.0
@@ -45,10 +43,11 @@ class Effort:
         if work.startswith("evaluation"):
             kind, steps, shown = f"{work} on {recipe.runtime.label}: {recipe.measurement}", 0, float(judged_tokens)
         else:
-            doer: Any = recipe.teacher if work == "teacher" else recipe.stages[work]
+            doer = recipe.teacher if work == "teacher" else recipe.stages[work]
             kind = f"{type(doer).__module__}.{type(doer).__qualname__}"
-            steps, batch = _training(doer, examples)
-            shown = tokens / examples * (batch if steps else 1)
+            training = doer.training(examples)
+            steps = training.steps if training else 0
+            shown = tokens / examples * (training.batch_size if training else 1)
         return cls(
             kind=kind,
             machine=machine,
@@ -88,16 +87,3 @@ def estimate(effort: Effort, earlier: Iterable[tuple[Effort, float]]) -> Estimat
         return None
     times, seconds = min(near, key=lambda one: abs(math.log(one[0])))
     return Estimate(seconds * times, times)
-
-
-def _training(doer: Any, examples: int) -> tuple[int, int]:
-    """Optimizer steps and the examples of each, as far as the settings say. A stage of the user's own may say it in
-    other words; its time is then taken to grow with its examples."""
-    imitation = getattr(doer, "imitation", None)
-    optimization = getattr(imitation or doer, "optimization", None)
-    epochs = getattr(doer, "epochs", getattr(doer, "recovery_epochs", 0))
-    if optimization is None or not epochs:
-        return 0, 0
-    batch = int(optimization.batch_size)
-    steps = imitation.steps(examples, epochs) if imitation is not None else steps_of(examples, batch, epochs)
-    return int(steps), batch

@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def plots_key(drawing: Drawing) -> str:
 
 
 def _read_settings(recipe: Recipe, stage: str) -> Mapping[str, Any]:
-    unread: Collection[str] = getattr(recipe.stages[stage], "unread", frozenset())
+    unread = recipe.stages[stage].unread
     return {name: value for name, value in recipe.settings["stages"][stage].items() if name not in unread}
 
 

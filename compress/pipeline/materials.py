@@ -47,7 +47,7 @@ def _stamps(recipe: Recipe) -> Stamps | None:
     of the two does not name them, or one of them cannot be looked at: reading it says why."""
     stamps: list[tuple[Any, ...]] = []
     for part in (recipe.data, recipe.teacher):
-        files = part.files() if hasattr(part, "files") else None
+        files = part.files()
         if files is None:
             return None
         try:

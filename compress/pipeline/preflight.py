@@ -45,8 +45,8 @@ def check_order(recipe: Recipe) -> None:
             )
         if name not in recipe.gates:
             raise InputError(
-                f"gates has no {name!r}; every stage in order needs a gate. Add to the recipe's defaults: "
-                f"- /gate@gates.{name}: non_inferiority"
+                f"gates has no {name!r}; every stage in order needs a gate. Let compress.recipe make the recipe: it "
+                "gives a stage without one the recipe's own."
             )
     left: dict[str, str] = {}
     for name in recipe.order:
@@ -65,7 +65,7 @@ def check_order(recipe: Recipe) -> None:
 def _require_table(recipe: Recipe) -> None:
     """Raise InputError where a stage reads the latency table and what it predicts would not be what is measured."""
     for position, name in enumerate(recipe.order):
-        if not getattr(recipe.stages[name], "uses_latency", False):
+        if not recipe.stages[name].uses_latency:
             continue
         if not recipe.runtime.has_latency_table:
             raise InputError(
@@ -82,10 +82,8 @@ def _require_table(recipe: Recipe) -> None:
 
 def check_files(recipe: Recipe) -> None:
     """Let data and teacher say whether the files are there, without reading what is in them."""
-    for part in (recipe.data, recipe.teacher):
-        check = getattr(part, "check_files", None)
-        if check is not None:
-            check()
+    recipe.data.check_files()
+    recipe.teacher.check_files()
 
 
 def check_threads(recipe: Recipe) -> None:
@@ -117,19 +115,14 @@ def check_teacher(recipe: Recipe, structure: Structure) -> None:
 
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
-    """Let every stage, and its imitation, that can look at the shapes of the model it will be given say whether the
+    """Let every stage look at the shapes of the model it will be given, and of the teacher, and say whether its
     settings fit."""
     for name, model in foreseen(recipe, teacher):
-        stage = recipe.stages[name]
-        check = getattr(stage, "check", None)
-        if check is not None:
-            check(model)
-        check = getattr(getattr(stage, "imitation", None), "check", None)
-        if check is not None:
-            try:
-                check(teacher)
-            except InputError as error:
-                raise InputError(f"stages.{name}.imitation.{error}") from None
+        recipe.stages[name].check(model)
+        try:
+            recipe.stages[name].check_teacher(teacher)
+        except InputError as error:
+            raise InputError(f"stages.{name}.{error}") from None
 
 
 def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, PreTrainedModel]]:
@@ -137,17 +130,13 @@ def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, Pr
     model = teacher
     for name in recipe.order:
         yield name, model
-        foresee = getattr(recipe.stages[name], "foresee", None)
-        if foresee is not None:
-            model = foresee(model)
+        model = recipe.stages[name].foresee(model)
 
 
 def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:
-    """Let every stage that needs many training examples say whether they are enough. lengths: each one's tokens."""
+    """Let every stage say whether the training examples are enough. lengths: each one's tokens."""
     for name in recipe.order:
-        check = getattr(recipe.stages[name], "check_examples", None)
-        if check is not None:
-            check(teacher, lengths, recipe.seed)
+        recipe.stages[name].check_examples(teacher, lengths, recipe.seed)
 
 
 def check_groups(groups: Sequence[int]) -> None:
@@ -161,11 +150,9 @@ def check_groups(groups: Sequence[int]) -> None:
 
 
 def check_processor(recipe: Recipe, processor: Any) -> None:
-    """Let every stage that changes the processor say whether it can."""
+    """Let every stage that reads or changes the processor say whether it can."""
     for name in recipe.order:
-        check = getattr(recipe.stages[name], "check_processor", None)
-        if check is not None:
-            check(recipe.task, processor)
+        recipe.stages[name].check_processor(recipe.task, processor)
 
 
 def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:

@@ -99,7 +99,7 @@ class Prepared:
         """The key of what `stage` makes of `parent`, known before it is made."""
         theirs, ours = self._reading(teacher), self._reading(parent)
         prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
-        measured = self._latency_key(teacher, {}) if getattr(self.recipe.stages[stage], "uses_latency", False) else ""
+        measured = self._latency_key(teacher, {}) if self.recipe.stages[stage].uses_latency else ""
         return artifact_key(self.recipe, stage, parent.key, teacher.key, *prints, measured)
 
     def export_key(self, artifact: Entry) -> str:

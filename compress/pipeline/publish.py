@@ -158,7 +158,7 @@ def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
 
 def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
     """What was asked and what was reached; None where no stage in the order took the objective up."""
-    read = any(getattr(recipe.stages[name], "uses_latency", False) for name in recipe.order)
+    read = any(recipe.stages[name].uses_latency for name in recipe.order)
     if recipe.objective.speedup is None or not read:
         return None
     return {

@@ -24,7 +24,7 @@ def check_folders(recipe: Recipe, folder: Path) -> None:
     """Raise InputError where a run in `folder` would replace what no run wrote, or write beside the teacher's
     files."""
     _require_a_runs(folder)
-    files = [path.resolve() for path in getattr(recipe.teacher, "files", list)()]
+    files = [path.resolve() for path in recipe.teacher.files() or ()]
     # Its own folder holds the files that lie highest. Runs and store may lie below: a user may work in it.
     teacher = min((path.parent for path in files), key=lambda place: len(place.parts), default=None)
     for setting, place in (("hydra.run.dir", folder), ("store", recipe.store)):

@@ -121,12 +121,11 @@ class Workshop(Prepared):
             self._apply(*given, notes=[], processors=[])
 
     def latency_checks(self, teacher: Entry) -> Iterator[tuple[str, Callable[[], None]]]:
-        """For each stage that has one its name, and a call that raises InputError where nothing would be as fast as the
-        stage is asked for. The first call measures the latency table."""
+        """For each stage its name, and a call that raises InputError where nothing would be as fast as the stage is
+        asked for. The first that asks for the latency table measures it."""
         for name, model in foreseen(self.recipe, self._material.shape):
-            check = getattr(self.recipe.stages[name], "check_latency", None)
-            if check is not None:
-                yield name, partial(self._check_latency, teacher, partial(check, model))
+            check = partial(self.recipe.stages[name].check_latency, model)
+            yield name, partial(self._check_latency, teacher, check)
 
     def _check_latency(self, teacher: Entry, check: Callable[[Callable[..., LatencyTable]], None]) -> None:
         try:

@@ -208,7 +208,9 @@ def test_the_source_of_a_stages_parts_counts(recipe_of: Make, tmp_path: Path, mo
     """A criterion of the user's own lies outside this package."""
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    def of(self, model, context): ...\n", "utf-8"
+        "from dataclasses import dataclass\n\n@dataclass\nclass Mine:\n    compares_layers = True\n"
+        "    def of(self, model, context): ...\n",
+        "utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
     own = ("importance@stages.prune.importance=random", "stages.prune.importance._target_=mine.Mine")

@@ -14,6 +14,7 @@ import compress
 from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
+from compress.core.words import SourceDefaults
 from compress.data.bbc import BbcPassages
 from compress.data.hub import Hub
 from compress.methods.teachers.fine_tuned import FineTunedTeacher
@@ -91,7 +92,7 @@ def test_a_file_that_is_not_there_is_told_by_whoever_reads_it(recipe_of: Make, e
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Elsewhere:
+class Elsewhere(SourceDefaults):
     """A source of the user's own, which says nothing of files."""
 
     splits: Splits

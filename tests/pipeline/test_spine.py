@@ -14,6 +14,7 @@ import torch
 
 import compress
 from compress.core.errors import CompressError, InputError, StageError
+from compress.core.stage import StageDefaults
 from compress.pipeline.spine import run
 
 CHEAP = (
@@ -23,7 +24,7 @@ CHEAP = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Raises:
+class Raises(StageDefaults):
     """A stage of the user's own."""
 
     error: BaseException

@@ -16,6 +16,7 @@ from compress.core.checks import require_choice, require_fraction, require_integ
 from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
+from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate, inherited, spread
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import family_of, head_size, hidden_size, layers_of
@@ -25,7 +26,7 @@ from compress.nn.surgery import change_activation, keep_layers, narrow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distill:
+class Distill(StageDefaults):
     """layers: how many layers the student has, taken evenly spread, a list of their numbers (from 0), or `auto`: as
     many as target_speedup leaves time for, when each keeps at least the share `narrowest` of its heads and neurons.
 
@@ -73,6 +74,14 @@ class Distill:
         if self.student_path is None and not isinstance(self.layers, list | tuple) and more <= deepest:
             return Milder({"layers": more}, 1 / (deepest - more + 1))
         return Milder({"epochs": 2 * self.epochs}, 0.0)
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The imitation."""
+        return self.imitation.training(examples, self.epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The trained student. Raises InputError where the settings do not fit the model."""

@@ -14,6 +14,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate
 from compress.methods.training.token_use import unlabelled_token_counts
 from compress.nn.ops.low_rank import RowsDecomposition, break_even_rank, rank_for_energy, rows_decomposition
@@ -22,7 +23,7 @@ from compress.nn.vocabulary import factorize_word_embeddings, require_only_read,
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorizeEmbeddings:
+class FactorizeEmbeddings(StageDefaults):
     """The table (tokens, width) becomes a narrow one (tokens, rank) and one product (rank, width).
 
     Exactly one of the two decides the rank. kept_energy: share of the energy of the embeddings that training and
@@ -73,6 +74,14 @@ class FactorizeEmbeddings:
         table = word_embeddings(setback.before)
         more = min(-(-3 * self.rank // 2), break_even_rank(table.num_embeddings, table.embedding_dim))
         return Milder({"rank": more}, None) if more > self.rank else None
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized word embeddings; the very same model, and a note, where that saves nothing."""

@@ -13,6 +13,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults, Training
 from compress.methods.training.calibration import decompositions
 from compress.methods.training.imitation import Imitation, imitate
 from compress.nn.family import dense_layers, last_attending, layers_of
@@ -26,7 +27,7 @@ ONE_TOKEN = ("query", "attention_output", "ffn_in", "ffn_out")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FactorizeSvd:
+class FactorizeSvd(StageDefaults):
     """Exactly one of the three decides the rank of each layer.
 
     kept_energy: share of the output's energy on calibration inputs that is kept, in (0, 1]. ratio: the factors' values
@@ -94,6 +95,14 @@ class FactorizeSvd:
             return Milder({"ratio": (1 + self.ratio) / 2}, 0.5) if self.ratio < 1 else None
         assert self.rank is not None
         return Milder({"rank": -(-3 * self.rank // 2)}, None)
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""

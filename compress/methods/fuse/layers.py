@@ -10,13 +10,14 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import require_boolean
 from compress.core.context import Context
+from compress.core.stage import StageDefaults
 from compress.nn.family import layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
 from compress.nn.head import head_reads
 
 
 @dataclass(frozen=True, kw_only=True)
-class FuseLayers:
+class FuseLayers(StageDefaults):
     """first_token: the last layer computes only the first token, where the model's head reads no other."""
 
     first_token: bool

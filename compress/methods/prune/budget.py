@@ -17,6 +17,7 @@ from compress.core.checks import require_at_least, require_boolean, require_frac
 from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
+from compress.core.stage import StageDefaults, Training
 from compress.core.words import ComponentImportance, Importance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
 from compress.methods.prune.cutting import UNCUTTABLE
@@ -35,7 +36,7 @@ TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneToBudget:
+class PruneToBudget(StageDefaults):
     """Exactly one of the first three says how much stays.
 
     target_speedup: times the FP32 teacher's speed on the recipe's runtime, in the recipe's last precision.
@@ -81,15 +82,15 @@ class PruneToBudget:
             require_fraction("stages.prune.kept_importance", self.kept_importance, "Use 0.9, for example.")
         if not isinstance(self.margin, int | float) or isinstance(self.margin, bool) or not 0 <= self.margin < 1:
             raise InputError(f"stages.prune.margin is {self.margin}; it must lie in [0, 1). Use 0.05, for example.")
-        if not hasattr(self.importance, "of"):
+        if not isinstance(self.importance, Importance):
             raise InputError(
-                f"stages.prune.importance is {self.importance!r}; it must be a criterion. Use "
-                "importance@stages.prune.importance=fisher."
+                f"stages.prune.importance is {self.importance!r}; it must be a criterion, with of and "
+                "compares_layers. Use importance@stages.prune.importance=fisher."
             )
         require_boolean("stages.prune.blocks", self.blocks)
         require_boolean("stages.prune.ranks", self.ranks)
         require_integer("stages.prune.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
-        if self.ranks and not hasattr(self.importance, "of_components"):
+        if self.ranks and not isinstance(self.importance, ComponentImportance):
             raise InputError(
                 f"stages.prune.ranks is true and importance is {type(self.importance).__name__}, which cannot say what "
                 "a rank loses. Use importance@stages.prune.importance=fisher, or ranks=false."
@@ -145,6 +146,14 @@ class PruneToBudget:
             table = latency(sizes)
             neurons = 0 if self.blocks else min(self.neuron_multiple, sizes.neurons)
             self._require_reachable(table, table.predict([(1, neurons)]))
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model that fits the budget, recovered by distillation where asked. Raises InputError where none fits."""

@@ -13,6 +13,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_choice, require_fraction
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate
 from compress.nn.family import dense_layers
 from compress.nn.layers.masked_linear import MaskedLinear
@@ -21,7 +22,7 @@ from compress.nn.structure import replace_module
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneMagnitude:
+class PruneMagnitude(StageDefaults):
     """weights: share of the weights kept, in (0, 1]. scope: `layer` or `model` (one threshold for all).
 
     pattern: None, or "N:M" (such as "2:4"), which keeps N of every M consecutive inputs and ignores `weights` and
@@ -63,6 +64,14 @@ class PruneMagnitude:
     def relax(self, setback: Setback) -> Milder | None:
         """Half of the weights that became zero stay. Zeros save no time."""
         return Milder({"weights": (1 + self.weights) / 2}, 0.0) if self.pattern is None and self.weights < 1 else None
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with zeros, recovered by distillation where asked."""

@@ -21,6 +21,7 @@ from compress.core.checks import (
 )
 from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults, Training
 from compress.core.words import Importance
 from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.calibration import chosen_rows
@@ -34,7 +35,7 @@ from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_conf
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneStructured:
+class PruneStructured(StageDefaults):
     """heads, neurons: shares kept, in (0, 1]. layers: the same, or a list of the numbers (from 0) of those kept.
 
     importance: the criterion. scope: `layer` keeps the same share in each layer; `model` ranks all layers together (as
@@ -71,10 +72,10 @@ class PruneStructured:
                 f"stages.prune.layers is {self.layers}; it must be a share in (0, 1], or a list of different layers in "
                 "ascending order, from 0. Use 0.5 or [0,2,4], for example."
             )
-        if not hasattr(self.importance, "of"):
+        if not isinstance(self.importance, Importance):
             raise InputError(
-                f"stages.prune.importance is {self.importance!r}; it must be a criterion. Use "
-                "importance@stages.prune.importance=magnitude."
+                f"stages.prune.importance is {self.importance!r}; it must be a criterion, with of and "
+                "compares_layers. Use importance@stages.prune.importance=magnitude."
             )
         require_choice("stages.prune.scope", self.scope, ("layer", "model"))
         require_integer("stages.prune.neuron_multiple", self.neuron_multiple, 1, "Use 8, for example.")
@@ -124,6 +125,14 @@ class PruneStructured:
             name: (1 + share) / 2 for name, share in cut.items() if isinstance(share, int | float) and share < 1
         }
         return Milder(settings, 0.5) if settings else None
+
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where the imitation does not fit this teacher."""
+        self.imitation.check(teacher)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The smaller model, refitted and recovered by distillation where asked."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults
 from compress.core.task import Task, Vocabulary
 from compress.methods.training.token_use import unlabelled_token_counts
 from compress.nn.ops.vocabulary import most_frequent, token_counts, unseen_shares
@@ -21,7 +22,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneVocabulary:
+class PruneVocabulary(StageDefaults):
     """min_count: tokens that occur less often in the training split and the unlabelled text leave. most_tokens: at most
     so many stay, the most frequent ones, or None for no limit. keep_characters: single characters (or bytes) always
     stay, so that every text that could be spelled still can.
@@ -34,6 +35,7 @@ class PruneVocabulary:
     most_tokens: int | None
     keep_characters: bool
 
+    changes_processor: ClassVar[bool] = True
     leaves: ClassVar[frozenset[str]] = frozenset()
     refuses: ClassVar[Mapping[str, str]] = {
         "int8": "rows of int8 embeddings are not cut; trim before quantizing",

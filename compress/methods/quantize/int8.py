@@ -16,6 +16,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_choice, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import StageDefaults
 from compress.methods.allocation import allocate
 from compress.methods.training.calibration import chosen_rows, show_examples
 from compress.methods.training.sensitivity import answers, products_of, shift_of
@@ -54,7 +55,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeInt8:
+class QuantizeInt8(StageDefaults):
     """scheme: `dynamic` or `static`. embeddings: whether the word embeddings become int8 too (where they are
     factorized, their table; the product does in any case), and positions that are fused. embedding_bits: of word
     embeddings, 8 or 4. weight_bits: 8, or 7 for processors that add two products in 16 bits (x86 without VNNI).

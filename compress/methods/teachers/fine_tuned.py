@@ -15,14 +15,16 @@ from compress.core.checks import require_positive
 from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
 from compress.core.errors import InputError
+from compress.core.stage import Training
 from compress.core.task import Task
+from compress.core.words import TeacherDefaults
 from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.nn.checkpoint import check_checkpoint, read_config, require_finite
 from compress.nn.family import hidden_size
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTunedTeacher:
+class FineTunedTeacher(TeacherDefaults):
     """path: a pretrained checkpoint's folder, or `package:NAME/FOLDER` for one inside an installed Python package.
 
     epochs: passes over the training split.
@@ -52,6 +54,11 @@ class FineTunedTeacher:
     def check_files(self) -> None:
         """Raise InputError where the folder is no checkpoint."""
         check_checkpoint(self._folder())
+
+    def training(self, examples: int) -> Training | None:
+        """The fine-tuning."""
+        batch_size = self.optimization.batch_size
+        return Training(steps_of(examples, batch_size, self.epochs), batch_size)
 
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Configuration with the labels of the training split, and processor."""

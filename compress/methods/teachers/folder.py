@@ -14,11 +14,12 @@ from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
 from compress.core.errors import InputError
 from compress.core.task import Task
+from compress.core.words import TeacherDefaults
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderTeacher:
+class FolderTeacher(TeacherDefaults):
     """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported."""
 
     path: str

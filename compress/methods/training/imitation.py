@@ -17,6 +17,7 @@ from compress.core.checks import require_at_least, require_integer, require_posi
 from compress.core.context import Context
 from compress.core.errors import InputError, StageError
 from compress.core.signature import Signature
+from compress.core.stage import Training
 from compress.methods.training.attention import RELATED, attention_vectors
 from compress.methods.training.loop import (
     Mean,
@@ -99,6 +100,12 @@ class Imitation:
         steps = steps_of(max(examples, self.shortest_epoch * batch), batch, epochs)
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
+    def training(self, examples: int, epochs: float) -> Training | None:
+        """What `epochs` of so many examples train; None where there are no epochs."""
+        if not epochs:
+            return None
+        return Training(self.steps(examples, epochs), self.optimization.batch_size, bool(self.hidden_weight))
+
     def made_up(self, labelled: int, examples: int, epochs: float) -> int:
         """How many examples are made up for `epochs` of `examples`, so many of them labelled: none where only labels
         count, and no more than there would be repetitions."""
@@ -113,18 +120,19 @@ class Imitation:
         return max(0, min(wanted, repetitions))
 
     def check(self, teacher: PreTrainedModel) -> None:
-        """Raise InputError where `relation_layer` is no layer of the teacher."""
+        """Raise InputError, as part of a stage, where `relation_layer` is no layer of the teacher."""
         layers = layers_of(teacher)
         if self.relation_layer is None:
             return
         if self.relation_layer > len(layers):
             raise InputError(
-                f"relation_layer is {self.relation_layer}; the teacher has {len(layers)} layers. Use null for its last."
+                f"imitation.relation_layer is {self.relation_layer}; the teacher has {len(layers)} layers. Use null "
+                "for its last."
             )
         if not layers[self.relation_layer - 1].heads:
             raise InputError(
-                f"relation_layer is {self.relation_layer}, whose attention the teacher has dropped. Use null for the "
-                "last that has one."
+                f"imitation.relation_layer is {self.relation_layer}, whose attention the teacher has dropped. Use null "
+                "for the last that has one."
             )
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from compress.core.blame import Advice, Milder, Setback
+from compress.core.blame import Advice, Setback
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 from compress.pipeline.blame.restore import Restoration
@@ -31,10 +31,7 @@ def advise(
 
     before, after: the models. speedups: of both against the teacher, on the same runtime. latency: see Setback.
     """
-    relax = getattr(recipe.stages[stage], "relax", None)
-    if relax is None:
-        return None
-    milder: Milder | None = relax(Setback(before, after, found.worst, found.worst_share, latency))
+    milder = recipe.stages[stage].relax(Setback(before, after, found.worst, found.worst_share, latency))
     if milder is None:
         return None
     share = milder.time_share

@@ -67,7 +67,6 @@ class Case:
     ) -> Blame:
         """Which parts did it, and what to try: see `restore` and `advise`."""
         recipe = self.recipe
-        together = getattr(recipe.stages[self.stage], "together", None)
         found = restore(
             before,
             after,
@@ -76,7 +75,7 @@ class Case:
             batches=batches,
             reference=reference,
             seconds=recipe.blame_seconds,
-            together=together(before) if together else (),
+            together=recipe.stages[self.stage].together(before),
         )
         return Blame(
             restored=found.restored,

@@ -77,7 +77,7 @@ class Chain:
             settings = json.dumps(recipe.settings["stages"][name], sort_keys=True, default=str)
             key, found = content_key(what="unseen", parent=parent.key, settings=settings), None
         entry = found or self._imagined(key, parent.facts)
-        if found is None and hasattr(recipe.stages[name], "check_processor"):
+        if found is None and recipe.stages[name].changes_processor:
             entry = replace(entry, facts={"processor": key})
             self._unseen[key] = name
         evaluation = None if found is None else self._evaluation(entry, teacher)
@@ -169,8 +169,9 @@ class Chain:
 
     def _teacher_vectors_bytes(self, pieces: Sequence[Piece]) -> int:
         recipe, config = self._prepared.recipe, self._prepared.config
+        examples = len(self._prepared.examples["train"])
         stages = [recipe.stages[name] for name in self._trained(pieces) if name in recipe.stages]
-        if not any(getattr(getattr(stage, "imitation", None), "hidden_weight", 0) for stage in stages):
+        if not any(training.keeps_hidden_states for stage in stages if (training := stage.training(examples))):
             return 0
         # Half precision, at most every layer.
         return int(2 * self._prepared.tokens * config.hidden_size * config.num_hidden_layers)
