@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import cast
 
 from torch import Tensor, nn
@@ -108,11 +109,18 @@ PARTS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
 @cache
 def known_families() -> dict[str, Family]:
     """Every table in `compress.nn.families`, by model type."""
-    found = {}
+    tables = [table for module in _family_modules() for table in module.FAMILIES]
+    return {table.model_type: table for table in tables}
+
+
+def family_modules() -> dict[str, str]:
+    """The module that holds the table of each model type."""
+    return {table.model_type: module.__name__ for module in _family_modules() for table in module.FAMILIES}
+
+
+def _family_modules() -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(families.__path__):
-        for family in importlib.import_module(f"{families.__name__}.{module.name}").FAMILIES:
-            found[family.model_type] = family
-    return found
+        yield importlib.import_module(f"{families.__name__}.{module.name}")
 
 
 def family_of(config: PretrainedConfig) -> Family:

@@ -1,51 +1,55 @@
 """Content keys: what a finished piece of work depends on, and nothing else.
 
 An artifact's key changes with the settings that its stage reads, the parent artifact, the teacher, the content of the
-training split and of the unlabelled examples, the seed, the device, the task's settings, the source of the stage's
-module and of the packages it is built on, and the versions of the libraries that compute. It does not change with
-paths, names of stages, the order of other stages, the gate, the validation or test split, or the machine. One
-exception: a stage that reads the latency table makes something else on another machine, for another runtime, other
-lengths of validation examples, or another precision at the end. The README says it for users, and tests/test_keys.py
-tests it one by one.
+training split and of the unlabelled examples, the seed, the device, the task's settings, the source that computes it,
+and the versions of the libraries that compute. It does not change with paths, names of stages, the order of other
+stages, the gate, the validation or test split, or the machine. One exception: a stage that reads the latency table
+makes something else on another machine, for another runtime, other lengths of validation examples, or another
+precision at the end. The README says it for users, and tests/pipeline/test_keys.py tests it one by one.
+
+The source that computes a piece of work: the modules of its classes (a stage's with the parts it is built of, such as a
+criterion; the task's; the table of the model's family, which is found by its name; the runtime's) and all that these
+import: see `sources.py`. So a method that is edited or added has new keys, and no other has. Of a class of the user's
+own its file counts, and what that imports from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from compress.core.content import hashes_of, sha256_of
 from compress.core.recipe import Recipe
 from compress.measure.environment import describe_machine, versions
+from compress.nn.checkpoint import read_config
+from compress.nn.family import family_modules
+from compress.pipeline.sources import sources_of
 from compress.pipeline.store import content_key
 from compress.report.drawing import Drawing
 
 COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tokenizers")
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
-TIMED_SOURCES = (
-    *("core.latency_table", "measure.latency_table", "measure.latency", "runtimes.onnx.export"),
-    *("nn.layers.attention", "nn.layers.fused_layer", "nn.layers.fused_embeddings", "nn.layers.int8_linear"),
-    *("nn.layers.int8_embedding", "nn.layers.low_rank_linear"),
-)
-DRAWING_SOURCES = ("drawing", "frontier", "gains", "labels", "plots", "svg", "wording")
-SHARED_SOURCES = ("nn", "methods/training", "methods/importance", "tasks")
+# What reads and writes every artifact, proves and measures every export, makes tables, explanations and plots.
+KEPT_BY = "compress.nn.checkpoint"
+PROVEN_BY = "compress.measure.prove"
+MEASURED_BY = "compress.measure.evaluate"
+TIMED_BY = "compress.measure.latency_table"
+EXPLAINED_BY = "compress.pipeline.blame.case"
+DRAWN_BY = "compress.report.drawing"
 
 
-def teacher_key(recipe: Recipe, identity: Mapping[str, Any], train_fingerprint: str) -> str:
-    """The key of the teacher's artifact. identity: what the teacher says of itself."""
+def teacher_key(recipe: Recipe, identity: Mapping[str, Any], model_type: str, train_fingerprint: str) -> str:
+    """The key of the teacher's artifact. identity: what the teacher says of itself. model_type: its configuration's."""
     trained = {"train": train_fingerprint, "seed": recipe.seed, "device": recipe.device}
     return content_key(
         what="teacher",
         identity=identity,
         trained=trained if recipe.teacher.learns else None,
         task=_plain(recipe.settings["task"]),
-        sources=_sources(type(recipe.teacher), type(recipe.task)),
+        sources=_sources(type(recipe.teacher), type(recipe.task), modules=[KEPT_BY, *_families(model_type)]),
         versions=versions(COMPUTING),
     )
 
@@ -55,15 +59,19 @@ def artifact_key(
     stage: str,
     parent: str,
     teacher: str,
+    model_type: str,
     train_fingerprint: str,
     unlabelled_fingerprint: str,
     latency: str = "",
 ) -> str:
-    """The key of what `stage` makes of the artifact `parent`. unlabelled_fingerprint: "" where there is none. latency:
-    what the latency table depends on, for a stage that reads it."""
+    """The key of what `stage` makes of the artifact `parent`. model_type: of the teacher's configuration.
+    unlabelled_fingerprint: "" where there is none. latency: what the latency table depends on, for a stage that reads
+    it."""
+    read = _read_settings(recipe, stage)
+    families = _families(model_type, *_model_types_in(read))
     return content_key(
         what="stage",
-        settings=_plain(_read_settings(recipe, stage)),
+        settings=_plain(read),
         parent=parent,
         teacher=teacher,
         train=train_fingerprint,
@@ -72,7 +80,7 @@ def artifact_key(
         task=_plain(recipe.settings["task"]),
         seed=recipe.seed,
         device=recipe.device,
-        sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task)),
+        sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task), modules=[KEPT_BY, *families]),
         versions=versions(COMPUTING),
     )
 
@@ -86,10 +94,7 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
         lengths=sorted(lengths),
         sizes=dict(sizes),
         precision=precision_of(recipe),
-        sources=[
-            _source_of(type(recipe.runtime).__module__),
-            *(_source_of(f"compress.{name}") for name in TIMED_SOURCES),
-        ],
+        sources=_sources(type(recipe.runtime), modules=[TIMED_BY]),
     )
 
 
@@ -106,10 +111,7 @@ def export_key(recipe: Recipe, artifact: str) -> str:
         artifact=artifact,
         runtime=recipe.runtime.label,
         threads=recipe.runtime.threads,
-        sources=[
-            _source_of(type(recipe.runtime).__module__),
-            *(_source_of(f"compress.{name}") for name in ("runtimes.onnx.export", "measure.prove")),
-        ],
+        sources=_sources(type(recipe.runtime), modules=[PROVEN_BY]),
         versions=versions((*EXPORTING, *recipe.runtime.libraries)),
     )
 
@@ -126,16 +128,8 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
         task=_plain(recipe.settings["task"]),
         machine=machine if timed else machine["versions"],
         measurement=_plain(recipe.settings["measurement"]) if timed else None,
-        sources=[
-            _source_of(type(recipe.task).__module__),
-            _source_of(type(recipe.runtime).__module__),
-            # What is measured is the export, and its proof is told beside it.
-            _source_of("compress.runtimes.onnx.export"),
-            *(
-                _source_of(f"compress.measure.{name}")
-                for name in ("evaluate", "latency", "accuracy", "worker", "prove")
-            ),
-        ],
+        # What is measured is the export, and its proof is told beside it.
+        sources=_sources(type(recipe.task), type(recipe.runtime), modules=[MEASURED_BY, PROVEN_BY]),
     )
 
 
@@ -149,11 +143,7 @@ def blame_key(recipe: Recipe, entries: Sequence[str], split_fingerprint: str, ca
         case=case,
         seed=recipe.seed,
         task=_plain(recipe.settings["task"]),
-        sources=[
-            _source_of(type(recipe.stages[case["name"]]).__module__),
-            *(_source_of(f"compress.pipeline.blame.{name}") for name in ("case", "restore", "advise")),
-            _shared_sources(),
-        ],
+        sources=_sources(type(recipe.stages[case["name"]]), type(recipe.task), modules=[EXPLAINED_BY]),
     )
 
 
@@ -162,8 +152,7 @@ def plots_key(drawing: Drawing) -> str:
     return content_key(
         what="plots",
         drawing=dataclasses.asdict(drawing),
-        # Not imported: what is found drawn needs no matplotlib.
-        sources=[sha256_of(Path(__file__).parents[1] / "report" / f"{name}.py") for name in DRAWING_SOURCES],
+        sources=sources_of([DRAWN_BY]),
         versions=versions(("matplotlib",)),
     )
 
@@ -197,21 +186,26 @@ def _kinds_in(built: Any) -> list[type]:
     return [type(built), *(kind for part in parts if dataclasses.is_dataclass(part) for kind in _kinds_in(part))]
 
 
-def _sources(*kinds: type) -> dict[str, Any]:
-    modules = [inspect.getsourcefile(kind) for kind in kinds]
-    return {"modules": [sha256_of(Path(str(module))) for module in modules], "shared": _shared_sources()}
+def _model_types_in(settings: Any) -> list[str]:
+    """The types of the models whose folders the settings name, such as a student's."""
+    if not isinstance(settings, Mapping):
+        return []
+    found = [name for value in settings.values() for name in _model_types_in(value)]
+    for name, value in settings.items():
+        if str(name).endswith("_path") and value and (Path(value) / "config.json").is_file():
+            found.append(read_config(Path(value)).model_type)
+    return found
 
 
-def _source_of(module: str) -> str:
-    return sha256_of(Path(str(importlib.import_module(module).__file__)))
+def _families(*model_types: str) -> list[str]:
+    """The modules that hold the tables of these types of models."""
+    known = family_modules()
+    return [known[name] for name in model_types if name in known]
 
 
-@cache
-def _shared_sources() -> str:
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for package in SHARED_SOURCES:
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _sources(*kinds: type, modules: Sequence[str]) -> dict[str, Any]:
+    """By what these classes, and these modules of ours, compute."""
+    ours = {kind.__module__ for kind in kinds if kind.__module__.startswith("compress.")}
+    own = {Path(str(inspect.getsourcefile(kind))) for kind in kinds if kind.__module__ not in ours}
+    # The user's own files by content alone: a moved file is the same file.
+    return {"ours": sources_of([*ours, *modules], own), "own": sorted(sha256_of(path) for path in own)}

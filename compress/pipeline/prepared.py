@@ -93,14 +93,15 @@ class Prepared:
 
     def teacher_key(self) -> str:
         """The key of the teacher's artifact."""
-        return teacher_key(self.recipe, self._material.identity, self._teachers.fingerprint("train"))
+        identity, kind = self._material.identity, self.config.model_type
+        return teacher_key(self.recipe, identity, kind, self._teachers.fingerprint("train"))
 
     def stage_key(self, stage: str, parent: Entry, teacher: Entry) -> str:
         """The key of what `stage` makes of `parent`, known before it is made."""
         theirs, ours = self._reading(teacher), self._reading(parent)
         prints = _joined("train", ours, theirs), _joined(UNLABELLED, ours, theirs)
         measured = self._latency_key(teacher, {}) if self.recipe.stages[stage].uses_latency else ""
-        return artifact_key(self.recipe, stage, parent.key, teacher.key, *prints, measured)
+        return artifact_key(self.recipe, stage, parent.key, teacher.key, self.config.model_type, *prints, measured)
 
     def export_key(self, artifact: Entry) -> str:
         """The key of an artifact's export."""
