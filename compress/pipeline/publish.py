@@ -12,9 +12,9 @@ from typing import Any
 from compress.core.evaluation import Evaluation
 from compress.core.ledger import Row
 from compress.core.recipe import Recipe
+from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
-from compress.pipeline.run_folder import EXPORT, REPORT, SUMMARY
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained, write_manifest
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot

@@ -11,13 +11,8 @@ from filelock import FileLock, Timeout
 
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
+from compress.core.run_files import EXPORT, LEDGER, LOCK, REPORT, SUMMARY
 from compress.pipeline.store import MANIFEST
-
-LEDGER = "ledger.jsonl"
-SUMMARY = "summary.json"
-REPORT = "report.html"
-EXPORT = "export"
-LOCK = ".lock"
 
 
 def check_folders(recipe: Recipe, folder: Path) -> None:

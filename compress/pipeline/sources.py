@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import compress
-
-ROOT = Path(compress.__file__).parent
+ROOT = Path(__file__).parents[1]
 # The rest of the contracts are words, checks and messages: followed, but no work comes out differently for them.
 CONTRACTS = "compress.core"
 COMPUTING_CONTRACTS = frozenset(f"{CONTRACTS}.{name}" for name in ("latency_table", "signature", "structure", "task"))

@@ -19,6 +19,7 @@ from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
 from compress.core.recipe import Recipe
+from compress.core.run_files import EXPORT, LEDGER
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.methods.training.processes import same
@@ -26,7 +27,7 @@ from compress.pipeline.blame.case import Case
 from compress.pipeline.preflight import check_model, check_order, check_threads
 from compress.pipeline.prepared import Material
 from compress.pipeline.publish import Finding, publish
-from compress.pipeline.run_folder import EXPORT, LEDGER, check_folders, forget_earlier_run, only_run_in
+from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
 from compress.pipeline.store import Entry
 from compress.pipeline.workshop import Workshop
 from compress.report.tracking.follow import tracked

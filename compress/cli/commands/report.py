@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compress.core.checks import require_fraction
 from compress.core.errors import CompressError, InputError
+from compress.core.run_files import LEDGER, REPORT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's or a run's folder; searched with all below"
     )
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page to write (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path(REPORT), help="the page to write (%(default)s)")
     parser.add_argument(
         "--margin",
         type=float,
@@ -48,7 +49,6 @@ def _report(folders: Sequence[Path], out: Path, margin: float | None) -> None:
 
     from compress.report.sweep.evidence import gather
     from compress.report.sweep.page import write_page
-    from compress.report.sweep.runs import LEDGER
     from compress.report.sweep.terminal import print_report
 
     if (out.parent / LEDGER).exists():

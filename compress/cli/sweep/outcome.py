@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compress.core.ledger import Row
+from compress.core.run_files import OUTCOME
 
-FILE = "outcome.json"
 TRACEBACK = "traceback.txt"
 Ending = Literal["exported", "nothing passed", "refused", "broken", "lost", "interrupted", "not started"]
 STATUS: Mapping[Ending, int] = {
@@ -85,20 +85,20 @@ def worst(statuses: list[int]) -> int:
 
 def write(outcome: Outcome, folder: Path) -> None:
     """Write `outcome.json`, whole or not at all."""
-    write_whole(folder / FILE, outcome.to_json())
+    write_whole(folder / OUTCOME, outcome.to_json())
 
 
 def read(folder: Path) -> Outcome | None:
     """What a job wrote before it ended, or None where it did not come so far."""
     try:
-        return from_json(json.loads((folder / FILE).read_text(encoding="utf-8")))
+        return from_json(json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def forget(folder: Path) -> None:
     """Remove what an earlier job left in this folder: it would be taken for this one's."""
-    for name in (FILE, TRACEBACK):
+    for name in (OUTCOME, TRACEBACK):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from compress.cli.sweep.outcome import Outcome, worst, write_whole
 from compress.core.errors import CompressError, InputError
+from compress.core.run_files import SWEEP
 from compress.report import wording
 from compress.report.sweep import publish
 
 FORMAT = 1
-FILE = "sweep.json"
 STYLES = {"exported": "green", "nothing passed": "yellow"}
 
 
@@ -83,7 +83,7 @@ def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
             for job in jobs
         ],
     }
-    write_whole(folder / FILE, values)
+    write_whole(folder / SWEEP, values)
 
 
 def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
@@ -121,6 +121,6 @@ def failed(jobs: Sequence[Job], folder: Path) -> JobsFailedError | None:
     numbers = ", ".join(str(job.number) for job in without)
     return JobsFailedError(
         f"{len(without)} of {len(jobs)} jobs exported nothing (job {numbers}); the reasons are above and in "
-        f"{folder / FILE}.",
+        f"{folder / SWEEP}.",
         worst([job.outcome.status for job in jobs]),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-PAGE = "report.html"
+from compress.core.run_files import REPORT
 
 
 def publish(folder: Path, console: Console) -> Path:
@@ -21,6 +21,6 @@ def publish(folder: Path, console: Console) -> Path:
     from compress.report.sweep.terminal import print_report
 
     evidence = gather([folder], margin=None)
-    write_page(evidence, folder / PAGE)
+    write_page(evidence, folder / REPORT)
     print_report(evidence, console)
-    return folder / PAGE
+    return folder / REPORT

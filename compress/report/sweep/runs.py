@@ -16,11 +16,9 @@ import yaml
 from compress.core.blame import Blame
 from compress.core.errors import InputError
 from compress.core.ledger import Row
+from compress.core.run_files import LEDGER, OUTCOME, SUMMARY, SWEEP
 from compress.report.sweep.command import command_again
 
-LEDGER = "ledger.jsonl"
-# How a job of a sweep ended, and how all of them did.
-OUTCOME, SWEEP = "outcome.json", "sweep.json"
 _TEXTS = ("reasons", "notes")
 _INTERVALS = ("accuracy_interval", "speedup_interval")
 
@@ -99,7 +97,7 @@ def _natural(name: str) -> list[tuple[float, str]]:
 def _read(folder: Path, name: str, job: Mapping[str, Any]) -> Run:
     damage: list[str] = []
     rows = _rows(folder / LEDGER, damage)
-    summary = _json(folder / "summary.json", {"exported", "settings", "metric", "examples"}, damage)
+    summary = _json(folder / SUMMARY, {"exported", "settings", "metric", "examples"}, damage)
     ended = _json(folder / OUTCOME, {"ending"}, damage) or job
     typed = _yaml(folder / ".hydra" / "overrides.yaml", list, damage)
     hydra = _yaml(folder / ".hydra" / "hydra.yaml", dict, damage)

@@ -13,9 +13,10 @@ from typing import Any
 from compress.core.errors import CompressError, NothingPassedError
 from compress.core.ledger import Row
 from compress.core.recipe import Recipe
+from compress.core.run_files import LEDGER, REPORT, SUMMARY
 from compress.core.tracking import Ending, TrackedRun, Tracker, Tracking
 
-LEFT = ("report.html", "summary.json", "ledger.jsonl")
+LEFT = (REPORT, SUMMARY, LEDGER)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def words_of(row: Row) -> str:
 
 def _figures_of_student(folder: Path) -> dict[str, float]:
     """Of the summary's student, with its figures on the test split as `test.accuracy`."""
-    path = folder / "summary.json"
+    path = folder / SUMMARY
     student = json.loads(path.read_text(encoding="utf-8"))["student"] if path.is_file() else None
     named = by_full_name(student or {})
     return {
