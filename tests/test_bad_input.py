@@ -193,7 +193,7 @@ WRONG_SETTINGS = [
     (["objective.sped=10"], "objective.sped is no setting", "Did you mean 'objective.speedup'?"),
     (["+objective.sped=10"], "objective.sped is no setting of Objective", "Did you mean 'speedup'?"),
     (["objective=10"], "objective is 10; it must be a group", "--cfg job"),
-    (["~objective"], "a setting refers to one that is not there", "objective.speedup"),
+    (["~objective"], "a setting refers to one that is not there", "objective."),
     (
         ["order=[prune,fuse]", "objective.speedup=null"],
         "stages.prune has none of target_speedup, target_latency_ms, kept_importance set",

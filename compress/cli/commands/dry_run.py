@@ -84,11 +84,13 @@ def _job(name: str, overrides: Sequence[str], *, sweeps: bool) -> Job | Compress
 
 
 def _changed(settings: DictConfig, choices: Mapping[str, str]) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """For each stage, and for each gate, what differs from the file that its group chose."""
+    """For each stage, for each gate, and for the recipe's own, what differs from the file that its group chose."""
     found = {}
     for choice, value in choices.items():
         group, _, place = choice.partition("@")
-        if not place.startswith(("stages.", "gates.")) or place.count(".") > 1:
+        # Where a group lies that is named without a place.
+        place = place or group
+        if place != "gate" and (not place.startswith(("stages.", "gates.")) or place.count(".") > 1):
             continue
         with warnings.catch_warnings():
             # Of a recipe Hydra wants to be told whether it comes before its defaults; this is none.

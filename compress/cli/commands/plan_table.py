@@ -97,7 +97,12 @@ class PlanTable:
 
 
 def _gate(job: Job, stage: str) -> dict[str, tuple[Any, Any]]:
-    return {f"gate.{name}": value for name, value in job.changed.get(f"gates.{stage}", {}).items()}
+    """What differs from the files that gates are chosen from: of the stage's own, and of the recipe's where it
+    holds."""
+    held = job.recipe.settings["gates"].get(stage, {})
+    of_recipe = {name: value for name, value in job.changed.get("gate", {}).items() if held.get(name) == value[0]}
+    own = job.changed.get(f"gates.{stage}", {})
+    return {f"gate.{name}": value for name, value in {**of_recipe, **own}.items()}
 
 
 def _to_do(piece: Piece) -> str:

@@ -72,7 +72,8 @@ def test_before_and_after_a_run(terminal: Terminal) -> None:
     assert "examples: train 128, validation 32;" in plan and "labels cold, warm" in plan
     assert "Time: 2 of 2 unknown" in plan and "stay in the store" in plan
     # What the user changed, with where the default comes from.
-    assert re.search(r"quantize teacher make, prove, measure unknown gate.max_accuracy_drop=1 \(objective", plan)
+    assert re.search(r"quantize teacher make, prove, measure unknown gate.max_accuracy_drop=1 \(gate.max", plan)
+    assert "gate.confidence=0.9 (0.95)" in terminal.plan("order=[quantize]", "gate.confidence=0.9")
 
     assert terminal.type("order=[quantize]")[0] == 0
     done = terminal.plan("order=[quantize]")
