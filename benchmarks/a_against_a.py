@@ -19,6 +19,7 @@ from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 CONFIDENCE = 0.95
 
@@ -32,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = compose_settings("quickstart").measurement
     measurement = Measurement(**{name: settings[name] for name in ("examples", "launches", "rounds", "warmup")})
-    candidate = Candidate(runtime=OnnxRuntime(threads=arguments.threads), folder=arguments.folder)
+    candidate = Candidate(runtime=OnnxRuntime(threads=arguments.threads), folder=arguments.folder, signature=SIGNATURE)
     vocabulary = json.loads((arguments.folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     contained = 0
     with tempfile.TemporaryDirectory() as temporary:

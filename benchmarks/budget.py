@@ -37,6 +37,7 @@ from compress.nn.fusion import widest_sizes
 from compress.pipeline.store import Entry
 from compress.pipeline.workshop import Workshop
 from compress.report import wording
+from compress.tasks.text_classification import SIGNATURE
 
 TAKEN_OVER = ("data", "task", "runtime", "seed")
 CONFIDENCE = 0.95
@@ -153,9 +154,9 @@ class Laboratory:
                 entry = cut.workshop.produce(stage, entry, teacher)
             folder, _ = cut.workshop.export(entry)
             assert folder is not None
-            candidates.append(Candidate(runtime=cut.workshop.recipe.runtime, folder=folder))
+            candidates.append(Candidate(runtime=cut.workshop.recipe.runtime, folder=folder, signature=SIGNATURE))
         files = [self._work / "timed.npz"] * 2
-        write_batches(Dataset.from_list(self._rows), self.task, self._processor, files[0])
+        write_batches(Dataset.from_list(self._rows), self.task, self._processor, SIGNATURE, files[0])
         chosen = representative([row["length"] for row in self._rows], TURNS.examples)
         before, after = measure_in_turns(candidates, files, chosen, TURNS)
         latency = Latency(rounds=after, baseline_rounds=before, launches=TURNS.launches)

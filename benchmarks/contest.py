@@ -27,6 +27,7 @@ from compress.measure.processes import Candidate, Worker
 from compress.measure.statistics import paired_interval, percentiles, speedup
 from compress.nn.checkpoint import load_model, read_config
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 CONFIDENCE = 0.95
 LONG = 128
@@ -196,7 +197,7 @@ class Contest(ABC):
     def own(self, run: Run, name: str | None = None) -> Contender:
         """What a run exported, by its stages where it has no other name."""
         folder = run.folder / "export"
-        candidate = Candidate(runtime=run.recipe.runtime, folder=folder)
+        candidate = Candidate(runtime=run.recipe.runtime, folder=folder, signature=SIGNATURE)
         size = (folder / "model.onnx").stat().st_size
         return Contender(name or run.name, candidate, size, self.read(folder), ours=True, seconds=run.seconds)
 
@@ -212,8 +213,8 @@ class Contest(ABC):
         timed = Dataset.from_list([*examples.select(self.chosen), *long])
         number = len(list(self.work.glob("*.npz")))
         reading = Reading(examples, self.work / f"{number}.npz", self.work / f"{number + 1}.npz")
-        write_batches(examples, self.task, processor, reading.scored)
-        write_batches(timed, self.task, processor, reading.timed)
+        write_batches(examples, self.task, processor, SIGNATURE, reading.scored)
+        write_batches(timed, self.task, processor, SIGNATURE, reading.timed)
         return reading
 
     @property

@@ -25,6 +25,7 @@ from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 LAYERS, WIDTH, HEADS, NEURONS, WORDS = 6, 384, 12, 1536, 1000
 FLAT = np.array([-1, WIDTH])
@@ -224,7 +225,9 @@ def main() -> int:
         root = Path(name)
         save_batches([{"input_ids": ids, "attention_mask": np.ones(shape, np.int64)}], root / "batches.npz")
         runtime = OnnxRuntime(threads=len(allowed_cpus()))
-        candidates = [Candidate(runtime=runtime, folder=write(FORMS[form], root / form)) for form in names]
+        candidates = [
+            Candidate(runtime=runtime, folder=write(FORMS[form], root / form), signature=SIGNATURE) for form in names
+        ]
         # A process that has just been woken is slow at first: long turns.
         turns = Measurement(examples=1, launches=3, rounds=-(-options.rounds // 3), warmup=5)
         rounds = measure_in_turns(candidates, [root / "batches.npz"] * len(names), [0] * PER_TURN, turns)

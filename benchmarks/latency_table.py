@@ -34,7 +34,7 @@ from compress.nn.fusion import fused_sizes
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_classification import SIGNATURE, TextClassification
 
 # Layers kept, and in each the heads and neurons.
 SHAPES: list[list[tuple[int, int]]] = [
@@ -58,8 +58,9 @@ def main() -> int:
     lengths = np.linspace(shortest, longest, TURNS.examples).round().astype(int).tolist()
     runtime, teacher = OnnxRuntime(threads=len(allowed_cpus())), load()
     task = TextClassification(text="text", label="label", max_length=longest)
-    context: Any = SimpleNamespace(task=task, note=lambda sentence: None)
     draw = np.random.default_rng(0)
+    row = {"input_ids": draw.integers(1000, 20000, 16).tolist(), "attention_mask": [1] * 16}
+    context: Any = SimpleNamespace(task=task, note=lambda sentence: None, train=[row], collate=collated)
     batches = [
         {"input_ids": draw.integers(1000, 20000, (1, n)), "attention_mask": np.ones((1, n), np.int64)} for n in lengths
     ]
@@ -70,17 +71,17 @@ def main() -> int:
         table = measure_table(
             runtime,
             teacher=folders[0],
+            model=copy.deepcopy(teacher),
+            signature=SIGNATURE,
+            reads="first",
             batches=batches,
             lengths=lengths,
             layer=fused_sizes(teacher, layers_of(teacher)[0]),
-            words=teacher.config.vocab_size,
-            positions=teacher.config.max_position_embeddings,
-            labels=teacher.config.num_labels,
             precision=options.precision,
         )
         for number, shape in enumerate(SHAPES):
             folders.append(export(cut(teacher, shape, context, options.precision), task, root / str(number)))
-        candidates = [Candidate(runtime=runtime, folder=folder) for folder in folders]
+        candidates = [Candidate(runtime=runtime, folder=folder, signature=SIGNATURE) for folder in folders]
         files = [root / "batches.npz"] * len(folders)
         rounds = measure_in_turns(candidates, files, range(len(batches)), TURNS)
     times = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
@@ -90,6 +91,11 @@ def main() -> int:
         error = f"{100 * (expected / found - 1):+.0f}%"
         print(f"{len(shape)} layers {shape}: measured {found:.2f} times, predicted {expected:.2f} ({error})")
     return 0
+
+
+def collated(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Rows of one length."""
+    return {name: torch.tensor([row[name] for row in rows]) for name in SIGNATURE.names}
 
 
 def load() -> PreTrainedModel:
@@ -130,7 +136,7 @@ def export(model: PreTrainedModel, task: TextClassification, folder: Path) -> Pa
     """The folder with the model's ONNX file."""
     folder.mkdir()
     ones = torch.ones(2, 16, dtype=torch.int64)
-    export_onnx(model, task, {"input_ids": ones, "attention_mask": ones}, folder)
+    export_onnx(model, SIGNATURE, {"input_ids": ones, "attention_mask": ones}, folder)
     return folder
 
 

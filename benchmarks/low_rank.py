@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.layers import Int8DynamicLinear, Int8StaticLinear, LowRankLinear
 from compress.runtimes.onnx.export import export_module
 
@@ -88,8 +89,9 @@ def rounded(linear: nn.Linear, precision: str) -> nn.Module:
 
 def session(module: nn.Module, inner: int, folder: Path, threads: int) -> onnxruntime.InferenceSession:
     """It on the runtime."""
-    axes = {"states": {0: "batch", 1: "length"}}
-    path = export_module(Product(module).eval(), {"states": torch.randn(2, 8, inner)}, axes, folder)
+    states, results = (Port(name, (BATCH, SEQUENCE, name), "float32") for name in ("states", "results"))
+    signature = Signature(inputs=(states,), output=results, mask=None, fixed={"states": inner})
+    path = export_module(Product(module).eval(), signature, {"states": torch.randn(2, 8, inner)}, folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

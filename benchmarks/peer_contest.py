@@ -18,6 +18,7 @@ from compress.nn.checkpoint import load_model
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.openvino.runtime import OpenVinoRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 
 class Peers(Contest):
@@ -37,14 +38,14 @@ class Peers(Contest):
         full = OpenVinoRuntime(threads=threads, precision="f32")
 
         def peer(name: str, runtime: Runtime, folder: Path, size: int) -> Contender:
-            return Contender(name, Candidate(runtime=runtime, folder=folder), size, reading)
+            return Contender(name, Candidate(runtime=runtime, folder=folder, signature=SIGNATURE), size, reading)
 
         weights = (teacher / "model.safetensors").stat().st_size
         yield peer(self.reference, TorchRuntime(threads=threads), teacher, weights)
         size = forms.as_torch_dynamic(load_model(teacher), work / "torch")
         yield peer("PyTorch dynamic INT8", TorchDynamicInt8(threads=threads), teacher, size)
         example = self.task.collate(list(reading.examples.select(range(2))), self.processor)
-        size = forms.as_onnx(self.model, self.task, example, exported)
+        size = forms.as_onnx(self.model, SIGNATURE, example, exported)
         yield peer(self.baseline, OnnxRuntime(threads=threads), exported, size)
         dynamic = forms.as_onnxruntime_dynamic(exported, work / "dynamic")
         yield peer("ONNX Runtime quantize_dynamic", OnnxRuntime(threads=threads), work / "dynamic", dynamic)
@@ -71,4 +72,4 @@ class Peers(Contest):
         drawn = np.random.default_rng(0).permutation(len(self.train))[: self.calibration]
         rows = self.task.encode(self.train.select(drawn), self.processor, self.model.config, "train")
         batches = (self.task.collate([row], self.processor) for row in rows)
-        return [{name: batch[name].numpy() for name in self.task.inputs} for batch in batches]
+        return [{name: batch[name].numpy() for name in SIGNATURE.names} for batch in batches]

@@ -21,15 +21,15 @@ import torch
 from peer_runtimes import ENCODER, HEAD, dynamic_int8
 from transformers import PreTrainedModel
 
-from compress.core.task import Task
+from compress.core.signature import Signature
 from compress.runtimes.onnx.export import export_onnx
 
 Batches = Sequence[dict[str, np.ndarray]]
 
 
-def as_onnx(model: PreTrainedModel, task: Task, example: dict[str, Any], folder: Path) -> int:
+def as_onnx(model: PreTrainedModel, signature: Signature, example: dict[str, Any], folder: Path) -> int:
     """Write `folder/model.onnx` in FP32 and return its bytes. example: at least two rows."""
-    return export_onnx(model, task, example, _new(folder)).stat().st_size
+    return export_onnx(model, signature, example, _new(folder)).stat().st_size
 
 
 def as_torch_dynamic(model: PreTrainedModel, folder: Path) -> int:

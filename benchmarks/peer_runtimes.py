@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from compress.core.signature import Signature
 from compress.runtimes.openvino.runtime import OpenVinoRuntime, OpenVinoSession
 from compress.runtimes.torch.runtime import TorchRuntime, TorchSession
 
@@ -22,14 +23,14 @@ class TorchDynamicInt8(TorchRuntime):
 
     label: ClassVar[str] = "PyTorch"
 
-    def open(self, folder: Path) -> TorchSession:
+    def open(self, folder: Path, signature: Signature) -> TorchSession:
         """Load the checkpoint and quantize its dense layers."""
         import torch
 
         from compress.nn.checkpoint import load_model
 
         torch.set_num_threads(self.threads)
-        return TorchSession(dynamic_int8(load_model(folder)))
+        return TorchSession(dynamic_int8(load_model(folder)), signature)
 
 
 def dynamic_int8(model: Any) -> Any:
@@ -45,9 +46,9 @@ def dynamic_int8(model: Any) -> Any:
 class OpenVinoFile(OpenVinoRuntime):
     """OpenVINO on a file of its own form, as NNCF leaves it."""
 
-    def open(self, folder: Path) -> OpenVinoSession:
+    def open(self, folder: Path, signature: Signature) -> OpenVinoSession:
         """Open `folder/model.xml`."""
-        return self.compile(folder / "model.xml")
+        return self.compile(folder / "model.xml", signature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class CTranslate2:
     libraries: ClassVar[tuple[str, ...]] = ("ctranslate2",)
     label: ClassVar[str] = "CTranslate2"
 
-    def open(self, folder: Path) -> CTranslate2Session:
+    def open(self, folder: Path, signature: Signature) -> CTranslate2Session:
         """Open `folder/encoder` and `folder/head.npz`."""
         # It would import torch for its converters, and its memory would then be torch's.
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type]

@@ -21,8 +21,10 @@ import compress
 from compress.core.recipe import Recipe
 from compress.measure.statistics import paired_interval
 from compress.nn.checkpoint import load_model
+from compress.nn.forward import forward
 from compress.pipeline.store import Entry
 from compress.pipeline.workshop import Workshop
+from compress.tasks.text_classification import SIGNATURE
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
 SHAPES = (
@@ -172,7 +174,7 @@ class Laboratory:
             for start in range(0, len(rows), 64):
                 part = order[start : start + 64]
                 batch = task.collate([rows[row] for row in part], processor)
-                logits = task.logits(model(**{name: batch[name] for name in task.inputs})).numpy()
+                logits = forward(model, SIGNATURE, batch).output.numpy()
                 for row, values in zip(part, logits, strict=True):
                     scores[row] = task.score(values, rows[row])
             found.append(scores)

@@ -25,6 +25,7 @@ from contest_report import plain, plot, table
 from compress.core.recipe import Measurement
 from compress.measure.processes import Candidate
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 EPOCHS = 5
 REFITTED = (
@@ -103,8 +104,8 @@ class Techniques(Contest):
     def contenders(self) -> Iterator[Contender]:
         """The teacher, then what each run exported."""
         example = self.task.collate(list(self.reading.examples.select(range(2))), self.processor)
-        size = forms.as_onnx(self.model, self.task, example, self.work / "onnx")
-        candidate = Candidate(runtime=OnnxRuntime(threads=self.threads), folder=self.work / "onnx")
+        size = forms.as_onnx(self.model, SIGNATURE, example, self.work / "onnx")
+        candidate = Candidate(runtime=OnnxRuntime(threads=self.threads), folder=self.work / "onnx", signature=SIGNATURE)
         yield Contender(self.baseline, candidate, size, self.reading)
         for name, run in zip(self.names, self.runs, strict=True):
             yield self.own(run, name)

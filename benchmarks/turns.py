@@ -20,6 +20,7 @@ from compress.measure.environment import allowed_cpus
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.text_classification import SIGNATURE
 
 CALLS, WARMUP, STALL_MS = 40, 3, 2.0
 
@@ -34,7 +35,8 @@ def main() -> int:
     arguments = parser.parse_args()
     vocabulary = json.loads((arguments.export / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     ids = np.random.default_rng(0).integers(0, vocabulary, (1, arguments.tokens))
-    candidate = Candidate(runtime=OnnxRuntime(threads=len(allowed_cpus())), folder=arguments.export)
+    runtime = OnnxRuntime(threads=len(allowed_cpus()))
+    candidate = Candidate(runtime=runtime, folder=arguments.export, signature=SIGNATURE)
     found: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as temporary, one_measurement_at_a_time():
         path = Path(temporary) / "batches.npz"
