@@ -44,9 +44,10 @@ def load(folder: str | Path) -> PreTrainedModel:
 
 
 def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None, **columns: str) -> Evaluation:
-    """Scores and latency of an exported folder on a file of labelled examples, measured in a process of its own.
+    """Scores and latency of an exported folder on a file of labelled examples, measured in a process of its own, on the
+    runtime that the export was made for.
 
-    columns: `text` and `label`, where they differ from the run's. threads: all cores of this process where None.
+    columns: the task's own, such as `text` and `label`, where they differ from the run's. threads: all cores of this process where None.
     Raises InputError where the folder or the data cannot be used.
     """
     from compress.pipeline.evaluation import evaluate_folder
