@@ -47,7 +47,8 @@ def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None
     """Scores and latency of an exported folder on a file of labelled examples, measured in a process of its own, on the
     runtime that the export was made for.
 
-    columns: the task's own, such as `text` and `label`, where they differ from the run's. threads: all cores of this process where None.
+    columns: the task's own, such as `text` and `label`, where they differ from the run's. threads: all cores of this
+    process where None.
     Raises InputError where the folder or the data cannot be used.
     """
     from compress.pipeline.evaluation import evaluate_folder

@@ -29,7 +29,7 @@ def test_the_task_and_its_columns() -> None:
 
 
 def test_a_column_that_the_task_does_not_have() -> None:
-    with pytest.raises(InputError, match="^max_length is no column of this task; it has text and label"):
+    with pytest.raises(InputError, match=r"^max_length is no column of this task; it has text and label"):
         _task_of(FOLDER, {"task": TASK}, {"max_length": "8"})
 
 
@@ -53,7 +53,7 @@ def test_before_manifests_named_one_it_was_onnx_runtime() -> None:
     ],
 )
 def test_what_is_no_task_of_ours_is_refused(target: str) -> None:
-    with pytest.raises(InputError, match="none of compress.tasks"):
+    with pytest.raises(InputError, match=r"none of compress\.tasks"):
         _task_of(FOLDER, {"task": {**TASK, "_target_": target}}, {})
 
 
