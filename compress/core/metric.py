@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+
+Kind = Literal["share", "plain", "ratio"]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric's values are written for people.
+    """How a metric's values are written for people; `compress.report.wording` writes them.
 
-    kind: `share` (a fraction, shown as a percentage, its differences in points), or `plain` (shown as it is). margin:
-    the setting that limits how much may be lost, such as `max_accuracy_drop`.
+    kind: `share` (a fraction: a value reads as a percentage, a difference and the margin in points), `plain` (all three
+    read as they are) or `ratio` (a value v is the mean of logarithms and reads exp(-v), such as a perplexity; a
+    difference and the margin read as the ratio of two such numbers, above 1 where the candidate is worse). margin: the
+    setting that limits how much may be lost, such as `max_accuracy_drop`.
     """
 
-    kind: str
+    kind: Kind
     margin: str
+
+    @property
+    def noun(self) -> str:
+        """What a difference is counted in: `points`; "" where the number stands alone."""
+        return "points" if self.kind == "share" else ""
+
+    def limit(self, setting: float) -> float:
+        """The margin on the scale of values, 0 or more, from the setting as people write it: 1.02 reads as a ratio."""
+        return math.log(setting) if self.kind == "ratio" else setting
 
 
 SHARE = Unit("share", "max_accuracy_drop")
+CORRELATION = Unit("plain", "max_correlation_drop")
+PERPLEXITY = Unit("ratio", "max_perplexity_ratio")
+UNITS: Mapping[str, Unit] = {unit.kind: unit for unit in (SHARE, CORRELATION, PERPLEXITY)}
 
 
 class Metric(Protocol):
     """What tells a better answer from a worse one, over many examples. Larger is better.
 
     name: as settings and files call it, such as `accuracy` or `entity_f1`. title: in words. columns: what the
-    statistics of one example are, in order.
+    statistics of one example are, in order. mean: whether the value is a plain mean over examples, of the first column,
+    each at most 1 and at least 0, with a second column that is 1.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[Unit]
     columns: ClassVar[tuple[str, ...]]
+    mean: ClassVar[bool]
 
     def value(self, statistics: np.ndarray) -> float:
         """statistics: (examples, columns). The value over all of them."""
@@ -42,3 +62,35 @@ class Metric(Protocol):
     def without(self, statistics: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """The value without each group, (groups,). statistics: (examples, columns). groups: (examples,), from 0."""
         ...
+
+    def one_lost(self, statistics: np.ndarray) -> float:
+        """By how much the value falls, about, where the model loses one thing more that it could have got right: an
+        example, an entity, one example of each class (the root of the sum of their squares)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a page or table must know of a metric: its name in files, its title in words, its unit."""
+
+    name: str
+    title: str
+    unit: Unit
+
+    @classmethod
+    def of(cls, metric: Metric) -> Label:
+        """A metric's."""
+        return cls(metric.name, metric.title, metric.unit)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Label:
+        """What a ledger's row or a summary says of it; an earlier release's says at most the name, of accuracy."""
+        name = data.get("metric", "accuracy")
+        return cls(name, data.get("metric_title", name), UNITS[data.get("metric_unit", "share")])
+
+    def to_json(self) -> dict[str, str]:
+        """As rows and summaries hold it."""
+        return {"metric": self.name, "metric_title": self.title, "metric_unit": self.unit.kind}
+
+
+ACCURACY = Label("accuracy", "accuracy", SHARE)

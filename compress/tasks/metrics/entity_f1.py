@@ -1,0 +1,55 @@
+"""F1 of entities: right only where type, first and last token all are. Micro-averaged, as seqeval computes it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import ClassVar
+
+import numpy as np
+
+from compress.core.metric import SHARE, Unit
+from compress.tasks.metrics.entities import Entity
+from compress.tasks.metrics.sums import f1, sums_without
+
+
+class EntityF1:
+    """true_positives: entities of the example that were found. predicted: that the model names. actual: that there
+    are."""
+
+    name: ClassVar[str] = "entity_f1"
+    title: ClassVar[str] = "entity F1"
+    unit: ClassVar[Unit] = SHARE
+    columns: ClassVar[tuple[str, ...]] = ("true_positives", "predicted", "actual")
+    mean: ClassVar[bool] = False
+
+    def value(self, statistics: np.ndarray) -> float:
+        """0 where there is no entity and none is named."""
+        return float(f1(*statistics.sum(axis=0)))
+
+    def without(self, statistics: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """See Metric."""
+        return f1(*sums_without(statistics, groups).T)
+
+    def one_lost(self, statistics: np.ndarray) -> float:
+        """One entity more: not found against found."""
+        true_positives, predicted, actual = statistics.sum(axis=0)
+        found = f1(true_positives + 1, predicted + 1, actual + 1)
+        return float(found - f1(true_positives, predicted, actual + 1))
+
+
+def count(truth: Collection[Entity], answer: Collection[Entity]) -> tuple[int, int, int]:
+    """The statistics of one example: see EntityF1."""
+    return len(set(truth) & set(answer)), len(answer), len(truth)
+
+
+def count_by_type(
+    truths: Collection[Collection[Entity]], answers: Collection[Collection[Entity]]
+) -> dict[str, tuple[float, float, float]]:
+    """For each type true positives, predicted and actual, over all examples; types in alphabetical order."""
+    counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for truth, answer in zip(truths, answers, strict=True):
+        for column, entities in enumerate((set(truth) & set(answer), answer, truth)):
+            for kind, _, _ in entities:
+                counts[kind][column] += 1
+    return {kind: (found[0], found[1], found[2]) for kind, found in sorted(counts.items())}
