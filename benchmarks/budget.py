@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 
 from compress.cli.config import build, compose_settings
 from compress.core.evaluation import Latency
+from compress.core.metric import SHARE
 from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
 from compress.measure.latency import measure_in_turns, representative
@@ -142,8 +143,8 @@ class Laboratory:
         """The mean difference, with its interval."""
         differences = scores - others
         groups = [row["group"] for row in self._rows]
-        interval = paired_interval(differences, groups, self.task.score_range, CONFIDENCE)
-        return wording.points_with_interval(float(differences.mean()), interval, 1)
+        interval = paired_interval(differences, groups, 1.0, CONFIDENCE)
+        return wording.difference_with_interval(float(differences.mean()), interval, SHARE, 1)
 
     def timed(self, without: Cut, given: Cut) -> str:
         """How the fused INT8 exports of the two compare, in turns on the run's runtime."""
@@ -179,7 +180,7 @@ class Laboratory:
         return build(composed, "text_classification")
 
     def _scores(self, logits: list[np.ndarray]) -> np.ndarray:
-        return np.array([self.task.score(values[0], row) for values, row in zip(logits, self._rows, strict=True)])
+        return self.task.statistics([values[0] for values in logits], self._rows, None)[:, 0]
 
 
 def tell(message: str) -> None:

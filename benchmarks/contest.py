@@ -146,6 +146,7 @@ class Contest(ABC):
                 contender.reading.examples,
                 contender.reading.scored,
                 self.task,
+                read_config(contender.candidate.folder),
                 split=self.split,
             )
         memory = {contender.name: self.memory(contender) for contender in contenders}
@@ -166,7 +167,7 @@ class Contest(ABC):
                     "ours": contender.ours,
                     "score": evaluation.score,
                     "difference": float(differences.mean()),
-                    "interval": paired_interval(differences, evaluation.groups, evaluation.score_range, CONFIDENCE),
+                    "interval": paired_interval(differences, evaluation.groups, 1.0, CONFIDENCE),
                     "real": self.times(real[self.baseline], real[name]),
                     "long": self.times(long[self.baseline], long[name]),
                     "size_bytes": contender.size_bytes,
@@ -178,7 +179,7 @@ class Contest(ABC):
         environment["versions"] |= versions(("openvino", "nncf", "ctranslate2"))
         return {
             "rows": rows,
-            "metric": self.task.metric,
+            "metric": evaluations[self.reference].metric,
             "split": self.split,
             "examples": len(self.raw),
             "confidence": CONFIDENCE,

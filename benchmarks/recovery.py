@@ -176,7 +176,7 @@ class Laboratory:
                 batch = task.collate([rows[row] for row in part], processor)
                 logits = forward(model, SIGNATURE, batch).output.numpy()
                 for row, values in zip(part, logits, strict=True):
-                    scores[row] = task.score(values, rows[row])
+                    scores[row] = task.statistics([values], [rows[row]], None)[0, 0]
             found.append(scores)
         return np.concatenate(found)
 

@@ -17,6 +17,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 import compress
+from compress.core.metric import SHARE
 from compress.measure.statistics import paired_interval
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.checkpoint import load_model
@@ -100,8 +101,8 @@ class Laboratory:
         model = load_model(workshop.produce("quantize", teacher, teacher).folder)
         moved = shift_of(model, [()], self.batches, self.reference, self.task)
         differences = self._scores(moved.logits[0]) - self.scores
-        interval = paired_interval(differences, [row["group"] for row in self.rows], self.task.score_range, 0.95)
-        accuracy = wording.points_with_interval(float(differences.mean()), interval, 2)
+        interval = paired_interval(differences, [row["group"] for row in self.rows], 1.0, 0.95)
+        accuracy = wording.difference_with_interval(float(differences.mean()), interval, SHARE, 2)
         pairs = zip(moved.logits[0], self.reference, strict=True)
         same = np.mean([ours.argmax() == theirs.numpy().argmax() for ours, theirs in pairs])
         print(f"| {scheme} | {told} | {1000 * moved.mean[0]:.2f}e-3 | {same:.1%} | {accuracy} |", flush=True)
@@ -130,7 +131,7 @@ class Laboratory:
         return Workshop(recipe, warn=print, check=lambda *given: None)
 
     def _scores(self, logits: Sequence[np.ndarray]) -> np.ndarray:
-        return np.array([self.task.score(values[0], row) for values, row in zip(logits, self.rows, strict=True)])
+        return self.task.statistics([values[0] for values in logits], self.rows, None)[:, 0]
 
 
 if __name__ == "__main__":

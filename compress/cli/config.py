@@ -102,7 +102,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         name=name,
         teacher=_build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns")),
         data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
-        task=_build("task", plain["task"], offers=("encode", "collate", "signature", "score")),
+        task=_build("task", plain["task"], offers=("encode", "collate", "signature", "statistics")),
         runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from compress.core.metric import ACCURACY, Label
+
 Interval = tuple[float, float]
+# Metrics whose value is the mean, plain or weighted, of values that each example has of its own.
+MEANS = ("accuracy", "token_accuracy", "ndcg_at_10", "log_likelihood")
 
 
 @dataclass(frozen=True)
@@ -58,29 +62,41 @@ class Size:
 class Evaluation:
     """Facts about one artifact on one split and one runtime.
 
-    scores: the task's score per example, in the order of the split (1.0 = right for accuracy). groups: for each
-    example the number of the group it belongs to. figures: the task's further figures, by name. score_range: the
-    largest possible difference of two scores. torch_ratio: the baseline's plain PyTorch time over its time on this
-    runtime (only for the baseline itself).
+    metric: its name. statistics: of each judged example, in the order of the split, in the metric's columns. value: the
+    metric's, over all of them. groups: for each example the number of the group it belongs to. figures: the task's
+    further figures, by name. by_class: for each class that can be found or missed its true positives, how often the
+    model names it and how often it is there; empty where the task counts none. torch_ratio: the baseline's plain
+    PyTorch time over its time on this runtime (only for the baseline itself).
     """
 
     artifact: str
     split: str
     metric: str
-    scores: tuple[float, ...]
+    statistics: tuple[tuple[float, ...], ...]
+    value: float
     figures: Mapping[str, float]
     groups: tuple[int, ...]
-    score_range: float
     latency: Latency | None
     size: Size | None
     proof: Proof | None
     torch_ratio: float | None
     environment: Mapping[str, Any]
+    by_class: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def score(self) -> float:
-        """The mean score: the metric itself for accuracy."""
-        return sum(self.scores) / len(self.scores)
+        """The value: the accuracy where that is the metric."""
+        return self.value
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Each example's own: its first column over its second, so 1.0 where it is right and the metric is accuracy.
+
+        Raises ValueError where an example has no value of its own, as with F1 and correlations.
+        """
+        if self.metric not in MEANS:
+            raise ValueError(f"{self.metric} is a value of many examples together; see `statistics`")
+        return tuple(first / second if second else 0.0 for first, second in self.statistics)
 
 
 @dataclass(frozen=True)
@@ -88,8 +104,9 @@ class Comparison:
     """A candidate against the baseline, in pairs, with intervals at the gate's confidence.
 
     Each interval is two-sided, its ends one-sided bounds at `confidence`. examples_to_decide: how many examples, at
-    the spread and grouping seen here, would put the whole interval on one side of -`margin`; None where no number
-    that one would label does, because the difference lies on the margin itself.
+    the spread and grouping seen here, put the whole interval on one side of -`margin` four times of five; None where no
+    number that one would label does, because the difference lies on the margin itself. lost: classes of which the
+    baseline finds some and the candidate none: name, how many it finds, how many there are.
     """
 
     score_difference: float
@@ -100,3 +117,5 @@ class Comparison:
     examples: int
     examples_to_decide: int | None
     confidence: float
+    metric: Label = ACCURACY
+    lost: tuple[tuple[str, int, int], ...] = ()

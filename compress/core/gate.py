@@ -14,18 +14,21 @@ Outcome = Literal["passed", "failed", "inconclusive"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """outcome, the reasons in words, and whether the measured values themselves lie within the limits."""
+    """outcome, the reasons in words, and whether the measured values themselves lie within the limits. findings: those
+    of the reasons that no limit asks for, and that whoever reads a passed verdict should know too."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
     within_limits: bool
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """Limits for one stage, against the teacher.
 
-    max_accuracy_drop: the non-inferiority margin, as a fraction (0.01 = one point). The stage passes only if the lower
+    max_accuracy_drop: the non-inferiority margin on the scale of the metric's values: for accuracy, F1 and other
+    shares a fraction (0.01 = one point). The stage passes only if the lower
     bound of (candidate - teacher) at `confidence` (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for
     the ratio of latencies, or None. on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
     unproven where the measured values are within the limits) or `fail`.
@@ -62,18 +65,25 @@ class Gate:
         outcome: Outcome = (
             "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"
         )
+        lost = tuple(
+            f"{name}: the teacher finds {found} of {actual}, the model none" for name, found, actual in comparison.lost
+        )
         return Verdict(
             outcome=outcome,
-            reasons=tuple(reason for finding in findings for reason in finding.reasons),
+            reasons=(*(reason for finding in findings for reason in finding.reasons), *lost),
             within_limits=all(finding.within_limits for finding in findings),
+            findings=lost,
         )
 
     def _judge_score(self, comparison: Comparison) -> Verdict:
         low, high = comparison.score_interval
         within = comparison.score_difference >= -self.max_accuracy_drop
+        told = comparison.metric.unit.exactly
+        # A ratio falls where a difference rises.
+        ends = ", ".join(map(told, (high, low) if comparison.metric.unit.kind == "ratio" else (low, high)))
         text = (
-            f"accuracy {comparison.score_difference:+.4f} [{low:+.4f}, {high:+.4f}], "
-            f"limit {-self.max_accuracy_drop:+.4f}"
+            f"{comparison.metric.title} {told(comparison.score_difference)} [{ends}], "
+            f"limit {told(-self.max_accuracy_drop)}"
         )
         if low > -self.max_accuracy_drop:
             return Verdict("passed", (text,), within)

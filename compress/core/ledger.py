@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from compress.core.blame import Blame
+from compress.core.metric import ACCURACY, Label
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage of a run. Accuracies are fractions, latencies milliseconds per example at batch 1, on the CPU.
+    """One stage of a run. Latencies are milliseconds per example at batch 1, on the CPU.
 
-    decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the stage reported. blame:
-    why it may have missed its limits, where it did and that was looked into; a ledger of an earlier release has none.
+    metric: what value, difference and interval are of; in the file they are called by its name, such as `accuracy`,
+    `accuracy_difference` and `accuracy_interval`. difference: to the teacher's value. findings: those of the reasons
+    that no limit asks for. decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the
+    stage reported. blame: why it may have missed its limits, where it did and that was looked into; a ledger of an
+    earlier release has none.
     """
 
     stage: str
@@ -23,9 +29,9 @@ class Row:
     verdict: str
     reasons: tuple[str, ...]
     decision: str
-    accuracy: float | None
-    accuracy_difference: float | None
-    accuracy_interval: tuple[float, float] | None
+    value: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
     latency_ms_p50: float | None
     latency_ms_p90: float | None
     speedup: float | None
@@ -39,6 +45,48 @@ class Row:
     reused: bool
     notes: tuple[str, ...]
     blame: Blame | None = None
+    findings: tuple[str, ...] = ()
+    metric: Label = ACCURACY
+
+    @property
+    def accuracy(self) -> float | None:
+        """The value, as it is called where the metric is accuracy."""
+        return self.value
+
+    @property
+    def accuracy_difference(self) -> float | None:
+        """The difference, as it is called where the metric is accuracy."""
+        return self.difference
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """The interval, as it is called where the metric is accuracy."""
+        return self.interval
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of the ledger."""
+        told: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            told.update(self.metric.to_json() if name == "metric" else {self.metric.name_in_file(name): value})
+        return told
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Row:
+        """One line, also of an earlier version, whose lines lack a field or have one more."""
+        metric = Label.from_json(data)
+        told: dict[str, Any] = {field.name: data.get(metric.name_in_file(field.name)) for field in fields(cls)}
+        told.update({name: tuple(str(text) for text in told[name] or ()) for name in ("reasons", "notes", "findings")})
+        for name in ("interval", "speedup_interval"):
+            told[name] = None if told[name] is None else tuple(told[name])
+        return cls(**{**told, "metric": metric, "blame": _blame(told["blame"])})
+
+
+def _blame(told: Any) -> Blame | None:
+    """What was found out about a stage; None where nothing was, or by a version that wrote it otherwise."""
+    try:
+        return None if told is None else Blame.from_json(told)
+    except (KeyError, TypeError):
+        return None
 
 
 class Ledger:
@@ -52,7 +100,7 @@ class Ledger:
     def append(self, row: Row) -> Row:
         """Write one line."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
+            file.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)

@@ -30,6 +30,10 @@ class Unit:
         """What a difference is counted in: `points`; "" where the number stands alone."""
         return "points" if self.kind == "share" else ""
 
+    def exactly(self, difference: float) -> str:
+        """A difference of values for a reason in a ledger: -0.0042, and as a ratio 1.0042."""
+        return f"{math.exp(-difference):.4f}" if self.kind == "ratio" else f"{difference:+.4f}"
+
     def limit(self, setting: float) -> float:
         """The margin on the scale of values, 0 or more, from the setting as people write it: 1.02 reads as a ratio."""
         return math.log(setting) if self.kind == "ratio" else setting
@@ -45,15 +49,16 @@ class Metric(Protocol):
     """What tells a better answer from a worse one, over many examples. Larger is better.
 
     name: as settings and files call it, such as `accuracy` or `entity_f1`. title: in words. columns: what the
-    statistics of one example are, in order. mean: whether the value is a plain mean over examples, of the first column,
-    each at most 1 and at least 0, with a second column that is 1.
+    statistics of one example are, in order. proportion: whether the value is the share of examples whose first column
+    is 1, where it is 1 or 0 and the second is 1. thing: what is found or missed, such as `entity`.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[Unit]
     columns: ClassVar[tuple[str, ...]]
-    mean: ClassVar[bool]
+    proportion: ClassVar[bool]
+    thing: ClassVar[str]
 
     def value(self, statistics: np.ndarray) -> float:
         """statistics: (examples, columns). The value over all of them."""
@@ -87,6 +92,11 @@ class Label:
         """What a ledger's row or a summary says of it; an earlier release's says at most the name, of accuracy."""
         name = data.get("metric", "accuracy")
         return cls(name, data.get("metric_title", name), UNITS[data.get("metric_unit", "share")])
+
+    def name_in_file(self, field: str) -> str:
+        """What the fields value, difference and interval are called in files; others keep their names."""
+        names = {"value": self.name, "difference": f"{self.name}_difference", "interval": f"{self.name}_interval"}
+        return names.get(field, field)
 
     def to_json(self) -> dict[str, str]:
         """As rows and summaries hold it."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+    from compress.core.metric import Metric
     from compress.core.runtime import Runtime
     from compress.core.signature import Signature
 
@@ -43,12 +44,14 @@ class Vocabulary(Protocol):
 
 
 class Task(Protocol):
-    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy."""
+    """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
+
+    size_unit: what an example's `length` counts, such as `tokens`.
+    """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
-    metric: ClassVar[str]
-    score_range: ClassVar[float]
+    size_unit: ClassVar[str]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -112,21 +115,34 @@ class Task(Protocol):
         """How many labels `label_loss` is a mean over."""
         ...
 
-    def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
-        """The score of one example from its logits: its share of the metric."""
-        ...
-
-    def figures(self, logits: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Further figures about all examples together, by name. The gate does not look at them."""
+    def metric(self, config: Any) -> Metric:
+        """What answers are judged by, for a model of this configuration."""
         ...
 
     def units(self, rows: Dataset) -> list[int] | None:
-        """For each row the number, from 0, of the example that it is judged as a part of; None where each row is one
-        of its own."""
+        """For each row the number, from 0, of the example that it is judged as a part of; None: each row is one."""
+        ...
+
+    def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
+        """The metric's statistics of each judged example, (examples, columns), in float64. outputs: of each row."""
+        ...
+
+    def figures(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, float]:
+        """Further figures about all examples together, by name. The gate does not look at them."""
+        ...
+
+    def by_class(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, tuple[float, float, float]]:
+        """For each class that can be found or missed its true positives, how often the model names it and how often it
+        is there; a class that is no longer found at all is told in the verdict. Empty where there is none to count."""
         ...
 
     def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
-        """For each encoded row, the name of the kind of answer it should get: scores are also looked at by kind."""
+        """For each judged example, the name of the kind of answer it should get: the metric is also looked at by
+        kind."""
         ...
 
     def usage(self, runtime: Runtime) -> str:
@@ -136,9 +152,10 @@ class Task(Protocol):
 
 class TaskDefaults:
     """What a task says where it has nothing to say: no example can be made of parts of others, its processor has no
-    vocabulary, and every row is an example of its own."""
+    vocabulary, every row is an example of its own, and no class is counted."""
 
     name: ClassVar[str]
+    size_unit: ClassVar[str] = "tokens"
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
         """None: of what is not text, parts of two examples make no third."""
@@ -163,3 +180,9 @@ class TaskDefaults:
     def units(self, rows: Dataset) -> list[int] | None:
         """None: each row is judged by itself."""
         return None
+
+    def by_class(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, tuple[float, float, float]]:
+        """None is counted."""
+        return {}

@@ -30,24 +30,37 @@ def candidate_of(runtime: Runtime, artifact: Path, export: Path | None, signatur
     return Candidate(runtime=runtime, folder=export or artifact, signature=signature)
 
 
-def score(candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, *, split: str) -> Evaluation:
-    """Scores only: no latency."""
-    logits = logits_of(candidate, batches)
-    scores = tuple(task.score(values[0], row) for values, row in zip(logits, examples, strict=True))
+def score(
+    candidate: Candidate, key: str, examples: Dataset, batches: Path, task: Task, config: Any, *, split: str
+) -> Evaluation:
+    """What the answers are worth: no latency. config: the model's."""
+    outputs, rows = [values[0] for values in logits_of(candidate, batches)], list(examples)
+    metric, statistics = task.metric(config), task.statistics(outputs, rows, config)
     return Evaluation(
         artifact=key,
         split=split,
-        metric=task.metric,
-        scores=scores,
-        figures=task.figures([values[0] for values in logits], list(examples)),
-        groups=tuple(examples["group"]),
-        score_range=task.score_range,
+        metric=metric.name,
+        statistics=tuple(map(tuple, statistics.tolist())),
+        value=metric.value(statistics),
+        figures=task.figures(outputs, rows, config),
+        groups=tuple(first_of_each(examples["group"], task.units(examples))),
+        by_class=task.by_class(outputs, rows, config),
         latency=None,
         size=None,
         proof=None,
         torch_ratio=None,
         environment=describe_machine(candidate.runtime),
     )
+
+
+def first_of_each(values: Sequence[Any], units: Sequence[int] | None) -> list[Any]:
+    """What is said of each row, once for each judged example: of its first row. units: see `Task.units`."""
+    if units is None:
+        return list(values)
+    first: dict[int, Any] = {}
+    for value, unit in zip(values, units, strict=True):
+        first.setdefault(unit, value)
+    return [first[unit] for unit in sorted(first)]
 
 
 def time_candidate(
@@ -103,8 +116,9 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         **{
             **data,
-            "scores": tuple(data["scores"]),
+            "statistics": tuple(map(tuple, data["statistics"])),
             "groups": tuple(data["groups"]),
+            "by_class": {name: tuple(counts) for name, counts in data["by_class"].items()},
             "latency": None if latency is None else _latency_from_json(latency),
             "size": None if size is None else Size(**size),
             "proof": None if proof is None else Proof(**{**proof, "shapes": tuple(tuple(s) for s in proof["shapes"])}),

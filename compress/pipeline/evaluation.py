@@ -44,7 +44,7 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
     with tempfile.TemporaryDirectory() as temporary:
         batches = Path(temporary) / "batches.npz"
         write_batches(examples, task, processor, signature, batches)
-        scored = score(candidate, key, examples, batches, task, split=data.name)
+        scored = score(candidate, key, examples, batches, task, config, split=data.name)
         latency = time_candidate(candidate, None, examples["length"], [batches], MEASUREMENT)
     return dataclasses.replace(scored, latency=latency, size=size_of(folder, folder, runtime))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.core.metric import Metric
 from compress.core.recipe import Recipe
 from compress.core.words import Teacher
 from compress.measure.effort import Effort
@@ -136,6 +137,11 @@ class Prepared:
             parameters=self.parameters,
             machine=str(describe_machine(recipe.runtime)["cpu"]),
         )
+
+    @property
+    def metric(self) -> Metric:
+        """What the models are judged by."""
+        return self.recipe.task.metric(self.config)
 
     @property
     def tokens(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.core.ledger import Row
+from compress.core.metric import Label, Metric
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.measure.environment import describe_machine
@@ -42,6 +43,7 @@ def publish(
     rows: Sequence[Row],
     teacher: Finding,
     best: Finding | None,
+    metric: Metric,
     examples: Mapping[str, int],
     fingerprints: Mapping[str, str],
     groups: int,
@@ -55,11 +57,11 @@ def publish(
         "recipe": recipe.name,
         "command": command,
         "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
-        "metric": recipe.task.metric,
+        **Label.of(metric).to_json(),
         "runtime": recipe.runtime.name,
         "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
-        "student": None if best is None else _student(recipe, teacher, best, _row_of(rows, best.stage)),
+        "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage)),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
@@ -88,11 +90,17 @@ def _teacher(teacher: Finding) -> dict[str, Any]:
     return {
         **_measured(teacher),
         "torch_ratio": teacher.evaluation.torch_ratio,
-        "test": None if test is None else {"accuracy": test.score, "examples": len(test.scores), **test.figures},
+        "test": None
+        if test is None
+        else {
+            test.metric: test.value,
+            "examples": len(test.statistics),
+            **test.figures,
+        },
     }
 
 
-def _student(recipe: Recipe, teacher: Finding, best: Finding, row: Row) -> dict[str, Any]:
+def _student(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding, row: Row) -> dict[str, Any]:
     result = {
         "stage": best.stage,
         **_measured(best),
@@ -103,9 +111,9 @@ def _student(recipe: Recipe, teacher: Finding, best: Finding, row: Row) -> dict[
     }
     if best.test is not None and teacher.test is not None:
         gate = recipe.gates[best.stage]
-        found = compare(teacher.test, best.test, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        found = compare(teacher.test, best.test, metric, confidence=gate.confidence, margin=gate.max_accuracy_drop)
         result["test"] = {
-            "accuracy": best.test.score,
+            metric.name: best.test.value,
             **best.test.figures,
             "difference": found.score_difference,
             "interval": found.score_interval,
@@ -121,7 +129,8 @@ def _measured(finding: Finding) -> dict[str, Any]:
     p50, p90 = percentiles(evaluation.latency)
     return {
         "artifact": finding.entry.key,
-        "validation": evaluation.score,
+        "validation": evaluation.value,
+        **({"by_class": dict(evaluation.by_class)} if evaluation.by_class else {}),
         "size_bytes": evaluation.size.bytes,
         "parameters": evaluation.size.parameters,
         "latency_ms_p50": p50,

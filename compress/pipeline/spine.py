@@ -18,6 +18,7 @@ from compress.core.errors import CompressError, NothingPassedError, StageError
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Ledger, Row
+from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
 from compress.measure.bystanders import disturbance
@@ -114,7 +115,8 @@ def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
     artifact = workshop.teacher()
     evaluation = workshop.evaluate(artifact, None)
     teacher = Step("teacher", artifact, evaluation)
-    on_row(ledger.append(_row(teacher, None, None, "keep", time.monotonic() - started)))
+    label = Label.of(workshop.metric)
+    on_row(ledger.append(_row(teacher, label, None, None, "keep", time.monotonic() - started)))
     return teacher
 
 
@@ -133,14 +135,24 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
         with _told_to(ledger, on_row, name):
             artifact = workshop.produce(name, current.entry, teacher.entry)
             evaluation = workshop.evaluate(artifact, teacher.entry)
-        comparison = compare(teacher.evaluation, evaluation, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        comparison = compare(
+            teacher.evaluation,
+            evaluation,
+            workshop.metric,
+            confidence=gate.confidence,
+            margin=gate.max_accuracy_drop,
+        )
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)
         step = Step(name, artifact, evaluation)
         blame = None
         if decision != "keep" or not verdict.within_limits:
             blame = _blame(workshop, name, comparison, (teacher, current, step))
-        on_row(ledger.append(_row(step, comparison, verdict, decision, time.monotonic() - started, blame)))
+        on_row(
+            ledger.append(
+                _row(step, comparison.metric, comparison, verdict, decision, time.monotonic() - started, blame)
+            )
+        )
         if decision == "keep":
             current = step
         if decision == "stop":
@@ -149,7 +161,7 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
 
 
 def _blame(workshop: Workshop, stage: str, comparison: Comparison, steps: tuple[Step, Step, Step]) -> Blame | None:
-    """Why a stage missed its limits; None where that is not to be found out, or where it is not the accuracy's.
+    """Why a stage missed its limits; None where that is not to be found out, or where it is not the metric's.
 
     steps: the teacher, the model before the stage, and its result.
     """
@@ -158,7 +170,9 @@ def _blame(workshop: Workshop, stage: str, comparison: Comparison, steps: tuple[
         return None
     teacher, before, after = (step.evaluation for step in steps)
     try:
-        return workshop.blame(Case(recipe, stage, teacher, before, after), *(step.entry for step in steps))
+        return workshop.blame(
+            Case(recipe, stage, teacher, before, after, workshop.config), *(step.entry for step in steps)
+        )
     except Exception as error:  # noqa: BLE001 - an explanation that cannot be had is no reason to lose the run
         return Blame(notes=(f"what did it was not found out: {type(error).__name__}: {error}",))
 
@@ -173,6 +187,7 @@ def _finish(
         rows=ledger.rows,
         teacher=_finding(workshop, teacher),
         best=None if student is None else _finding(workshop, student),
+        metric=workshop.metric,
         examples={name: len(split) for name, split in workshop.examples.items()},
         fingerprints={name: workshop.content(name) for name in ("validation", "test")},
         groups=len(set(workshop.examples["validation"]["group"][:])),
@@ -194,6 +209,7 @@ def _finding(workshop: Workshop, step: Step) -> Finding:
 
 def _row(
     step: Step,
+    metric: Label,
     comparison: Comparison | None,
     verdict: Verdict | None,
     decision: str,
@@ -209,9 +225,10 @@ def _row(
         verdict=verdict.outcome if verdict else "baseline",
         reasons=verdict.reasons if verdict else (),
         decision=decision,
-        accuracy=evaluation.score,
-        accuracy_difference=comparison.score_difference if comparison else None,
-        accuracy_interval=comparison.score_interval if comparison else None,
+        metric=metric,
+        value=evaluation.value,
+        difference=comparison.score_difference if comparison else None,
+        interval=comparison.score_interval if comparison else None,
         latency_ms_p50=p50,
         latency_ms_p90=p90,
         speedup=comparison.speedup if comparison else 1.0,
@@ -225,6 +242,7 @@ def _row(
         reused=step.entry.reused,
         notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
         blame=blame,
+        findings=verdict.findings if verdict else (),
     )
 
 
@@ -266,6 +284,7 @@ def _broken_row(stage: str, reason: str, seconds: float) -> Row:
         "seconds": seconds,
         "reused": False,
         "notes": (),
+        "findings": (),
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
     return Row(**values)

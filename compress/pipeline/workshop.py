@@ -23,6 +23,7 @@ from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
     evaluation_to_json,
+    first_of_each,
     score,
     size_of,
     time_candidate,
@@ -253,8 +254,14 @@ class Workshop(Prepared):
         key = self.blame_key(case, teacher, before, after)
         found = Blame.from_json(self.store.entry("blame", key, make).facts)
         rows = theirs.split("validation")
-        names = {"class": recipe.task.kinds(rows, self.config), "length": length_bins(rows["length"])}
-        return case.with_slices(found, names)
+        return case.with_slices(found, self._slices(rows))
+
+    def _slices(self, rows: Any) -> dict[str, Sequence[str]]:
+        """Names of each judged example's slices; none by length where all are equally long."""
+        task = self.recipe.task
+        lengths = first_of_each(rows["length"][:], task.units(rows))
+        by_length = {"length": length_bins(lengths, task.size_unit)} if len(set(lengths)) > 1 else {}
+        return {"class": task.kinds(rows, self.config), **by_length}
 
     def _alike(self, rows: Sequence[int], theirs: Reading, ours: Reading) -> list[int]:
         """Those of the validation examples whose outputs can be compared: where there is one for each position, both
@@ -368,6 +375,7 @@ class Workshop(Prepared):
             reading.split(split),
             self._batches(split, reading),
             self.recipe.task,
+            self.config,
             split=split,
         )
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress.core.ledger import Row
+from compress.core.metric import ACCURACY, Label
 from compress.report import wording
-from compress.report.wording import DECIMALS, finite, finite_interval, points, three_digits
+from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 LEAST_SHARE_OF_OBJECTIVE = 0.95
 
@@ -32,7 +33,7 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     exported, student = summary["exported"], summary["student"]
     claims = [
         _speed(student["speedup"], summary["runtime_label"]),
-        _accuracy(student, rows),
+        _metric(student, rows, Label.from_json(summary)),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
     headline = _sentence(", ".join(claims))
@@ -87,7 +88,7 @@ def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
     """Whether a stage failed its gate, or what was measured of it lies outside of its limits, be it by chance."""
     if row.verdict == "failed" or gate is None:
         return row.verdict == "failed"
-    difference, speedup, least = finite(row.accuracy_difference), finite(row.speedup), gate["min_speedup"]
+    difference, speedup, least = finite(row.difference), finite(row.speedup), gate["min_speedup"]
     inaccurate = difference is not None and difference < -gate["max_accuracy_drop"]
     return inaccurate or (None not in (speedup, least) and speedup < least)
 
@@ -114,20 +115,26 @@ def _sentence(clause: str) -> str:
 
 
 def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
-    difference, interval = finite(row.accuracy_difference), finite_interval(row.accuracy_interval)
-    limit = -gate["max_accuracy_drop"]
+    difference, interval = finite(row.difference), finite_interval(row.interval)
+    limit, title, unit = -gate["max_accuracy_drop"], row.metric.title, row.metric.unit
     if difference is None:
         return []
+
+    def told(missing: float) -> str:
+        # A ratio of ratios: by so many times.
+        return wording.counted(wording.amount(-missing, unit, DECIMALS), unit)
+
     if difference < limit:
         return [
-            f"accuracy fell {100 * (limit - difference):.{DECIMALS}f} points below its limit "
-            f"(measured {points(difference, DECIMALS)}, limit {points(limit, DECIMALS)})"
+            f"{title} fell {told(limit - difference)} below its limit "
+            f"(measured {wording.difference(difference, unit, DECIMALS)}, "
+            f"limit {wording.difference(limit, unit, DECIMALS)})"
         ]
     if interval is not None and interval[0] <= limit:
         return [
-            f"accuracy is not shown to stay within its limit: the interval reaches down to "
-            f"{points(interval[0], DECIMALS)}, {100 * (limit - interval[0]):.{DECIMALS}f} points below "
-            f"{points(limit, DECIMALS)}"
+            f"{title} is not shown to stay within its limit: the interval reaches down to "
+            f"{wording.difference(interval[0], unit, DECIMALS)}, {told(limit - interval[0])} below "
+            f"{wording.difference(limit, unit, DECIMALS)}"
         ]
     return []
 
@@ -159,7 +166,7 @@ def _speed(speedup: float, runtime: str) -> str:
     return f"{three_digits(speedup)} times faster than the teacher in {runtime}"
 
 
-def _accuracy(student: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _metric(student: Mapping[str, Any], rows: Sequence[Row], metric: Label) -> str:
     split, difference, interval = "test", None, None
     if student["test"] is not None:
         difference, interval = student["test"]["difference"], student["test"]["interval"]
@@ -167,18 +174,28 @@ def _accuracy(student: Mapping[str, Any], rows: Sequence[Row]) -> str:
         split = "validation"
         row = next((row for row in rows if row.stage == student["stage"]), None)
         if row is not None:
-            difference, interval = row.accuracy_difference, row.accuracy_interval
+            difference, interval = row.difference, row.interval
     difference, ends = finite(difference), finite_interval(interval)
     if difference is None:
-        return f"accuracy not compared on the {split} split"
-    amount = f"{abs(100 * difference):.{DECIMALS}f}"
-    if float(amount) == 0:
-        text = f"as accurate on the {split} split"
-    else:
-        text = f"{amount} points {'less' if difference < 0 else 'more'} accurate on the {split} split"
+        return f"{metric.title} not compared on the {split} split"
+    text = f"{_gained(difference, metric)} on the {split} split"
     if ends is None:
         return text
-    return f"{text} (interval {points(ends[0], DECIMALS)} to {points(ends[1], DECIMALS)})"
+    low, high = (wording.difference(end, metric.unit, DECIMALS) for end in ends)
+    return f"{text} (interval {low} to {high})"
+
+
+def _gained(difference: float, metric: Label) -> str:
+    """`0.40 points less accurate`, and for what has no adjective `entity F1 0.40 points lower`."""
+    amount = wording.amount(difference, metric.unit, DECIMALS)
+    if metric.unit.kind == "ratio":
+        return f"{amount} times the {metric.title}"
+    if float(amount) == 0:
+        return "as accurate" if metric == ACCURACY else f"the same {metric.title}"
+    counted = wording.counted(amount, metric.unit)
+    if metric == ACCURACY:
+        return f"{counted} {'less' if difference < 0 else 'more'} accurate"
+    return f"{metric.title} {counted} {'lower' if difference < 0 else 'higher'}"
 
 
 def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
@@ -186,13 +203,19 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     gate = summary["gates"].get(stage)
     count = f"{summary['examples']['validation']:,} validation examples"
     if summary["exported"]["proven"]:
-        limit = "" if gate is None else f" of {points(-gate['max_accuracy_drop'], DECIMALS)} points"
-        return f"Proven: {count} place the whole interval above the accuracy limit{limit}."
+        metric = Label.from_json(summary)
+        limit = "" if gate is None else f" of {_limit(gate, metric)}"
+        return f"Proven: {count} place the whole interval above the {metric.title} limit{limit}."
     row = next((row for row in rows if row.stage == stage), None)
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
     if row is not None and misses_limits(row, gate):
         return f"Unproven: the model misses its limits.{reason}"
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
+
+
+def _limit(gate: Mapping[str, Any], metric: Label) -> str:
+    """`-1.00 points`."""
+    return wording.counted(wording.difference(-gate["max_accuracy_drop"], metric.unit, DECIMALS), metric.unit)
 
 
 def _test_against_limit(student: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, bool]:
@@ -204,7 +227,7 @@ def _test_against_limit(student: Mapping[str, Any], summary: Mapping[str, Any]) 
     if gate is None or ends is None:
         return "", False
     limit = -gate["max_accuracy_drop"]
-    count, limit_text = f"{test['examples']:,} unseen examples", f"{points(limit, DECIMALS)} points"
+    count, limit_text = f"{test['examples']:,} unseen examples", _limit(gate, Label.from_json(summary))
     if ends[0] > limit:
         return f"The test split confirms it: on {count} the whole interval lies above {limit_text}.", False
     if ends[1] < limit:

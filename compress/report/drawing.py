@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compress.core.ledger import Row
+from compress.core.metric import Label
+from compress.report.wording import capitalized
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,13 @@ class Drawing:
     """What a run's plots show.
 
     rows: the ledger's, the teacher's first, without what no plot shows. limited: the stage whose limit is drawn.
-    max_accuracy_drop: that limit, a fraction; None where the stage has none. metric: its name.
+    limit: its own, on the scale of values; None where the stage has none.
     """
 
     rows: tuple[Row, ...]
     limited: str
-    max_accuracy_drop: float | None
-    metric: str
+    limit: float | None
+    metric: Label
 
     @classmethod
     def of(cls, rows: Sequence[Row], summary: Mapping[str, Any]) -> Drawing:
@@ -37,26 +39,29 @@ class Drawing:
         limited = summary["exported"]["stage"] if summary["exported"] is not None else rows[-1].stage
         gate = summary["gates"].get(limited)
         # Another run finds the same with other seconds, and with more of it done before.
-        shown = tuple(replace(row, seconds=0.0, reused=False, notes=(), reasons=(), blame=None) for row in rows)
-        return cls(shown, limited, None if gate is None else gate["max_accuracy_drop"], summary["metric"])
+        shown = tuple(
+            replace(row, seconds=0.0, reused=False, notes=(), reasons=(), findings=(), blame=None) for row in rows
+        )
+        return cls(shown, limited, None if gate is None else gate["max_accuracy_drop"], Label.from_json(summary))
 
     def plots(self) -> list[Plot]:
         """Those for which something was measured."""
         # Here, because matplotlib takes a third of a second to import, and what is found drawn needs none of it.
-        from compress.report.frontier import accuracy_against_latency
+        from compress.report.frontier import metric_against_latency
         from compress.report.plots import bytes_by_part, gain_and_cost
 
         drawn = [
             (
-                "Accuracy against latency",
-                accuracy_against_latency(self.rows, self.max_accuracy_drop, self.metric),
+                f"{capitalized(self.metric.title)} against latency",
+                metric_against_latency(self.rows, self.limit, self.metric),
                 "Up and to the left is better. The line through a point is the interval of its difference from the "
-                "teacher, drawn around the teacher's value; accuracy is proven where the whole line lies above the "
-                "limit." + ("" if self.max_accuracy_drop is None else f" The limit drawn is that of {self.limited}."),
+                f"teacher, drawn around the teacher's value; {self.metric.title} is proven where the whole line "
+                "lies above the limit."
+                + ("" if self.limit is None else f" The limit drawn is that of {self.limited}."),
             ),
             (
                 "What each stage gained and cost",
-                gain_and_cost(self.rows),
+                gain_and_cost(self.rows, self.metric),
                 "Each stage against the last kept one before it. Outlined bars were not kept, and the stage after them "
                 "started from the same model. These differences carry no interval of their own.",
             ),

@@ -1,4 +1,4 @@
-"""The picture a decision is made from: what each stage's model costs in time and what it keeps of the accuracy."""
+"""The picture a decision is made from: what each stage's model costs in time and what it keeps of the metric."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator, PercentFormatter
 
 from compress.core.ledger import Row
+from compress.core.metric import Label
+from compress.report import wording
 from compress.report.labels import Box, place_labels
 from compress.report.svg import FONT_SIZE, PALETTE, STYLE, WIDTH_INCHES, inline_svg, new_figure, plain, short_name
-from compress.report.wording import finite, finite_interval, percent, three_digits
+from compress.report.wording import finite, finite_interval, three_digits
 
 _LETTER_WIDTH = 0.6 * FONT_SIZE
 # Kind of point: marker, colour of the edge, colour inside. Shapes differ too, for those who do not see the colours.
@@ -31,16 +33,16 @@ class _Point:
     name: str
     kind: str
     latency_ms: float
-    accuracy: float
+    value: float
     ends: tuple[float, float] | None
 
 
 @matplotlib.rc_context(STYLE)
-def accuracy_against_latency(rows: Sequence[Row], max_accuracy_drop: float | None, metric: str) -> str | None:
+def metric_against_latency(rows: Sequence[Row], limit: float | None, metric: Label) -> str | None:
     """One labelled point per measured stage, the teacher among them, as an inline SVG; None for fewer than two points.
 
     x: median milliseconds per example, logarithmic. y: the metric, with the interval of the difference drawn around
-    the teacher's value. max_accuracy_drop, a fraction, draws the limit below the teacher.
+    the teacher's value. limit: how far below the teacher it is drawn, on the scale of values.
     """
     points = _points(rows)
     if len(points) < 2:
@@ -52,30 +54,37 @@ def accuracy_against_latency(rows: Sequence[Row], max_accuracy_drop: float | Non
     for point in points:
         _draw(axes, point)
     axes.margins(x=0.14, y=0.14)
-    teacher = finite(rows[0].accuracy)
-    if teacher is not None and max_accuracy_drop is not None:
-        _draw_limit(axes, teacher - max_accuracy_drop, f"limit, {100 * max_accuracy_drop:.2f} points below the teacher")
+    teacher = finite(rows[0].value)
+    if teacher is not None and limit is not None:
+        told = wording.counted(wording.amount(-limit, metric.unit, 2), metric.unit)
+        _draw_limit(axes, teacher - limit, f"limit, {told} below the teacher")
     _readable_log_axis(axes)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    if metric.unit.kind == "share":
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    elif metric.unit.kind == "ratio":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: wording.value(number, metric.unit, 1)))
     axes.set_xlabel("milliseconds per example, median (faster is left)", color=PALETTE["muted"])
-    axes.set_ylabel(f"{metric}, validation split", color=PALETTE["muted"], parse_math=False)
+    axes.set_ylabel(f"{metric.title}, validation split", color=PALETTE["muted"], parse_math=False)
     _legend(axes, points)
     figure.draw_without_rendering()
     _write_names(axes, points)
-    told = "; ".join(f"{p.name} {percent(p.accuracy, 2)} at {three_digits(p.latency_ms)} ms, {p.kind}" for p in points)
-    return inline_svg(figure, "frontier", f"{metric} against latency. {told}.")
+    told = "; ".join(
+        f"{p.name} {wording.value(p.value, metric.unit, 2)} at {three_digits(p.latency_ms)} ms, {p.kind}"
+        for p in points
+    )
+    return inline_svg(figure, "frontier", f"{metric.title} against latency. {told}.")
 
 
 def _points(rows: Sequence[Row]) -> list[_Point]:
     points = []
-    teacher = finite(rows[0].accuracy) if rows else None
+    teacher = finite(rows[0].value) if rows else None
     for row in rows:
-        latency_ms, accuracy = finite(row.latency_ms_p50), finite(row.accuracy)
-        if not latency_ms or accuracy is None:
+        latency_ms, value = finite(row.latency_ms_p50), finite(row.value)
+        if not latency_ms or value is None:
             continue
-        difference = finite_interval(row.accuracy_interval)
+        difference = finite_interval(row.interval)
         ends = (teacher + difference[0], teacher + difference[1]) if teacher is not None and difference else None
-        points.append(_Point(row.stage, _kind(row), latency_ms, accuracy, ends))
+        points.append(_Point(row.stage, _kind(row), latency_ms, value, ends))
     return points
 
 
@@ -92,7 +101,7 @@ def _draw(axes: Axes, point: _Point) -> None:
     if point.ends is not None:
         axes.plot([point.latency_ms] * 2, point.ends, color=PALETTE[edge], linewidth=1.6, solid_capstyle="butt")
     axes.plot(
-        [point.latency_ms], [point.accuracy], shape, markersize=10, color=PALETTE[fill],
+        [point.latency_ms], [point.value], shape, markersize=10, color=PALETTE[fill],
         markeredgecolor=PALETTE[edge], markeredgewidth=1.6,
     )  # fmt: skip
 
@@ -130,7 +139,7 @@ def _legend(axes: Axes, points: Sequence[_Point]) -> None:
 
 def _write_names(axes: Axes, points: Sequence[_Point]) -> None:
     """Write each stage's name near its point. Needs a figure whose layout is done: positions are in its pixels."""
-    places = [_pixels(axes, point.latency_ms, point.accuracy) for point in points]
+    places = [_pixels(axes, point.latency_ms, point.value) for point in points]
     obstacles: list[Box] = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
     for point, (x, _) in zip(points, places, strict=True):
         if point.ends is not None:

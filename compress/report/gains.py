@@ -13,15 +13,15 @@ from compress.report.wording import finite
 class Gain:
     """One stage against the previous kept one.
 
-    against: that stage's name. latency_factor: how many times faster, below 1 where slower. accuracy_change: candidate
-    minus previous, a fraction. Both are None where one of the two stages was not measured.
+    against: that stage's name. latency_factor: how many times faster, below 1 where slower. change: candidate
+    minus previous, on the scale of the metric's values. Both are None where one of the two stages was not measured.
     """
 
     stage: str
     against: str
     kept: bool
     latency_factor: float | None
-    accuracy_change: float | None
+    change: float | None
 
 
 def gains_by_stage(rows: Sequence[Row]) -> tuple[Gain, ...]:
@@ -36,7 +36,7 @@ def gains_by_stage(rows: Sequence[Row]) -> tuple[Gain, ...]:
         kept = row.decision == "keep"
         gains.append(Gain(row.stage, previous.stage, kept, _latency_factor(previous, row), _change(previous, row)))
         # A kept stage without measurements (one that had nothing to do) left the model as it was.
-        if kept and finite(row.accuracy) is not None:
+        if kept and finite(row.value) is not None:
             previous = row
     return tuple(gains)
 
@@ -48,5 +48,5 @@ def _latency_factor(previous: Row, row: Row) -> float | None:
 
 
 def _change(previous: Row, row: Row) -> float | None:
-    before, after = finite(previous.accuracy), finite(row.accuracy)
+    before, after = finite(previous.value), finite(row.value)
     return after - before if before is not None and after is not None else None

@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from compress.core.ledger import Row
+from compress.core.metric import Label, Unit
+from compress.report import wording
 
 
 def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
@@ -22,9 +24,11 @@ def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, An
     `student` must not be null, and `base_model`, where present, is the Hub name of what the teacher was fine-tuned
     from. usage: Python that runs the folder, shown word for word.
     """
-    text = _environment().get_template("model_card.md.jinja").render(
+    metric = Label.from_json(summary)
+    text = _environment(metric.unit).get_template("model_card.md.jinja").render(
         rows=rows,
         summary=summary,
+        metric=metric,
         student=summary["student"],
         teacher=summary["teacher"],
         gate=summary["gates"].get(summary["exported"]["stage"]),
@@ -46,7 +50,7 @@ def plain_text(text: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(unit: Unit) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         # Markdown is not HTML: values pass through `plain_text`, those of the front matter through `_yaml`.
@@ -57,6 +61,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(plain=plain_text, yaml=_yaml, number=_number, interval=_interval)
+    environment.filters.update(
+        value=lambda number: wording.value(number, unit, wording.DECIMALS),
+        change=lambda number: wording.difference(number, unit, wording.DECIMALS),
+        difference=lambda pair: wording.difference_with_interval(pair[0], pair[1], unit, wording.DECIMALS),
+        counted=wording.counted,
+        heading=wording.heading,
+    )
     return environment
 
 

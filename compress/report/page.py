@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from compress.core.ledger import Row
+from compress.core.metric import Label
 from compress.report import wording
 from compress.report.decision import decide
 from compress.report.drawing import Plot
@@ -27,12 +28,13 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
     templates.filters.update(
         share_of_zeros=_share_of_zeros,
         blame_sentences=wording.blame_sentences,
+        f1=_f1,
         advice_sentence=wording.advice_sentence,
-        capitalize_first=lambda text: f"{text[0].upper()}{text[1:]}",
     )
     text = templates.get_template("page.html.jinja").render(
         rows=rows,
         summary=summary,
+        metric=Label.from_json(summary),
         decision=decide(rows, summary),
         # The SVG comes from matplotlib, which escapes every text in it.
         plots=[{"title": plot.title, "svg": Markup(plot.svg), "caption": plot.caption} for plot in plots],
@@ -40,6 +42,15 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         settings=json.dumps(summary["settings"], indent=2, ensure_ascii=False, default=str),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
+
+
+def _f1(counts: Sequence[float] | None) -> str:
+    """Of true positives, predicted and actual, with the two numbers that people ask for: `80.00% (4 of 5)`."""
+    if counts is None:
+        return wording.MISSING
+    right, predicted, actual = counts
+    f1 = 2 * right / (predicted + actual) if predicted + actual else 0.0
+    return f"{wording.percent(f1, wording.DECIMALS)} ({right:.0f} of {actual:.0f})"
 
 
 def _share_of_zeros(row: Row) -> str:

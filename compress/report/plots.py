@@ -8,31 +8,34 @@ import matplotlib
 from matplotlib.axes import Axes
 
 from compress.core.ledger import Row
+from compress.core.metric import Label
+from compress.report import wording
 from compress.report.gains import Gain, gains_by_stage
 from compress.report.svg import PALETTE, STYLE, WIDTH_INCHES, inline_svg, new_figure, plain, short_name
-from compress.report.wording import points, three_digits
+from compress.report.wording import three_digits
 
 PARTS = ("embeddings", "attention", "ffn", "other")
 
 
 @matplotlib.rc_context(STYLE)
-def gain_and_cost(rows: Sequence[Row]) -> str | None:
-    """A bar per stage for how much faster it made the model it started from, and one for what that cost in accuracy."""
+def gain_and_cost(rows: Sequence[Row], metric: Label) -> str | None:
+    """A bar per stage for how much faster it made the model it started from, and one for what that cost."""
     gains = gains_by_stage(rows)
     factors = [gain.latency_factor for gain in gains]
-    changes = [None if gain.accuracy_change is None else 100 * gain.accuracy_change for gain in gains]
+    changes = [None if gain.change is None else wording.on_axis(gain.change, metric.unit) for gain in gains]
     if all(value is None for value in (*factors, *changes)):
         return None
     figure = new_figure(WIDTH_INCHES, 1.3 + 0.5 * len(gains))
     left, right = figure.subplots(1, 2, sharey=True)
     _draw_bars(left, gains, factors, [f"{three_digits(factor)}x" for factor in factors], base=1.0)
-    _draw_bars(right, gains, changes, [points(gain.accuracy_change, 2) for gain in gains], base=0.0)
+    _draw_bars(right, gains, changes, [wording.difference(gain.change, metric.unit, 2) for gain in gains], base=0.0)
     left.set_xlabel("times faster than the stage it started from", color=PALETTE["muted"])
-    right.set_xlabel("change of accuracy, points", color=PALETTE["muted"])
+    right.set_xlabel(wording.heading(f"change of {metric.title}", metric.unit), color=PALETTE["muted"])
     _name_rows(left, [gain.stage for gain in gains])
     told = "; ".join(
         f"{gain.stage} against {gain.against}: {three_digits(gain.latency_factor)} times as fast, "
-        f"{points(gain.accuracy_change, 2)} points{'' if gain.kept else ', not kept'}"
+        f"{wording.counted(wording.difference(gain.change, metric.unit, 2), metric.unit)}"
+        f"{'' if gain.kept else ', not kept'}"
         for gain in gains
     )
     return inline_svg(figure, "gain", f"Gain and cost of each stage. {told}.")

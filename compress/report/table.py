@@ -13,6 +13,7 @@ from rich.text import Text
 
 from compress.core.blame import Blame
 from compress.core.ledger import Row
+from compress.core.metric import Label
 from compress.report import wording
 
 STYLES = {"good": "green", "bad": "red", "unsure": "yellow", "plain": "dim"}
@@ -29,11 +30,11 @@ class _Column:
 # Widths and the gaps between them fill 120 columns.
 _WIDE = (
     _Column("stage", 15, lambda row: row.stage, "left"),
-    _Column("{metric}", 8, lambda row: wording.percent(row.accuracy, 1)),
+    _Column("{metric}", 8, lambda row: wording.value(row.value, row.metric.unit, 1)),
     _Column(
-        "against the teacher, points",
+        "{against}",
         20,
-        lambda row: wording.points_with_interval(row.accuracy_difference, row.accuracy_interval, 1),
+        lambda row: wording.difference_with_interval(row.difference, row.interval, row.metric.unit, 1),
     ),
     _Column("p50 / p90, ms", 11, lambda row: wording.latency(row.latency_ms_p50, row.latency_ms_p90)),
     _Column("speed-up, same runtime", 17, lambda row: wording.factor_with_interval(row.speedup, row.speedup_interval)),
@@ -47,9 +48,9 @@ _NARROW = (
     _Column("stage", 14, lambda row: row.stage, "left"),
     _WIDE[1],
     _Column(
-        "against the teacher, points",
+        "{against}",
         18,
-        lambda row: wording.points_with_interval(row.accuracy_difference, row.accuracy_interval, 1),
+        lambda row: wording.difference_with_interval(row.difference, row.interval, row.metric.unit, 1),
     ),
     _Column("p50, ms", 6, lambda row: wording.three_digits(row.latency_ms_p50)),
     _Column("speed-up", 6, lambda row: wording.three_digits(row.speedup)),
@@ -59,22 +60,22 @@ _NARROW = (
 
 
 class StageTable:
-    """Prints a run line by line: `header()` once, then `row(row)` as each stage finishes.
+    """Prints a run line by line: `header(metric)` once, then `row(row)` as each stage finishes.
 
     Columns keep their widths from line to line. 120 columns and more show everything; less shows no p90, no interval
     of the speed-up and no comparison with PyTorch. Reasons follow a stage that did not plainly pass.
     """
 
-    def __init__(self, console: Console, metric: str) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._metric = metric
         wide = console.width >= _total_width(_WIDE, 2)
         self._columns: tuple[_Column, ...] = _WIDE if wide else _NARROW
         self._gap = 2 if wide else 1
 
-    def header(self) -> None:
+    def header(self, metric: Label) -> None:
         """Print the columns' names and units, and a rule."""
-        titles = [Text(column.title.format(metric=self._metric), style="bold") for column in self._columns]
+        words = {"metric": metric.title, "against": wording.heading("against the teacher", metric.unit)}
+        titles = [Text(column.title.format(**words), style="bold") for column in self._columns]
         self._print(titles, "bottom")
         self._console.print(Text("─" * min(_total_width(self._columns, self._gap), self._console.width), style="dim"))
 
@@ -88,11 +89,14 @@ class StageTable:
         if tone in ("bad", "unsure"):
             for reason in row.reasons:
                 self._indented(reason)
+        else:
+            for finding in row.findings:
+                self._indented(finding)
         if row.blame is not None:
             self._blame(row, row.blame)
 
     def _blame(self, row: Row, blame: Blame) -> None:
-        for sentence in wording.blame_sentences(blame):
+        for sentence in wording.blame_sentences(blame, row.metric):
             self._indented(sentence)
         if blame.advice is not None:
             self._console.print(Padding(Text("to try:", style="bold"), (0, 0, 0, 2)))

@@ -31,9 +31,14 @@ def environment() -> Environment:
     )
     made.filters.update(
         typographic=typographic,
-        accuracy=_shown(lambda fraction: wording.percent(fraction, DECIMALS)),
-        points=_shown(lambda fraction: wording.points(fraction, DECIMALS)),
-        difference=_shown(lambda pair: wording.points_with_interval(pair[0], pair[1], DECIMALS)),
+        percent=_shown(lambda fraction: wording.percent(fraction, DECIMALS)),
+        value=lambda number, unit: typographic(wording.value(number, unit, DECIMALS)),
+        change=lambda number, unit: typographic(wording.difference(number, unit, DECIMALS)),
+        difference=lambda pair, unit: typographic(wording.difference_with_interval(pair[0], pair[1], unit, DECIMALS)),
+        amount=lambda number, unit: typographic(wording.amount(number, unit, DECIMALS)),
+        counted=wording.counted,
+        heading=wording.heading,
+        capitalized=wording.capitalized,
         speedup=_shown(lambda pair: wording.factor_with_interval(pair[0], pair[1])),
         latency=_shown(lambda pair: wording.latency(pair[0], pair[1])),
         digits=_shown(wording.three_digits),

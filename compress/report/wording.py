@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Row
+from compress.core.metric import ACCURACY, Label, Unit
 
 MISSING = "-"
 # Of percentages and points on the pages; the terminal shows fewer.
@@ -52,11 +53,57 @@ def points(fraction: float | None, decimals: int) -> str:
     return f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}"
 
 
-def points_with_interval(difference: float | None, interval: Sequence[float] | None, decimals: int) -> str:
-    """A difference with its interval, in points: `-0.4 [-1.1, +0.2]`."""
+def value(number: float | None, unit: Unit, decimals: int) -> str:
+    """A metric's value: a share as a percentage, `91.2%`; a plain one with two decimals more, `0.871`; of a ratio the
+    number itself, such as a perplexity, with three digits."""
+    if number is None or not math.isfinite(number) or unit.kind == "share":
+        return percent(number, decimals)
+    return three_digits(math.exp(-number)) if unit.kind == "ratio" else f"{number:.{decimals + 2}f}"
+
+
+def difference(number: float | None, unit: Unit, decimals: int) -> str:
+    """A difference of values: of shares in points, `-0.4`; of plain ones signed, with two decimals more; of a ratio as
+    the quotient of the two numbers, `1.021`."""
+    if number is None or not math.isfinite(number) or unit.kind == "share":
+        return points(number, decimals)
+    return f"{math.exp(-number):.{decimals + 2}f}" if unit.kind == "ratio" else f"{number:+.{decimals + 2}f}"
+
+
+def difference_with_interval(number: float | None, interval: Sequence[float] | None, unit: Unit, decimals: int) -> str:
+    """A difference with its interval: `-0.4 [-1.1, +0.2]`. The smaller number comes first."""
     ends = finite_interval(interval)
-    text = points(difference, decimals)
-    return text if ends is None else f"{text} [{points(ends[0], decimals)}, {points(ends[1], decimals)}]"
+    text = difference(number, unit, decimals)
+    if ends is None:
+        return text
+    low, high = reversed(ends) if unit.kind == "ratio" else ends
+    return f"{text} [{difference(low, unit, decimals)}, {difference(high, unit, decimals)}]"
+
+
+def counted(text: str, unit: Unit) -> str:
+    """With what it is counted in: `-0.4 points`; a ratio is so many times the other number."""
+    return f"{text} {unit.noun}" if unit.noun else f"{text} times" if unit.kind == "ratio" else text
+
+
+def heading(words: str, unit: Unit) -> str:
+    """A column of differences: `against the teacher, points`."""
+    return f"{words}, {unit.noun}" if unit.noun else f"{words}, times" if unit.kind == "ratio" else words
+
+
+def amount(number: float, unit: Unit, decimals: int) -> str:
+    """How large a difference is, without a sign: `0.40`; of a ratio, as `difference`."""
+    if unit.kind == "ratio":
+        return difference(number, unit, decimals)
+    return f"{100 * abs(number):.{decimals}f}" if unit.kind == "share" else f"{abs(number):.{decimals + 2}f}"
+
+
+def on_axis(number: float, unit: Unit) -> float:
+    """A difference as an axis counts it: points of shares, everything else as it is."""
+    return 100 * number if unit.kind == "share" else number
+
+
+def capitalized(text: str) -> str:
+    """With a large first letter; the others stay as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def three_digits(value: float | None) -> str:
@@ -127,14 +174,14 @@ def verdict_tone(row: Row) -> str:
     return {"passed": "good", "failed": "bad", "error": "bad", "inconclusive": "unsure"}.get(row.verdict, "plain")
 
 
-def blame_sentences(blame: Blame) -> list[str]:
-    """What was found out about a stage that missed its limit: where accuracy went, which parts did it, and what is not
-    known."""
+def blame_sentences(blame: Blame, metric: Label = ACCURACY) -> list[str]:
+    """What was found out about a stage that missed its limit: where the metric fell, which parts did it, and what is
+    not known."""
     told = []
     if blame.slices:
-        told.append(_slices_sentence(blame))
+        told.append(_slices_sentence(blame, metric.unit))
     if blame.examples and blame.restored:
-        told.append(_parts_sentence(blame))
+        told.append(_parts_sentence(blame, metric))
     return [*told, *(f"{note[0].upper()}{note[1:]}." for note in blame.notes)]
 
 
@@ -152,24 +199,25 @@ def advice_sentence(advice: Advice, row: Row) -> str:
     return f"{cost}; on the sample it took away {advice.recovered:.0%} of the distance that the stage added"
 
 
-def slice_words(entry: Slice) -> str:
+def slice_words(entry: Slice, unit: Unit) -> str:
     """`class tech -2.1 [-3.2, -1.0] on 640 examples`."""
-    loss = points_with_interval(entry.difference, entry.interval, 1)
+    loss = difference_with_interval(entry.difference, entry.interval, unit, 1)
     return f"{entry.by} {entry.name} {loss} on {entry.examples:,} examples"
 
 
-def _slices_sentence(blame: Blame) -> str:
+def _slices_sentence(blame: Blame, unit: Unit) -> str:
     corrected = f"{blame.compared} classes and lengths compared, with Holm's correction"
     worst = [entry for entry in blame.slices if entry.shown][:NAMED]
     if not worst:
         return (
-            f"No class or length is shown to be worse than the teacher's ({corrected}); the lowest measured, in "
-            f"points: {slice_words(blame.slices[0])}."
+            f"No class or length is shown to be worse than the teacher's ({corrected}); "
+            f"{heading('the lowest measured', unit).replace(', ', ', in ')}: {slice_words(blame.slices[0], unit)}."
         )
-    return f"Shown to be worse than the teacher, in points: {'; '.join(map(slice_words, worst))} ({corrected})."
+    words = "; ".join(slice_words(entry, unit) for entry in worst)
+    return f"{heading('Shown to be worse than the teacher', unit).replace(', ', ', in ')}: {words} ({corrected})."
 
 
-def _parts_sentence(blame: Blame) -> str:
+def _parts_sentence(blame: Blame, metric: Label) -> str:
     sample = f"on {blame.examples} validation examples"
     named = [part for part in blame.restored if part.recovered >= LEAST_RECOVERED][:NAMED]
     if not named:
@@ -178,11 +226,12 @@ def _parts_sentence(blame: Blame) -> str:
         )
     return (
         "Of the distance from the teacher's answers that the stage added (KL of the logits), putting one part back to "
-        f"what it was takes away, {sample}: {'; '.join(map(_part_words, named))}."
+        f"what it was takes away, {sample}: {'; '.join(_part_words(part, metric) for part in named)}."
     )
 
 
-def _part_words(part: Restored) -> str:
-    change = points(part.score_change, 1)
-    told = "" if change == points(0.0, 1) else f" (accuracy there {change} points)"
+def _part_words(part: Restored, metric: Label) -> str:
+    change = difference(part.score_change, metric.unit, 1)
+    same = change == difference(0.0, metric.unit, 1)
+    told = "" if same else f" ({metric.title} there {counted(change, metric.unit)})"
     return f"{part.part} {min(part.recovered, 1):.0%}{told}"

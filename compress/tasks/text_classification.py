@@ -14,6 +14,7 @@ from compress.core.checks import nearest, require_integer
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
+from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
@@ -53,8 +54,6 @@ class TextClassification(TaskDefaults):
 
     name: ClassVar[str] = "text_classification"
     pipeline_tag: ClassVar[str] = "text-classification"
-    metric: ClassVar[str] = "accuracy"
-    score_range: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
@@ -279,16 +278,23 @@ class TextClassification(TaskDefaults):
         """How many rows have a label."""
         return (batch["labels"] != NO_LABEL).sum()
 
-    def score(self, logits: np.ndarray, row: Mapping[str, Any]) -> float:
-        """1.0 where the largest logit is the label's, else 0.0. logits: (labels,)."""
-        return float(int(np.argmax(logits)) == row["labels"])
+    def metric(self, config: Any) -> Accuracy:
+        """Accuracy."""
+        return Accuracy()
 
-    def figures(self, logits: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
+        """1 where the largest logit is the label's, else 0; and 1. outputs: (labels,) each."""
+        right = [int(np.argmax(logits)) == row["labels"] for logits, row in zip(outputs, rows, strict=True)]
+        return np.stack([np.array(right, dtype=float), np.ones(len(right))], axis=1)
+
+    def figures(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, float]:
         """Macro F1 and Matthews' correlation, which see what accuracy hides where classes are uneven."""
         import torch
         from torchmetrics.functional.classification import multiclass_f1_score, multiclass_matthews_corrcoef
 
-        predicted = torch.from_numpy(np.stack(logits))
+        predicted = torch.from_numpy(np.stack(outputs))
         labels = torch.tensor([row["labels"] for row in rows])
         classes = predicted.shape[1]
         return {

@@ -10,6 +10,7 @@ import pytest
 from compress.core.errors import InputError
 from compress.core.evaluation import Comparison
 from compress.core.gate import Gate, Verdict
+from compress.core.metric import PERPLEXITY, SHARE, Label
 
 GATE = Gate(
     name="gates.prune",
@@ -149,3 +150,21 @@ def test_decide(on_failure: str, on_inconclusive: str) -> None:
 def test_settings_are_checked_when_built(setting: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(GATE, **{setting: value})
+
+
+def test_a_class_that_the_model_no_longer_finds_is_told_whatever_the_outcome() -> None:
+    found = dataclasses.replace(
+        comparison(0.0, -0.005, 0.005), metric=Label("entity_f1", "entity F1", SHARE), lost=(("entity EMAIL", 12, 14),)
+    )
+    verdict = GATE.judge(found)
+    told = "entity EMAIL: the teacher finds 12 of 14, the model none"
+    assert verdict.outcome == "passed" and verdict.findings == (told,)
+    assert verdict.reasons == ("entity F1 +0.0000 [-0.0050, +0.0050], limit -0.0100", told)
+
+
+def test_a_perplexity_is_judged_as_a_ratio() -> None:
+    # exp(0.002) and the ends exp(-0.005) and exp(0.009), limit exp(0.01).
+    found = dataclasses.replace(
+        comparison(-0.002, -0.009, 0.005), metric=Label("log_likelihood", "perplexity", PERPLEXITY)
+    )
+    assert GATE.judge(found).reasons == ("perplexity 1.0020 [0.9950, 1.0090], limit 1.0101",)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Ledger, Row
+from compress.core.metric import ACCURACY, SHARE, Label
 
 ROW = Row(
     stage="prune", artifact="a1", verdict="passed", reasons=("größer", "second\nline"), decision="keep",
-    accuracy=0.9, accuracy_difference=-0.01, accuracy_interval=(-0.02, 0.0), latency_ms_p50=1.5, latency_ms_p90=2.5,
+    value=0.9, difference=-0.01, interval=(-0.02, 0.0), latency_ms_p50=1.5, latency_ms_p90=2.5,
     speedup=2.0, speedup_interval=(1.9, 2.1), speedup_vs_torch=3.0, size_bytes=10, parameters=5, nonzero_parameters=4,
     bytes_by_part={"ffn": 10}, seconds=1.0, reused=False, notes=("a note",),
 )  # fmt: skip
@@ -21,7 +22,7 @@ def test_a_line_for_each_row(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     assert ledger.append(ROW) is ROW
     first = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8")
-    ledger.append(dataclasses.replace(ROW, stage="quantize", accuracy=None))
+    ledger.append(dataclasses.replace(ROW, stage="quantize", value=None))
     lines = (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     assert first.count("\n") == 1
     assert "größer" in first
@@ -48,7 +49,22 @@ def test_blame_comes_back_and_an_earlier_release_has_none(tmp_path: Path) -> Non
     lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
     assert Blame.from_json(lines[0]["blame"]) == blame
     assert lines[1].pop("blame") is None
-    assert Row(**lines[1]).blame is None
+    assert Row.from_json(lines[0]) == dataclasses.replace(ROW, blame=blame)
+    assert Row.from_json(lines[1]) == ROW
+
+
+def test_another_metric_names_its_own_fields() -> None:
+    told = dataclasses.replace(
+        ROW, metric=Label("entity_f1", "entity F1", SHARE), findings=("entity A: none",)
+    ).to_json()
+    assert (told["metric"], told["entity_f1"], told["entity_f1_difference"]) == ("entity_f1", 0.9, -0.01)
+    assert told["entity_f1_interval"] == (-0.02, 0.0) and "accuracy" not in told
+    assert Row.from_json(json.loads(json.dumps(told))).to_json() == told
+
+
+def test_a_line_of_an_earlier_release_is_about_accuracy() -> None:
+    row = Row.from_json({"stage": "prune", "verdict": "passed", "decision": "keep", "accuracy": 0.9, "gone": 1})
+    assert (row.metric, row.value, row.accuracy, row.difference) == (ACCURACY, 0.9, 0.9, None)
 
 
 def test_an_earlier_ledger_is_cleared(tmp_path: Path) -> None:

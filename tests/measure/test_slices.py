@@ -7,7 +7,9 @@ import pytest
 
 from compress.core.evaluation import Evaluation
 from compress.measure.slices import length_bins, worst_slices
-from compress.measure.statistics import chance_of_no_loss, holm, paired_interval
+from compress.measure.statistics import estimate, holm
+from compress.tasks.metrics.accuracy import Accuracy
+from compress.tasks.metrics.token_accuracy import TokenAccuracy
 
 
 def evaluation(scores: list[float]) -> Evaluation:
@@ -15,10 +17,10 @@ def evaluation(scores: list[float]) -> Evaluation:
         artifact="a",
         split="validation",
         metric="accuracy",
-        scores=tuple(scores),
+        statistics=tuple((score, 1.0) for score in scores),
+        value=sum(scores) / len(scores),
         figures={},
         groups=tuple(range(len(scores))),
-        score_range=1.0,
         latency=None,
         size=None,
         proof=None,
@@ -36,16 +38,20 @@ def test_holm_by_hand() -> None:
 
 @pytest.mark.parametrize("losses", [0, 3, 6, 12])
 def test_the_chance_agrees_with_the_interval(losses: int) -> None:
-    differences = np.array([-1.0] * losses + [0.0] * (60 - losses))
-    chance = chance_of_no_loss(differences, range(60), 1.0)
-    at_its_end = paired_interval(differences, range(60), 1.0, 1 - chance)[1]
-    assert at_its_end == pytest.approx(0.0, abs=1e-6)
+    before = np.ones((60, 2))
+    after = np.array([(0.0, 1.0)] * losses + [(1.0, 1.0)] * (60 - losses))
+    for metric in (Accuracy(), TokenAccuracy()):
+        found = estimate(before, after, range(60), metric)
+        if losses:
+            assert found.interval(1 - found.chance_of_no_loss())[1] == pytest.approx(0.0, abs=1e-6)
+        else:
+            assert found.chance_of_no_loss() == 0.5
 
 
 def test_the_class_that_lost_is_shown_and_comes_first() -> None:
     classes = ["sport"] * 100 + ["tech"] * 100 + ["rare"] * 5
     candidate = [1.0] * 100 + [0.0] * 20 + [1.0] * 80 + [0.0] * 5
-    found = worst_slices(evaluation([1.0] * 205), evaluation(candidate), {"class": classes}, 0.95)
+    found = worst_slices(evaluation([1.0] * 205), evaluation(candidate), Accuracy(), {"class": classes}, 0.95)
     assert [(entry.name, entry.examples, entry.shown) for entry in found] == [
         ("tech", 100, True),
         ("sport", 100, False),
@@ -59,9 +65,9 @@ def test_the_class_that_lost_is_shown_and_comes_first() -> None:
 def test_what_one_look_would_show_many_looks_do_not() -> None:
     # Five losses among fifty: p = 0.014, shown alone; of eight slices none is.
     losing = [0.0] * 5 + [1.0] * 45
-    alone = worst_slices(evaluation([1.0] * 50), evaluation(losing), {"class": ["a"] * 50}, 0.95)
+    alone = worst_slices(evaluation([1.0] * 50), evaluation(losing), Accuracy(), {"class": ["a"] * 50}, 0.95)
     names = [str(number) for number in range(8) for _ in range(50)]
-    among = worst_slices(evaluation([1.0] * 400), evaluation(losing + [1.0] * 350), {"class": names}, 0.95)
+    among = worst_slices(evaluation([1.0] * 400), evaluation(losing + [1.0] * 350), Accuracy(), {"class": names}, 0.95)
     assert alone[0].shown
     assert len(among) == 8
     assert among[0].difference == alone[0].difference
@@ -69,10 +75,10 @@ def test_what_one_look_would_show_many_looks_do_not() -> None:
 
 
 def test_lengths_in_four_bins() -> None:
-    assert length_bins([1, 2, 3, 4, 5, 6, 7, 8]) == [
+    assert length_bins([1, 2, 3, 4, 5, 6, 7, 8], "tokens") == [
         *["1 to 2 tokens"] * 2,
         *["3 to 4 tokens"] * 2,
         *["5 to 6 tokens"] * 2,
         *["7 to 8 tokens"] * 2,
     ]
-    assert length_bins([5, 5, 5]) == ["5 tokens"] * 3
+    assert length_bins([5, 5, 5], "patches") == ["5 patches"] * 3

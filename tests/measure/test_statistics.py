@@ -13,13 +13,17 @@ from scipy import stats
 from compress.core.evaluation import Evaluation, Latency
 from compress.measure.statistics import (
     _times,
-    chance_of_no_loss,
     compare,
+    estimate,
     examples_to_decide,
+    lost_classes,
     paired_interval,
     percentiles,
     speedup,
 )
+from compress.tasks.metrics.accuracy import Accuracy
+from compress.tasks.metrics.entity_f1 import EntityF1
+from compress.tasks.metrics.token_accuracy import TokenAccuracy
 
 
 def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio: float | None = None) -> Evaluation:
@@ -27,16 +31,20 @@ def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio:
         artifact="a",
         split="validation",
         metric="accuracy",
-        scores=tuple(scores),
+        statistics=tuple((score, 1.0) for score in scores),
+        value=sum(scores) / len(scores),
         figures={},
         groups=tuple(range(len(scores))),
-        score_range=1.0,
         latency=latency,
         size=None,
         proof=None,
         torch_ratio=torch_ratio,
         environment={},
     )
+
+
+def statistics_of(scores: list[float]) -> np.ndarray:
+    return np.array([(score, 1.0) for score in scores])
 
 
 def test_interval_of_four_differences_by_hand() -> None:
@@ -68,7 +76,8 @@ def test_one_group_proves_nothing_however_large(count: int) -> None:
     low, high = paired_interval(np.full(count, -0.1), [7] * count, 1.0, 0.95)
     assert (high - low) / 2 == pytest.approx(6.314, abs=1e-3)
     assert (low + high) / 2 == pytest.approx(-0.1 * count / (count + 2))
-    assert chance_of_no_loss(np.full(count, -0.1), [7] * count, 1.0) > 0.4
+    before, after = statistics_of([1.0] * count), statistics_of([0.9] * count)
+    assert estimate(before, after, [7] * count, Accuracy()).chance_of_no_loss() > 0.4
 
 
 @settings(max_examples=50, deadline=None)
@@ -90,18 +99,19 @@ def test_the_lower_bound_holds_as_often_as_it_promises() -> None:
 
 
 def test_examples_to_decide_by_hand() -> None:
-    # Half width 0.02 at 100 examples, distance to the limit 0.005: sixteen times as many.
-    assert examples_to_decide(-0.005, (-0.025, 0.015), 0.01, 100) == 1600
-    assert examples_to_decide(-0.01, (-0.03, 0.01), 0.01, 100) is None
+    # Half width 0.02 at 100 examples, distance to the limit 0.01: four times as many bring the end onto it, and
+    # (1 + 0.8416 / 1.6449)² = 2.2851 times as many again put it beyond four times of five.
+    assert examples_to_decide(0.0, (-0.02, 0.02), 0.01, 100, 0.95) == 915
+    assert examples_to_decide(-0.01, (-0.03, 0.01), 0.01, 100, 0.95) is None
 
 
 def test_nobody_labels_so_many_more_for_a_difference_on_the_limit() -> None:
-    # Half width 0.02, distance 0.0041: 23.8 times as many. 0.0039: 26.3 times. On either side of the limit.
+    # Half width 0.02, distance 0.0061: 24.6 times as many. 0.0060: 25.4 times. On either side of the limit.
     for sign in (1, -1):
-        assert examples_to_decide(-0.01 + sign * 0.0041, (-0.03, 0.01), 0.01, 100) == 2380
-        assert examples_to_decide(-0.01 + sign * 0.0039, (-0.03, 0.01), 0.01, 100) is None
+        assert examples_to_decide(-0.01 + sign * 0.0061, (-0.03, 0.01), 0.01, 100, 0.95) == 2457
+        assert examples_to_decide(-0.01 + sign * 0.0060, (-0.03, 0.01), 0.01, 100, 0.95) is None
     # 2,999 examples, half width 0.77 points, 0.05 points from the limit: 711,000 examples, said nobody.
-    assert examples_to_decide(-0.0095, (-0.0172, -0.0018), 0.01, 2999) is None
+    assert examples_to_decide(-0.0095, (-0.0172, -0.0018), 0.01, 2999, 0.95) is None
 
 
 def test_speedup_by_hand() -> None:
@@ -163,7 +173,11 @@ def test_times_of_resampled_rounds_are_sums_of_medians(rounds: np.ndarray, seed:
 def test_speedup_against_torch_multiplies_the_baselines_own() -> None:
     timed = Latency(rounds=((1.0,), (1.0,)), baseline_rounds=((4.0,), (4.0,)))
     found = compare(
-        evaluation([1, 1, 0], torch_ratio=2.5), evaluation([1, 0, 0], latency=timed), confidence=0.95, margin=0.01
+        evaluation([1, 1, 0], torch_ratio=2.5),
+        evaluation([1, 0, 0], latency=timed),
+        Accuracy(),
+        confidence=0.95,
+        margin=0.01,
     )
     assert found.speedup == pytest.approx(4)
     assert found.speedup_vs_torch == pytest.approx(10)
@@ -173,4 +187,50 @@ def test_speedup_against_torch_multiplies_the_baselines_own() -> None:
 
 def test_other_examples_are_refused() -> None:
     with pytest.raises(ValueError, match="same examples"):
-        compare(evaluation([1, 1]), evaluation([1, 1, 1]), confidence=0.95, margin=0.01)
+        compare(evaluation([1, 1]), evaluation([1, 1, 1]), Accuracy(), confidence=0.95, margin=0.01)
+
+
+def test_another_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="compared by entity_f1"):
+        compare(evaluation([1]), evaluation([1]), EntityF1(), confidence=0.95, margin=0.01)
+
+
+def test_the_jackknife_by_hand() -> None:
+    # Tokens right of 4 in each of three groups: 4, 4, 4 before and 4, 4, 1 after. Without a group the values are
+    # 5/8, 5/8 and 1, the difference is -1/4: away from it by -1/8, -1/8 and 1/4.
+    before, after = np.full((3, 2), 4.0), np.array([(4.0, 4.0), (4.0, 4.0), (1.0, 4.0)])
+    found = estimate(before, after, [0, 1, 2], TokenAccuracy())
+    assert found.difference == found.centre == pytest.approx(-1 / 4)
+    assert found.error == pytest.approx(math.sqrt(2 / 3 * 6 / 64))
+    # 2 (6/64)² / (18/4096 - (6/64)²/3) is 12, more than two groups less one.
+    assert (found.one, found.freedom) == (pytest.approx(1 / 3), 2.0)
+    low, high = found.interval(0.95)
+    half = (high - low) / 2
+    assert half == pytest.approx(stats.t.ppf(0.95, 2) * math.sqrt(found.error**2 + half / 3))
+
+
+def test_where_both_models_agree_three_things_more_may_be_lost() -> None:
+    entities = np.full((1000, 3), 1.0)
+    found = estimate(entities, entities, range(1000), EntityF1())
+    # 1.65² things, an entity costing about a thousandth.
+    assert found.interval(0.95)[0] == pytest.approx(-(stats.t.ppf(0.95, 199) ** 2) * found.one)
+    assert -0.0028 < found.interval(0.95)[0] < -0.0013
+
+
+def test_few_groups_that_make_up_the_spread_count_as_few() -> None:
+    # Two of a hundred groups differ, alike: 2 * 2 / (1 - 2 / 100) degrees of freedom.
+    before = np.full((100, 2), 10.0)
+    after = before.copy()
+    after[:2, 0] = 5.0
+    assert estimate(before, after, range(100), TokenAccuracy()).freedom == pytest.approx(4 / 0.98, rel=0.05)
+
+
+def test_one_group_proves_nothing_by_any_metric() -> None:
+    entities = np.full((1000, 3), 1.0)
+    assert estimate(entities, entities, [0] * 1000, EntityF1()).interval(0.95)[0] < -6
+
+
+def test_a_class_that_is_no_longer_found_is_told() -> None:
+    teacher = {"PER": (9.0, 9.0, 10.0), "EMAIL": (12.0, 13.0, 14.0), "IBAN": (0.0, 0.0, 2.0), "CITY": (1.0, 1.0, 1.0)}
+    student = {"PER": (8.0, 9.0, 10.0), "EMAIL": (0.0, 2.0, 14.0), "IBAN": (0.0, 0.0, 2.0)}
+    assert lost_classes(teacher, student, "entity") == (("entity EMAIL", 12, 14), ("entity CITY", 1, 1))

@@ -380,7 +380,7 @@ def row_of(stage: str, **measured: Any) -> Row:
 
 def test_what_a_reports_plots_depend_on() -> None:
     summary = {"exported": {"stage": "prune"}, "gates": {"prune": {"max_accuracy_drop": 0.01}}, "metric": "accuracy"}
-    rows = [row_of("teacher", accuracy=0.9), row_of("prune", accuracy=0.8)]
+    rows = [row_of("teacher", value=0.9), row_of("prune", value=0.8)]
 
     def key(rows: list[Row], **more: Any) -> str:
         return plots_key(Drawing.of(rows, {**summary, **more}))
@@ -390,7 +390,7 @@ def test_what_a_reports_plots_depend_on() -> None:
     assert key(again) == key(rows)
     known = {
         key(rows),
-        key([rows[0], dataclasses.replace(rows[1], accuracy=0.81)]),
+        key([rows[0], dataclasses.replace(rows[1], value=0.81)]),
         key(rows[:1], exported=None),
         key(rows, exported=None, gates={}),
         key(rows, gates={"prune": {"max_accuracy_drop": 0.02}}),

@@ -12,9 +12,9 @@ from compress.core.ledger import Row
 
 NOT_MEASURED: dict[str, Any] = {
     "artifact": None,
-    "accuracy": None,
-    "accuracy_difference": None,
-    "accuracy_interval": None,
+    "value": None,
+    "difference": None,
+    "interval": None,
     "latency_ms_p50": None,
     "latency_ms_p90": None,
     "speedup": None,
@@ -64,33 +64,33 @@ def make_row() -> Callable[..., Row]:
 @pytest.fixture
 def rows(make_row: Callable[..., Row]) -> list[Row]:
     teacher = make_row(
-        "teacher", "baseline", "keep", artifact="t0", accuracy=0.92, latency_ms_p50=20.0, latency_ms_p90=22.0,
+        "teacher", "baseline", "keep", artifact="t0", value=0.92, latency_ms_p50=20.0, latency_ms_p90=22.0,
         speedup=1.0, speedup_vs_torch=1.5, size_bytes=90_000_000, parameters=22_000_000, nonzero_parameters=22_000_000,
         bytes_by_part={"embeddings": 47_000_000, "attention": 14_000_000, "ffn": 28_000_000, "other": 1_000_000},
     )  # fmt: skip
     distill = make_row(
-        "distill", "passed", "keep", artifact="a1", accuracy=0.917, accuracy_difference=-0.003,
-        accuracy_interval=(-0.008, 0.002), latency_ms_p50=10.0, latency_ms_p90=11.0, speedup=2.0,
+        "distill", "passed", "keep", artifact="a1", value=0.917, difference=-0.003,
+        interval=(-0.008, 0.002), latency_ms_p50=10.0, latency_ms_p90=11.0, speedup=2.0,
         speedup_interval=(1.9, 2.1), speedup_vs_torch=3.0, size_bytes=60_000_000, parameters=15_000_000,
         nonzero_parameters=15_000_000, reasons=("accuracy -0.0030 [-0.0080, +0.0020], limit -0.0100",),
         bytes_by_part={"embeddings": 47_000_000, "attention": 7_000_000, "ffn": 5_000_000, "other": 1_000_000},
     )  # fmt: skip
     heads = make_row(
-        "prune_heads", "failed", "roll_back", artifact="a2", accuracy=0.893, accuracy_difference=-0.027,
-        accuracy_interval=(-0.036, -0.018), latency_ms_p50=5.0, latency_ms_p90=5.5, speedup=5.0,
+        "prune_heads", "failed", "roll_back", artifact="a2", value=0.893, difference=-0.027,
+        interval=(-0.036, -0.018), latency_ms_p50=5.0, latency_ms_p90=5.5, speedup=5.0,
         speedup_interval=(4.9, 5.1), speedup_vs_torch=7.5, size_bytes=55_000_000, parameters=14_000_000,
         nonzero_parameters=14_000_000, reasons=("accuracy -0.0270 [-0.0360, -0.0180], limit -0.0100: 0.0170 below",),
     )  # fmt: skip
     neurons = make_row(
-        "prune_neurons", "inconclusive", "keep", artifact="a3", accuracy=0.914, accuracy_difference=-0.006,
-        accuracy_interval=(-0.0115, 0.0005), latency_ms_p50=8.0, latency_ms_p90=9.0, speedup=2.5,
+        "prune_neurons", "inconclusive", "keep", artifact="a3", value=0.914, difference=-0.006,
+        interval=(-0.0115, 0.0005), latency_ms_p50=8.0, latency_ms_p90=9.0, speedup=2.5,
         speedup_interval=(2.4, 2.6), speedup_vs_torch=3.75, size_bytes=50_000_000, parameters=12_500_000,
         nonzero_parameters=10_000_000, reasons=("2000 examples cannot tell",),
     )  # fmt: skip
     factorize = make_row("factorize", "error", "roll_back", reasons=("rank 192 saves nothing",))
     quantize = make_row(
-        "quantize", "passed", "keep", artifact="a5", accuracy=0.916, accuracy_difference=-0.004,
-        accuracy_interval=(-0.009, 0.001), latency_ms_p50=2.94, latency_ms_p90=3.3, speedup=6.8,
+        "quantize", "passed", "keep", artifact="a5", value=0.916, difference=-0.004,
+        interval=(-0.009, 0.001), latency_ms_p50=2.94, latency_ms_p90=3.3, speedup=6.8,
         speedup_interval=(6.5, 7.1), speedup_vs_torch=10.2, size_bytes=18_000_000, parameters=12_500_000,
         nonzero_parameters=12_500_000, reasons=("speed-up 6.80 [6.50, 7.10], limit 4.00",),
         bytes_by_part={"embeddings": 11_800_000, "attention": 3_000_000, "ffn": 2_000_000, "pooler": 200_000},

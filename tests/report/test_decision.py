@@ -122,8 +122,8 @@ def test_what_missed_its_limits_perhaps_by_chance_is_warned_of_too(rows: list[Ro
         rows[2],
         decision="keep",
         verdict="inconclusive",
-        accuracy_difference=-0.016,
-        accuracy_interval=(-0.025, -0.007),
+        difference=-0.016,
+        interval=(-0.025, -0.007),
     )
     summary["exported"].update(stage="prune_heads", proven=False)
     summary["student"].update(stage="prune_heads", test=None)
@@ -132,7 +132,7 @@ def test_what_missed_its_limits_perhaps_by_chance_is_warned_of_too(rows: list[Ro
     assert decision.details[0].startswith("Unproven: the model misses its limits. At stage prune_heads, accuracy fell")
     missed = limits_missed([*rows[:2], row], summary)
     assert missed is not None and "accuracy fell 0.60 points below its limit" in missed
-    within = dataclasses.replace(row, accuracy_difference=-0.01)
+    within = dataclasses.replace(row, difference=-0.01)
     assert limits_missed([*rows[:2], within], summary) is None
     summary["gates"]["prune_heads"]["min_speedup"] = 50.0
     assert "the speed-up is" in str(limits_missed([*rows[:2], within], summary))

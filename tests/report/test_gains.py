@@ -23,7 +23,7 @@ def test_each_stage_is_compared_with_the_last_kept_one(rows: list[Row]) -> None:
     # 2.0 / 1, 5.0 / 2.0, 2.5 / 2.0, -, 6.8 / 2.5
     assert [gain.latency_factor for gain in gains] == pytest.approx([2.0, 2.5, 1.25, None, 2.72])
     # 91.7 - 92.0, 89.3 - 91.7, 91.4 - 91.7, -, 91.6 - 91.4
-    assert [gain.accuracy_change for gain in gains] == pytest.approx([-0.003, -0.024, -0.003, None, 0.002])
+    assert [gain.change for gain in gains] == pytest.approx([-0.003, -0.024, -0.003, None, 0.002])
 
 
 def test_kept_factors_multiply_to_the_whole_speedup(rows: list[Row]) -> None:
@@ -33,21 +33,21 @@ def test_kept_factors_multiply_to_the_whole_speedup(rows: list[Row]) -> None:
 def test_a_kept_stage_without_measurements_is_passed_over(make_row: Callable[..., Row]) -> None:
     gains = gains_by_stage(
         [
-            make_row("teacher", "baseline", "keep", accuracy=0.9),
+            make_row("teacher", "baseline", "keep", value=0.9),
             make_row("factorize", "skipped", "keep"),
-            make_row("quantize", "passed", "keep", accuracy=0.89, speedup=3.0),
+            make_row("quantize", "passed", "keep", value=0.89, speedup=3.0),
         ]
     )
     assert gains[1].against == "teacher"
     assert gains[1].latency_factor == pytest.approx(3.0)
-    assert gains[1].accuracy_change == pytest.approx(-0.01)
+    assert gains[1].change == pytest.approx(-0.01)
 
 
 def test_not_a_number_counts_as_not_measured(make_row: Callable[..., Row]) -> None:
     rows = [
-        make_row("teacher", "baseline", "keep", accuracy=0.9),
-        make_row("quantize", "failed", "roll_back", accuracy=math.nan, speedup=math.nan),
+        make_row("teacher", "baseline", "keep", value=0.9),
+        make_row("quantize", "failed", "roll_back", value=math.nan, speedup=math.nan),
     ]
     gain = gains_by_stage(rows)[0]
     assert gain.latency_factor is None
-    assert gain.accuracy_change is None
+    assert gain.change is None

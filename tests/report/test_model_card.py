@@ -20,8 +20,8 @@ def make_row(stage: str, verdict: str, decision: str, accuracy: float | None, di
     measured = accuracy is not None
     return Row(
         stage=stage, artifact="a", verdict=verdict, reasons=(f"reason of {stage}",), decision=decision,
-        accuracy=accuracy, accuracy_difference=difference,
-        accuracy_interval=None if difference is None else (difference - 0.005, difference + 0.005),
+        value=accuracy, difference=difference,
+        interval=None if difference is None else (difference - 0.005, difference + 0.005),
         latency_ms_p50=5.0 if measured else None, latency_ms_p90=6.0 if measured else None,
         speedup=4.0 if measured else None, speedup_interval=None, speedup_vs_torch=None,
         size_bytes=25_000_000 if measured else None, parameters=None, nonzero_parameters=None, bytes_by_part=None,
@@ -169,7 +169,7 @@ def test_missing_numbers_are_dashes(tmp_path: Path, rows: list[Row], summary: di
 
 def test_no_text_breaks_a_table_or_begins_a_tag(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
     hostile = "a|b `c`\n\n# d <script>\\| [x](http://e) ---"
-    summary.update(recipe=hostile, metric=hostile, notes=[hostile])
+    summary.update(recipe=hostile, metric_title=hostile, notes=[hostile])
     summary["exported"]["why"] = hostile
     summary["environment"].update(cpu=hostile, versions={hostile: hostile})
     summary["task"]["pipeline_tag"] = hostile

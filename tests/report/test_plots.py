@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from compress.core.ledger import Row
-from compress.report.frontier import accuracy_against_latency
+from compress.core.metric import ACCURACY
+from compress.report.frontier import metric_against_latency
 from compress.report.labels import place_labels
 from compress.report.plots import bytes_by_part, gain_and_cost, megabytes_by_part
 
@@ -21,12 +22,12 @@ def texts(svg: str) -> list[str]:
 
 
 def draw(rows: list[Row]) -> list[str]:
-    drawn = [accuracy_against_latency(rows, 0.01, "accuracy"), gain_and_cost(rows), bytes_by_part(rows)]
+    drawn = [metric_against_latency(rows, 0.01, ACCURACY), gain_and_cost(rows, ACCURACY), bytes_by_part(rows)]
     return [svg for svg in drawn if svg is not None]
 
 
 def test_gain_and_cost_are_written_at_the_bars(rows: list[Row]) -> None:
-    svg = gain_and_cost(rows)
+    svg = gain_and_cost(rows, ACCURACY)
     assert svg is not None
     written = texts(svg)
     for word in ("2.00x", "2.50x (not kept)", "1.25x", "2.72x", "-0.30", "-2.40 (not kept)", "+0.20"):
@@ -45,7 +46,7 @@ def test_bytes_by_part_in_megabytes(rows: list[Row]) -> None:
 
 
 def test_frontier_names_every_measured_stage_and_the_limit(rows: list[Row]) -> None:
-    svg = accuracy_against_latency(rows, 0.01, "accuracy")
+    svg = metric_against_latency(rows, 0.01, ACCURACY)
     assert svg is not None
     written = texts(svg)
     for word in ("teacher", "distill", "prune_heads", "prune_neurons", "quantize", "not kept", "unproven"):
@@ -77,7 +78,7 @@ def test_hostile_names_stay_text(rows: list[Row]) -> None:
 
 
 def test_no_measurement_draws_nothing(make_row: Callable[..., Row]) -> None:
-    teacher = make_row("teacher", "baseline", "keep", accuracy=math.nan, latency_ms_p50=math.nan)
+    teacher = make_row("teacher", "baseline", "keep", value=math.nan, latency_ms_p50=math.nan)
     assert draw([teacher, make_row("quantize", "error", "stop")]) == []
 
 

@@ -10,14 +10,15 @@ from rich.console import Console
 
 from compress.core.blame import Blame
 from compress.core.ledger import Row
+from compress.core.metric import ACCURACY
 from compress.report.table import StageTable
 
 
 def printed(rows: list[Row], width: int) -> list[str]:
     console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
-        table = StageTable(console, "accuracy")
-        table.header()
+        table = StageTable(console)
+        table.header(ACCURACY)
         for row in rows:
             table.row(row)
     return capture.get().splitlines()
@@ -63,7 +64,7 @@ def test_narrow_lines_keep_what_decides(rows: list[Row]) -> None:
 
 
 def test_markup_and_long_names_are_printed_as_they_are(rows: list[Row]) -> None:
-    row = dataclasses.replace(rows[1], stage="[red]a_very_long_stage_name[/red]", accuracy=math.nan)
+    row = dataclasses.replace(rows[1], stage="[red]a_very_long_stage_name[/red]", value=math.nan)
     text = "".join(line[:15] for line in printed([row], 120)[-3:])
     assert "".join(text.split()) == "[red]a_very_long_stage_name[/red]"
 
@@ -72,7 +73,7 @@ def test_markup_and_long_names_are_printed_as_they_are(rows: list[Row]) -> None:
 def test_verdicts_have_colours(rows: list[Row], index: int, colour: str) -> None:
     console = Console(width=120, force_terminal=True, color_system="standard", no_color=False)
     with console.capture() as capture:
-        StageTable(console, "accuracy").row(rows[index])
+        StageTable(console).row(rows[index])
     assert f"\x1b[{colour}m" in capture.get()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from compress.core.blame import Advice, Blame
+from compress.core.metric import CORRELATION, PERPLEXITY, SHARE
 from compress.report import wording
 
 
@@ -21,8 +22,22 @@ def test_three_digits(value: float, text: str) -> None:
 
 
 def test_points_are_signed_and_zero_is_not() -> None:
-    assert wording.points_with_interval(-0.004, (-0.0112, 0.0023), 1) == "-0.4 [-1.1, +0.2]"
+    assert wording.difference_with_interval(-0.004, (-0.0112, 0.0023), SHARE, 1) == "-0.4 [-1.1, +0.2]"
     assert wording.points(-0.0004, 1) == "0.0"
+
+
+def test_a_plain_number_reads_as_it_is() -> None:
+    assert wording.value(0.8712, CORRELATION, 1) == "0.871"
+    assert wording.difference_with_interval(-0.004, (-0.0112, 0.0023), CORRELATION, 1) == "-0.004 [-0.011, +0.002]"
+    assert wording.heading("against the teacher", CORRELATION) == "against the teacher"
+    assert wording.counted("-0.004", CORRELATION) == "-0.004"
+
+
+def test_a_perplexity_is_compared_as_a_ratio() -> None:
+    # exp(3), and exp(0.02) times that.
+    assert wording.value(-3.0, PERPLEXITY, 1) == "20.1"
+    assert wording.difference_with_interval(-0.02, (-0.03, -0.01), PERPLEXITY, 1) == "1.020 [1.010, 1.030]"
+    assert wording.counted("1.020", PERPLEXITY) == "1.020 times"
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])

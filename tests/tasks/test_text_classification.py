@@ -114,9 +114,10 @@ def test_collate_pads_with_the_tokenizers_own_token(tokenizer: PreTrainedTokeniz
     assert TASK.collate(rows, tokenizer)["input_ids"].tolist() == [[2, 4, 3], [2, 1, 1]]
 
 
-def test_score_and_loss() -> None:
-    assert TASK.score(np.array([0.1, 0.9]), {"labels": 1}) == 1.0
-    assert TASK.score(np.array([0.9, 0.1]), {"labels": 1}) == 0.0
+def test_statistics_and_loss() -> None:
+    outputs = [np.array([0.1, 0.9]), np.array([0.9, 0.1])]
+    assert TASK.statistics(outputs, [{"labels": 1}, {"labels": 1}], None).tolist() == [[1.0, 1.0], [0.0, 1.0]]
+    assert TASK.metric(None).name == "accuracy" and TASK.size_unit == "tokens"
     # ln(1 + e^0) for equal logits.
     loss = TASK.label_loss(torch.zeros(3, 2), {"labels": torch.tensor([0, 1, 1])})
     assert float(loss) == pytest.approx(np.log(2))
@@ -126,7 +127,7 @@ def test_figures() -> None:
     logits = [np.array([2.0, 0.0]), np.array([2.0, 0.0]), np.array([0.0, 1.0]), np.array([3.0, 0.0])]
     rows = [{"labels": label} for label in (0, 0, 1, 1)]
     # Class 0: precision 2/3, recall 1, F1 0.8. Class 1: precision 1, recall 1/2, F1 2/3.
-    figures = TASK.figures(logits, rows)
+    figures = TASK.figures(logits, rows, None)
     assert figures["f1_macro"] == pytest.approx((0.8 + 2 / 3) / 2)
     # (2 * 1 - 1 * 0) / sqrt(3 * 2 * 1 * 2)
     assert figures["matthews_correlation"] == pytest.approx(2 / 12**0.5)

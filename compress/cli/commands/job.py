@@ -96,7 +96,7 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
             if _in_this_terminal():
                 complain(reason, 0)
     finally:
-        row = next((row for row in reversed(rows) if row.accuracy_difference is not None), None)
+        row = next((row for row in reversed(rows) if row.difference is not None), None)
         if row is not None:
             drop = recipe.gates[row.stage].max_accuracy_drop
         print(f"job {HydraConfig.get().job.num}: {ending}", flush=True)
@@ -133,13 +133,13 @@ def _run(
     folder = Path(HydraConfig.get().runtime.output_dir)
     # A log file has no width of its own; the whole table fits in 120 columns.
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not shown)
-    table = StageTable(console, recipe.task.metric)
+    table = StageTable(console)
 
     def show(row: Row) -> None:
         on_row(row)
         # With the first row, so that a refusal stands alone.
         if row.stage == "teacher":
-            table.header()
+            table.header(row.metric)
         table.row(row)
 
     def record() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compress.core.ledger import Row
+from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import OUTCOME
 
 TRACEBACK = "traceback.txt"
@@ -34,20 +35,21 @@ class Outcome:
     exported model missed, where its gate's on_failure is `warn`.
 
     stage and the five after it: of the exported model, or, where nothing was exported, of the last that was measured;
-    in units of the ledger. shortfall: by how much accuracy misses that stage's limit, as a fraction, 0 where it does
-    not. seconds: the job's own.
+    in units of the ledger. shortfall: by how much the metric misses that stage's limit, 0 where it does not. metric:
+    what difference and interval are of: in the file they begin with its name. seconds: the job's own.
     """
 
     ending: Ending
     reason: str | None = None
     stage: str | None = None
-    accuracy_difference: float | None = None
-    accuracy_interval: tuple[float, float] | None = None
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
     speedup: float | None = None
     speedup_interval: tuple[float, float] | None = None
     size_bytes: int | None = None
     shortfall: float | None = None
     seconds: float | None = None
+    metric: Label = ACCURACY
 
     @property
     def status(self) -> int:
@@ -56,15 +58,19 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the status among them."""
-        return {**asdict(self), "status": self.status}
+        told: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            told.update(self.metric.to_json() if name == "metric" else {self.metric.name_in_file(name): value})
+        return {**told, "status": self.status}
 
 
 def from_json(values: Mapping[str, Any]) -> Outcome:
     """The outcome that `Outcome.to_json` gave."""
-    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Outcome)}
-    for name in ("accuracy_interval", "speedup_interval"):
+    metric = Label.from_json(values)
+    known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(Outcome)}
+    for name in ("interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
-    return Outcome(**known)
+    return Outcome(**{**known, "metric": metric})
 
 
 def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]:
@@ -72,9 +78,9 @@ def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]
     if row is None:
         return {}
     missed = 0.0
-    if row.accuracy_difference is not None and max_accuracy_drop is not None:
-        missed = max(0.0, -row.accuracy_difference - max_accuracy_drop)
-    names = ("stage", "accuracy_difference", "accuracy_interval", "speedup", "speedup_interval", "size_bytes")
+    if row.difference is not None and max_accuracy_drop is not None:
+        missed = max(0.0, -row.difference - max_accuracy_drop)
+    names = ("stage", "metric", "difference", "interval", "speedup", "speedup_interval", "size_bytes")
     return {**{name: getattr(row, name) for name in names}, "shortfall": missed}
 
 

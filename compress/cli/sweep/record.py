@@ -15,6 +15,7 @@ from rich.text import Text
 
 from compress.cli.sweep.outcome import Outcome, worst, write_whole
 from compress.core.errors import CompressError, InputError
+from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import SWEEP
 from compress.report import wording
 from compress.report.sweep import publish
@@ -92,7 +93,7 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
     table.add_column("job", justify="right")
     table.add_column("settings", overflow="fold", ratio=1)
     table.add_column("outcome")
-    table.add_column("against the teacher, points", justify="right", max_width=20)
+    table.add_column(wording.heading("against the teacher", _metric(jobs).unit), justify="right", max_width=20)
     table.add_column("speed-up", justify="right")
     table.add_column("MB", justify="right")
     for job in jobs:
@@ -102,7 +103,7 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
             f"{'* ' if job.number in marked else ''}{job.number}",
             Text(settings),
             Text(found.ending, style=STYLES.get(found.ending, "red")),
-            wording.points_with_interval(found.accuracy_difference, found.accuracy_interval, 1),
+            wording.difference_with_interval(found.difference, found.interval, found.metric.unit, 1),
             wording.factor_with_interval(found.speedup, found.speedup_interval),
             wording.megabytes(found.size_bytes),
         )
@@ -111,6 +112,11 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
     for job in jobs:
         if job.outcome.reason is not None:
             console.print(Text(f"job {job.number}: {job.outcome.reason}", style="dim"), soft_wrap=True)
+
+
+def _metric(jobs: Sequence[Job]) -> Label:
+    """That of what was measured."""
+    return next((job.outcome.metric for job in jobs if job.outcome.difference is not None), ACCURACY)
 
 
 def failed(jobs: Sequence[Job], folder: Path) -> JobsFailedError | None:

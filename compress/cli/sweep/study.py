@@ -18,7 +18,9 @@ from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 
 DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    # Of the task's metric, whatever it is; the second name says so.
     "accuracy_difference": "maximize",
+    "metric_difference": "maximize",
     "speedup": "maximize",
     "size_bytes": "minimize",
 }
@@ -115,18 +117,23 @@ class Study:
         if found.ending in ("interrupted", "not started"):
             return
         trial.set_user_attr(OUTCOME, found.to_json())
-        values = [getattr(found, name) for name in self._settings.objectives]
-        if found.ending not in ("exported", "nothing passed") or None in values:
+        values = [_measured(found, name) for name in self._settings.objectives]
+        known = [value for value in values if value is not None]
+        if found.ending not in ("exported", "nothing passed") or len(known) < len(values):
             self._study.tell(trial, state=TrialState.FAIL)
             return
         passed = found.ending == "exported"
         trial.set_constraint("gate", 0.0 if passed else max(found.shortfall or 0.0, LEAST_VIOLATION))
-        self._study.tell(trial, values)
+        self._study.tell(trial, known)
 
     def front(self) -> list[int]:
         """The numbers of the trials that passed and that no other one beats in one objective without losing in
         another."""
         return [trial.number for trial in self._study.best_trials if all(v <= 0 for v in trial.constraints.values())]
+
+
+def _measured(found: Outcome, objective: str) -> float | None:
+    return found.difference if objective.endswith("_difference") else getattr(found, objective)
 
 
 def _only(some: Any, others: Any) -> str:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.blame import Blame
 from compress.core.evaluation import Comparison, Evaluation
 from compress.core.latency_table import LatencyTable
+from compress.core.metric import Metric
 from compress.core.recipe import Recipe
 from compress.measure.slices import worst_slices
 from compress.measure.statistics import compare
@@ -25,17 +26,23 @@ SLICES_KEPT = 12
 @dataclass(frozen=True)
 class Case:
     """stage: its name in the recipe. teacher, before, after: evaluations of the teacher, of the model that the stage
-    started from and of what it made of it."""
+    started from and of what it made of it. config: the teacher's."""
 
     recipe: Recipe
     stage: str
     teacher: Evaluation
     before: Evaluation
     after: Evaluation
+    config: Any
+
+    @property
+    def metric(self) -> Metric:
+        """What the models are judged by."""
+        return self.recipe.task.metric(self.config)
 
     @property
     def limit(self) -> float:
-        """What the lower end of the accuracy's interval has to reach."""
+        """What the lower end of the metric's interval has to reach."""
         return -self.recipe.gates[self.stage].max_accuracy_drop
 
     @property
@@ -75,6 +82,7 @@ class Case:
             batches=batches,
             reference=reference,
             seconds=recipe.blame_seconds,
+            config=self.config,
             together=recipe.stages[self.stage].together(before),
         )
         return Blame(
@@ -87,13 +95,14 @@ class Case:
         )
 
     def with_slices(self, blame: Blame, names: Mapping[str, Sequence[str]]) -> Blame:
-        """Where the accuracy was lost, by the `names` of each example's slices, and whether the stage alone did it."""
-        slices = worst_slices(self.teacher, self.after, names, self.recipe.gates[self.stage].confidence)
+        """Where the metric fell, by the `names` of each example's slices, and whether the stage alone did it."""
+        slices = worst_slices(self.teacher, self.after, self.metric, names, self.recipe.gates[self.stage].confidence)
         notes = blame.notes
         earlier = self._against(self.before)
         low, high = earlier.score_interval
         if low <= self.limit:
-            measured = f"accuracy {earlier.score_difference:+.4f} [{low:+.4f}, {high:+.4f}], limit {self.limit:+.4f}"
+            difference = f"{earlier.score_difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+            measured = f"{self.metric.title} {difference}, limit {self.limit:+.4f}"
             first = self.before.artifact == self.teacher.artifact
             told = (
                 "so few examples cannot prove this limit even for the teacher against itself"
@@ -105,4 +114,4 @@ class Case:
 
     def _against(self, evaluation: Evaluation) -> Comparison:
         gate = self.recipe.gates[self.stage]
-        return compare(self.teacher, evaluation, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        return compare(self.teacher, evaluation, self.metric, confidence=gate.confidence, margin=gate.max_accuracy_drop)

@@ -49,11 +49,13 @@ def restore(
     batches: Sequence[Batch],
     reference: Sequence[Tensor],
     seconds: float,
+    config: Any,
     together: Sequence[Collection[str]] = (),
 ) -> Restoration:
     """Measure what of `after` did the harm, by taking parts of it from `before`, the model it was made of.
 
-    rows, batches: examples, one to a batch, as both models read them. reference: the teacher's logits for each. Takes
+    rows, batches: examples, one to a batch, as both models read them. reference: the teacher's logits for each. config:
+    the teacher's. Takes
     about `seconds`. together: paths of modules that can only be put back with each other, in groups.
     """
     parts, why_not = parts_from(before, after)
@@ -72,11 +74,11 @@ def restore(
     if not ranking.mean[0] > undone.mean() * (1 + 1e-6):
         return replace(found, why_not="on the sample it answers no further from the teacher than the model before it")
     shares = (ranking.mean[0] - ranking.mean[1:]) / (ranking.mean[0] - undone.mean())
-    scores = _scores(ranking, rows, task)
+    values = _values(ranking, rows, task, config)
     order = [int(i) for i in np.argsort(-shares, kind="stable")]
     found = replace(
         found,
-        restored=tuple(Restored(parts[i].name, float(shares[i]), float(scores[i + 1] - scores[0])) for i in order),
+        restored=tuple(Restored(parts[i].name, float(shares[i]), float(values[i + 1] - values[0])) for i in order),
     )
     if not single_modules:
         return found
@@ -120,9 +122,7 @@ def _shares_of_work(
     return [value / max(sum(work), 1.0) for value in work]
 
 
-def _scores(shift: Shift, rows: Sequence[Mapping[str, Any]], task: Task) -> list[float]:
-    """Each variant's mean score on the sample."""
-    return [
-        float(np.mean([task.score(logits[0], row) for logits, row in zip(answers, rows, strict=True)]))
-        for answers in shift.logits
-    ]
+def _values(shift: Shift, rows: Sequence[Mapping[str, Any]], task: Task, config: Any) -> list[float]:
+    """Each variant's value of the metric on the sample."""
+    metric = task.metric(config)
+    return [metric.value(task.statistics([logits[0] for logits in answers], rows, config)) for answers in shift.logits]

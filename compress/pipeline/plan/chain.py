@@ -88,7 +88,13 @@ class Chain:
         if evaluation is None or self._teacher_evaluation is None:
             return None, "keep"
         gate = self._prepared.recipe.gates[name]
-        found = compare(self._teacher_evaluation, evaluation, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+        found = compare(
+            self._teacher_evaluation,
+            evaluation,
+            self._prepared.metric,
+            confidence=gate.confidence,
+            margin=gate.max_accuracy_drop,
+        )
         verdict = gate.judge(found)
         return verdict.outcome, gate.decide(verdict)
 

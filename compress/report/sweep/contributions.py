@@ -14,14 +14,14 @@ from compress.report.wording import finite
 
 @dataclass(frozen=True)
 class Piece:
-    """One model made from another. speed: times as fast as the one it started from. accuracy: the change, a fraction.
+    """One model made from another. speed: times as fast as the one it started from. metric: the change.
 
     size: times as many bytes as before. Each is None where it was not measured.
     """
 
     kept: bool
     speed: float | None
-    accuracy: float | None
+    metric: float | None
     size: float | None
 
 
@@ -52,7 +52,7 @@ class Contribution:
         return sum(piece.kept for piece in self.pieces)
 
     def spread(self, of: str) -> Spread | None:
-        """Of `speed`, `accuracy` or `size`; None where no piece was measured."""
+        """Of `speed`, `metric` or `size`; None where no piece was measured."""
         values = [value for piece in self.pieces if (value := getattr(piece, of)) is not None]
         return Spread(median(values), min(values), max(values)) if values else None
 
@@ -85,7 +85,7 @@ def contributions(runs: Sequence[Run]) -> list[Contribution]:
 
 def _piece(before: Row, row: Row, gain: Gain, kept: bool) -> Piece:
     was, is_now = finite(before.size_bytes), finite(row.size_bytes)
-    return Piece(kept, gain.latency_factor, gain.accuracy_change, is_now / was if was and is_now else None)
+    return Piece(kept, gain.latency_factor, gain.change, is_now / was if was and is_now else None)
 
 
 def _in_order(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.core.metric import ACCURACY, Label
 from compress.report.sweep.alike import differences, require_alike
 from compress.report.sweep.choice import Choice, choose, margin_for
 from compress.report.sweep.contributions import Contribution, contributions
@@ -19,13 +20,13 @@ from compress.report.sweep.runs import find_runs
 
 @dataclass(frozen=True)
 class Evidence:
-    """title: what the runs are called together. effects: on speed and bytes as logarithms, on accuracy as a fraction.
+    """title: what the runs are called together. effects: on speed and bytes as logarithms, on the metric as it is.
 
     notes: what the runs do not share. damage: what could not be read, with the run's name.
     """
 
     title: str
-    metric: str
+    metric: Label
     outcomes: tuple[Outcome, ...]
     factors: tuple[Factor, ...]
     contributions: tuple[Contribution, ...]
@@ -48,16 +49,17 @@ def gather(folders: Sequence[Path], margin: float | None) -> Evidence:
     factors = tuple(factors_of(runs))
     choice = choose(outcomes, margin_for(outcomes, margin))
     summaries = [run.summary for run in runs if run.summary is not None]
+    metric = Label.from_json(summaries[0]) if summaries else ACCURACY
     recipes = dict.fromkeys(str(summary.get("recipe")) for summary in summaries)
     return Evidence(
         title=", ".join(recipes) or "sweep",
-        metric=str(summaries[0]["metric"]) if summaries else "accuracy",
+        metric=metric,
         outcomes=outcomes,
         factors=factors,
         contributions=tuple(contributions(runs)),
         effects=_effects(outcomes, factors),
         choice=choice,
-        recommendation=recommend(choice, outcomes, factors),
+        recommendation=recommend(choice, outcomes, factors, metric),
         notes=tuple(differences(runs)),
         damage=tuple(f"{run.name}: {sentence}" for run in runs for sentence in run.damage),
     )
@@ -66,7 +68,7 @@ def gather(folders: Sequence[Path], margin: float | None) -> Evidence:
 def _effects(outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> dict[str, list[Effect]]:
     numbers: dict[str, list[float | None]] = {
         "speed": [math.log(outcome.speedup or 1.0) if outcome.drawn else None for outcome in outcomes],
-        "accuracy": [outcome.difference if outcome.drawn else None for outcome in outcomes],
+        "metric": [outcome.difference if outcome.drawn else None for outcome in outcomes],
         "bytes": [math.log(outcome.size_bytes or 1.0) if outcome.drawn else None for outcome in outcomes],
     }
     return {name: main_effects(factors, column) for name, column in numbers.items()}

@@ -29,7 +29,7 @@ _KEPT = {"passed": "passed", "inconclusive": "unproven", "failed": "failed, kept
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's end. Differences are fractions, against the run's own teacher on validation.
+    """A run's end. Differences are on the scale of the metric's values, against the run's own teacher on validation.
 
     status: one of `TONES`. exported: whether there is a model. row: the measured model that stands for the run: the
     exported one; where nothing passed the last one that was measured; None where a run did not come to its end.
@@ -44,13 +44,13 @@ class Outcome:
 
     @property
     def difference(self) -> float | None:
-        """Accuracy minus the teacher's, a fraction."""
-        return None if self.row is None else finite(self.row.accuracy_difference)
+        """The metric minus the teacher's."""
+        return None if self.row is None else finite(self.row.difference)
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """Of the difference."""
-        return None if self.row is None else finite_interval(self.row.accuracy_interval)
+        return None if self.row is None else finite_interval(self.row.interval)
 
     @property
     def speedup(self) -> float | None:
@@ -83,7 +83,7 @@ def outcome_of(run: Run) -> Outcome:
         return Outcome(run, status, False, None, (*_reasons(run), *told) or _unfinished(run))
     stage = value_at(run.summary, "exported", "stage")
     if stage is None:
-        last = next((row for row in reversed(run.rows[1:]) if finite(row.accuracy_difference) is not None), None)
+        last = next((row for row in reversed(run.rows[1:]) if finite(row.difference) is not None), None)
         return Outcome(run, "nothing passed", False, last, _reasons(run))
     row = next((row for row in run.rows if row.stage == stage), None)
     if row is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from compress.core.metric import Label
 from compress.report import wording
 from compress.report.sweep.effect_words import lines, sentences
 from compress.report.sweep.evidence import Evidence
@@ -31,11 +32,12 @@ _OPEN_REASONS = 12
 def write_page(evidence: Evidence, path: Path) -> None:
     """Write the page. Every text of the runs is escaped, and the page's own policy lets only its own script run."""
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-    outcomes, factors = evidence.outcomes, evidence.factors
-    pictures = [speed_picture(outcomes, evidence.choice.margin), bytes_picture(outcomes, evidence.choice.margin)]
+    outcomes, factors, metric = evidence.outcomes, evidence.factors, evidence.metric
+    pictures = [picture(outcomes, evidence.choice.margin, metric) for picture in (speed_picture, bytes_picture)]
     fronts = {"speed": set(speed_front(outcomes)), "bytes": set(bytes_front(outcomes))}
     text = environment().get_template("sweep/page.html.jinja").render(
         evidence=evidence,
+        metric=metric,
         chosen=None if evidence.choice.best is None else outcomes.index(evidence.choice.best),
         pictures=[picture for picture in pictures if picture is not None],
         shapes=SHAPES,
@@ -43,12 +45,12 @@ def write_page(evidence: Evidence, path: Path) -> None:
         statuses=[status for status in TONES if any(outcome.status == status for outcome in outcomes)],
         buttons=[factor for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
         shown_factors=factors[:_COLUMNS],
-        columns=columns(evidence.contributions),
-        lines=lines(evidence.effects, factors),
-        sentences=sentences(evidence.effects),
+        columns=columns(evidence.contributions, metric),
+        lines=lines(evidence.effects, factors, metric),
+        sentences=sentences(evidence.effects, metric),
         troubled=_troubled(outcomes),
         open_reasons=_OPEN_REASONS,
-        told=[_told(outcome, place, factors, fronts) for place, outcome in enumerate(outcomes)],
+        told=[_told(outcome, place, factors, fronts, metric) for place, outcome in enumerate(outcomes)],
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
@@ -64,7 +66,9 @@ def _troubled(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return {status: group for status, group in groups.items() if group}
 
 
-def _told(outcome: Outcome, place: int, factors: Sequence[Factor], fronts: dict[str, set[int]]) -> dict[str, Any]:
+def _told(
+    outcome: Outcome, place: int, factors: Sequence[Factor], fronts: dict[str, set[int]], metric: Label
+) -> dict[str, Any]:
     """What the script shows of a run and filters by."""
     lies_on = [name for name, places in fronts.items() if place in places]
     return {
@@ -73,19 +77,19 @@ def _told(outcome: Outcome, place: int, factors: Sequence[Factor], fronts: dict[
         "tone": TONES[outcome.status],
         "settings": [[factor.short, factor.values[place]] for factor in factors],
         "levels": [factor.levels[place] for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
-        "numbers": _numbers(outcome),
+        "numbers": _numbers(outcome, metric),
         "front": " and ".join(lies_on),
         "reasons": [typographic(reason) for reason in (*outcome.reasons, *outcome.run.damage)],
         "command": outcome.run.command,
     }
 
 
-def _numbers(outcome: Outcome) -> list[list[str]]:
+def _numbers(outcome: Outcome, metric: Label) -> list[list[str]]:
     if outcome.row is None:
         return []
     pairs = (
-        ("accuracy, points",
-         wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS)),
+        (wording.heading(metric.title, metric.unit),
+         wording.difference_with_interval(outcome.difference, outcome.interval, metric.unit, DECIMALS)),
         ("times as fast", wording.factor_with_interval(outcome.speedup, outcome.speedup_interval)),
         ("median, ms", three_digits(finite(outcome.row.latency_ms_p50))),
         ("MB", wording.megabytes(outcome.size_bytes)),

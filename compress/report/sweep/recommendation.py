@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compress.core.metric import Label, Unit
 from compress.report import wording
 from compress.report.sweep.choice import Choice
 from compress.report.sweep.factors import Factor
 from compress.report.sweep.nested import value_at
 from compress.report.sweep.outcome import Outcome
-from compress.report.wording import DECIMALS, finite, finite_interval, points, three_digits
+from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 _TOLD_SETTINGS = 4
 
@@ -30,23 +31,24 @@ class Recommendation:
     test: str
 
 
-def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> Recommendation:
+def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Factor], metric: Label) -> Recommendation:
     """Put the choice in words."""
-    limit = f"{points(choice.margin, DECIMALS).lstrip('+')} points"
+    unit = metric.unit
+    limit = wording.counted(wording.amount(-choice.margin, unit, DECIMALS), unit)
     candidates = sum(outcome.exported and outcome.drawn for outcome in outcomes)
     best = choice.best
     if best is None:
-        return Recommendation(_none(choice, limit, candidates), "bad", "nothing to take", (), "")
+        return Recommendation(_none(choice, limit, candidates, unit), "bad", "nothing to take", (), "")
     headline = (
         f"Take run {best.run.name}{_settings(best, outcomes, factors)}: {three_digits(best.speedup)} times the "
-        f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best)} points on validation."
+        f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best, unit)} on validation."
     )
-    details = [_why(choice, limit, candidates)]
+    details = [_why(choice, limit, candidates, metric.title)]
     if choice.faster is not None:
         other = choice.faster
         details.append(
             f"Run {other.run.name}{_settings(other, outcomes, factors)} is faster, "
-            f"{three_digits(other.speedup)} times, but unproven: {_difference(other)} points."
+            f"{three_digits(other.speedup)} times, but unproven: {_difference(other, unit)}."
         )
     if not choice.proven and best.reasons:
         details.append(f"What its own run says: {'; '.join(best.reasons)}.")
@@ -56,22 +58,24 @@ def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Fac
             "the best of many is partly the luckiest. Each interval holds for one model by itself."
         )
     badge = "proven on validation" if choice.proven else "unproven"
-    return Recommendation(headline, "good" if choice.proven else "unsure", badge, tuple(details), _test(choice, limit))
+    return Recommendation(
+        headline, "good" if choice.proven else "unsure", badge, tuple(details), _test(choice, limit, unit)
+    )
 
 
-def _none(choice: Choice, limit: str, candidates: int) -> str:
+def _none(choice: Choice, limit: str, candidates: int, unit: Unit) -> str:
     if choice.nearest is None:
         return "Nothing to take: no run exported a measured model."
     return (
         f"Nothing to take: none of {candidates} models stays within {limit} of the teacher on validation. "
-        f"Run {choice.nearest.run.name} comes nearest, {_difference(choice.nearest)} points."
+        f"Run {choice.nearest.run.name} comes nearest, {_difference(choice.nearest, unit)}."
     )
 
 
-def _why(choice: Choice, limit: str, candidates: int) -> str:
+def _why(choice: Choice, limit: str, candidates: int, title: str) -> str:
     if choice.proven:
         among = "The" if candidates == 1 else f"Of {candidates} models the"
-        return f"{among} fastest whose accuracy is proven on validation to lie within {limit} of the teacher's."
+        return f"{among} fastest whose {title} is proven on validation to lie within {limit} of the teacher's."
     among = "This" if candidates == 1 else f"Of {candidates} models this"
     return (
         f"No model is proven to lie within {limit} of the teacher. {among} is the fastest whose measured difference "
@@ -86,18 +90,18 @@ def _settings(outcome: Outcome, outcomes: Sequence[Outcome], factors: Sequence[F
     return f" ({told})" if told else ""
 
 
-def _difference(outcome: Outcome) -> str:
-    return wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS)
+def _difference(outcome: Outcome, unit: Unit) -> str:
+    return wording.counted(wording.difference_with_interval(outcome.difference, outcome.interval, unit, DECIMALS), unit)
 
 
-def _test(choice: Choice, limit: str) -> str:
+def _test(choice: Choice, limit: str, unit: Unit) -> str:
     assert choice.best is not None
     test: Mapping[str, Any] | None = value_at(choice.best.run.summary, "student", "test")
     if test is None or finite(test["difference"]) is None:
         return ""
     ends = finite_interval(test["interval"])
-    told = wording.points_with_interval(test["difference"], ends, DECIMALS)
-    sentence = f"On the test split, {test['examples']:,} examples that took no part in any choice: {told} points"
+    told = wording.counted(wording.difference_with_interval(test["difference"], ends, unit, DECIMALS), unit)
+    sentence = f"On the test split, {test['examples']:,} examples that took no part in any choice: {told}"
     if ends is None:
         return f"{sentence}."
     if ends[0] > -choice.margin:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -13,14 +12,10 @@ from typing import Any
 
 import yaml
 
-from compress.core.blame import Blame
 from compress.core.errors import InputError
 from compress.core.ledger import Row
 from compress.core.run_files import LEDGER, OUTCOME, SUMMARY, SWEEP
 from compress.report.sweep.command import command_again
-
-_TEXTS = ("reasons", "notes")
-_INTERVALS = ("accuracy_interval", "speedup_interval")
 
 
 @dataclass(frozen=True)
@@ -146,19 +141,7 @@ def _row(line: str) -> Row | None:
         return None
     if not isinstance(told, dict) or not {"stage", "verdict", "decision"} <= told.keys():
         return None
-    values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
-    values.update({name: tuple(str(text) for text in values[name] or ()) for name in _TEXTS})
-    values.update({name: None if values[name] is None else tuple(values[name]) for name in _INTERVALS})
-    values["blame"] = _blame(values["blame"])
-    return Row(**values)
-
-
-def _blame(told: Any) -> Blame | None:
-    """What was found out about a stage; None where nothing was, or by a version that wrote it otherwise."""
-    try:
-        return None if told is None else Blame.from_json(told)
-    except (KeyError, TypeError):
-        return None
+    return Row.from_json(told)
 
 
 def _json(path: Path, needed: set[str], damage: list[str]) -> Mapping[str, Any] | None:

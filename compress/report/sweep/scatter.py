@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from compress.core.metric import Label, Unit
 from compress.report.sweep.front import front_of
 from compress.report.sweep.outcome import TONES, Outcome
 from compress.report.sweep.scales import Scale, Tick, scale_of
-from compress.report.wording import three_digits
+from compress.report.wording import capitalized, on_axis, three_digits
 
 # Of the part inside the axes; the template draws on 560 x 400.
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 546.0, 20.0, 350.0
@@ -61,32 +62,34 @@ class Picture:
     many: bool
 
 
-def speed_picture(outcomes: Sequence[Outcome], margin: float) -> Picture | None:
-    """Accuracy against speed-up; None where no run was measured."""
+def speed_picture(outcomes: Sequence[Outcome], margin: float, metric: Label) -> Picture | None:
+    """The metric against speed-up; None where no run was measured."""
     return _picture(
-        outcomes, margin, "speed", "Accuracy against speed", "times the teacher's speed", "right",
+        outcomes, margin, metric, "speed", f"{capitalized(metric.title)} against speed",
+        "times the teacher's speed", "right",
         lambda outcome: (outcome.speedup or 0.0, outcome.speedup_interval), fronts=speed_front(outcomes), teacher=1.0,
     )  # fmt: skip
 
 
-def bytes_picture(outcomes: Sequence[Outcome], margin: float) -> Picture | None:
-    """Accuracy against megabytes; None where no run was measured."""
+def bytes_picture(outcomes: Sequence[Outcome], margin: float, metric: Label) -> Picture | None:
+    """The metric against megabytes; None where no run was measured."""
     teachers = {outcome.run.rows[0].size_bytes for outcome in outcomes if outcome.drawn}
     teacher = next(iter(teachers)) if len(teachers) == 1 else None
     return _picture(
-        outcomes, margin, "bytes", "Accuracy against bytes", "megabytes of the file that the runtime loads", "left",
+        outcomes, margin, metric, "bytes", f"{capitalized(metric.title)} against bytes",
+        "megabytes of the file that the runtime loads", "left",
         lambda outcome: ((outcome.size_bytes or 0.0) / 1e6, None), fronts=bytes_front(outcomes),
         teacher=None if teacher is None else teacher / 1e6,
     )  # fmt: skip
 
 
 def speed_front(outcomes: Sequence[Outcome]) -> list[int]:
-    """Positions of the exported models that none beats in both speed and accuracy, the fastest first."""
+    """Positions of the exported models that none beats in both speed and the metric, the fastest first."""
     return _front(outcomes, lambda outcome: outcome.speedup or 0.0)
 
 
 def bytes_front(outcomes: Sequence[Outcome]) -> list[int]:
-    """Positions of the exported models that none beats in both bytes and accuracy, the smallest first."""
+    """Positions of the exported models that none beats in both bytes and the metric, the smallest first."""
     return _front(outcomes, lambda outcome: -(outcome.size_bytes or 0.0))
 
 
@@ -98,6 +101,7 @@ def _front(outcomes: Sequence[Outcome], good: Callable[[Outcome], float]) -> lis
 def _picture(
     outcomes: Sequence[Outcome],
     margin: float,
+    metric: Label,
     name: str,
     title: str,
     across: str,
@@ -112,12 +116,15 @@ def _picture(
         return None
     # Failures may lie far below: those with a model say how much of the height is needed.
     leading = [outcomes[place] for place in shown if outcomes[place].exported] or [outcomes[place] for place in shown]
-    heights = [100 * end for outcome in leading for end in (outcome.interval or (outcome.difference or 0.0,))]
+    heights = [
+        on_axis(end, metric.unit) for outcome in leading for end in (outcome.interval or (outcome.difference or 0.0,))
+    ]
     widths = [end for place in shown for end in _ends(*read(outcomes[place]))]
     near = teacher is None or _near(teacher, widths)
     x = scale_of([*widths, teacher] if teacher is not None and near else widths, LEFT, RIGHT, logarithmic=True)
-    y = scale_of([*heights, 0.0, -100 * margin], BOTTOM, TOP, logarithmic=False)
-    marks = [_mark(place, outcomes[place], read, x, y, place in fronts) for place in shown]
+    limit = on_axis(-margin, metric.unit)
+    y = scale_of([*heights, 0.0, limit], BOTTOM, TOP, logarithmic=False)
+    marks = [_mark(place, outcomes[place], read, x, y, place in fronts, metric.unit) for place in shown]
     by_run = {mark.run: mark for mark in marks}
     return Picture(
         name=name,
@@ -129,7 +136,7 @@ def _picture(
         # What is drawn last lies on top.
         marks=sorted(marks, key=lambda mark: mark.on_front),
         front=_stairs([(by_run[place].x, by_run[place].y) for place in fronts]),
-        limit=y.place(-100 * margin),
+        limit=y.place(limit),
         teacher=None if teacher is None else (x.place(teacher), y.place(0.0)),
         teacher_at="" if near else three_digits(teacher),
         many=len(shown) > MANY,
@@ -153,9 +160,10 @@ def _mark(
     x: Scale,
     y: Scale,
     on_front: bool,
+    unit: Unit,
 ) -> Mark:
     across, interval = read(outcome)
-    height = 100 * (outcome.difference or 0.0)
+    height = on_axis(outcome.difference or 0.0, unit)
     beyond = height < y.low
     ends = None if outcome.interval is None or beyond else outcome.interval
     return Mark(
@@ -163,7 +171,7 @@ def _mark(
         x=x.place(across),
         y=y.place(height),
         across=None if interval is None else (x.place(interval[0]), x.place(interval[1])),
-        up=None if ends is None else (y.place(100 * ends[0]), y.place(100 * ends[1])),
+        up=None if ends is None else (y.place(on_axis(ends[0], unit)), y.place(on_axis(ends[1], unit))),
         shape=outcome.status,
         tone=TONES[outcome.status],
         on_front=on_front,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from compress.core.metric import Label
 from compress.report import wording
 from compress.report.sweep.contributions import Contribution, Piece, Spread
 from compress.report.sweep.scales import Tick, scale_of
@@ -40,18 +41,23 @@ class _Number:
     base: float
     logarithmic: bool
     write: Callable[[float], str]
+    scale: float = 1.0
 
 
-_NUMBERS = (
+_SPEED, _SIZE = (
     _Number("times as fast as before it", "speed", 1.0, True, lambda value: f"{three_digits(value)}x"),
-    _Number("accuracy, points", "accuracy", 0.0, False, lambda value: wording.points(value / 100, DECIMALS)),
     _Number("times the bytes before it", "size", 1.0, True, lambda value: f"{three_digits(value)}x"),
 )
 
 
-def columns(contributions: Sequence[Contribution]) -> list[Column]:
-    """Speed, accuracy and bytes; numbers that nothing measured have no column."""
-    return [made for number in _NUMBERS if (made := _column(number, contributions)) is not None]
+def columns(contributions: Sequence[Contribution], metric: Label) -> list[Column]:
+    """Speed, the metric and bytes; numbers that nothing measured have no column."""
+    scale = wording.on_axis(1.0, metric.unit)
+    judged = _Number(
+        wording.heading(metric.title, metric.unit), "metric", 0.0, False,
+        lambda value: wording.difference(value / scale, metric.unit, DECIMALS), scale,
+    )  # fmt: skip
+    return [made for number in (_SPEED, judged, _SIZE) if (made := _column(number, contributions)) is not None]
 
 
 def _column(number: _Number, contributions: Sequence[Contribution]) -> Column | None:
@@ -74,7 +80,7 @@ def _value(number: _Number, piece: Piece) -> float | None:
 
 
 def _scaled(number: _Number, value: float) -> float:
-    return value if number.logarithmic else 100 * value
+    return number.scale * value
 
 
 def _text(number: _Number, spread: Spread | None, count: int) -> str:

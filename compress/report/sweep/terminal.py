@@ -52,7 +52,9 @@ def _front(evidence: Evidence, wide: bool) -> Table:
     table.add_column("run", overflow="fold", min_width=4)
     for factor in evidence.factors[:_COLUMNS]:
         table.add_column(factor.short, overflow="fold")
-    table.add_column("against the teacher, points", justify="right", max_width=22, min_width=17)
+    table.add_column(
+        wording.heading("against the teacher", evidence.metric.unit), justify="right", max_width=22, min_width=17
+    )
     table.add_column("speed-up", justify="right")
     table.add_column("MB", justify="right")
     table.add_column("ended")
@@ -63,7 +65,9 @@ def _front(evidence: Evidence, wide: bool) -> Table:
             lies_on,
             Text(outcome.run.name),
             *(Text(factor.values[place]) for factor in evidence.factors[:_COLUMNS]),
-            wording.points_with_interval(outcome.difference, outcome.interval, DECIMALS if wide else 1),
+            wording.difference_with_interval(
+                outcome.difference, outcome.interval, evidence.metric.unit, DECIMALS if wide else 1
+            ),
             wording.factor_with_interval(outcome.speedup, outcome.speedup_interval if wide else None),
             wording.megabytes(outcome.size_bytes),
             Text(outcome.status, style=STYLES[TONES[outcome.status]]),

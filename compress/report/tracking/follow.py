@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +96,7 @@ def by_full_name(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 def figures_of(row: Row) -> dict[str, float]:
     """The numbers of a row that are there, intervals as `_low` and `_high`."""
     found: dict[str, float] = {}
-    for name, value in dataclasses.asdict(row).items():
+    for name, value in row.to_json().items():
         if name.endswith("_interval") and value is not None:
             found |= {f"{name}_low": float(value[0]), f"{name}_high": float(value[1])}
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

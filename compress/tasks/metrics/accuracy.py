@@ -15,4 +15,5 @@ class Accuracy(Ratio):
     title: ClassVar[str] = "accuracy"
     unit: ClassVar[Unit] = SHARE
     columns: ClassVar[tuple[str, ...]] = ("right", "count")
-    mean: ClassVar[bool] = True
+    proportion: ClassVar[bool] = True
+    thing: ClassVar[str] = "class"

@@ -21,7 +21,8 @@ class EntityF1:
     title: ClassVar[str] = "entity F1"
     unit: ClassVar[Unit] = SHARE
     columns: ClassVar[tuple[str, ...]] = ("true_positives", "predicted", "actual")
-    mean: ClassVar[bool] = False
+    proportion: ClassVar[bool] = False
+    thing: ClassVar[str] = "entity"
 
     def value(self, statistics: np.ndarray) -> float:
         """0 where there is no entity and none is named."""

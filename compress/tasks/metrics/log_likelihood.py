@@ -15,4 +15,5 @@ class LogLikelihood(Ratio):
     title: ClassVar[str] = "perplexity"
     unit: ClassVar[Unit] = PERPLEXITY
     columns: ClassVar[tuple[str, ...]] = ("log_likelihood", "tokens")
-    mean: ClassVar[bool] = False
+    proportion: ClassVar[bool] = False
+    thing: ClassVar[str] = "token"

@@ -18,7 +18,8 @@ class MacroF1:
     title: ClassVar[str] = "macro F1"
     unit: ClassVar[Unit] = SHARE
     columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
-    mean: ClassVar[bool] = False
+    proportion: ClassVar[bool] = False
+    thing: ClassVar[str] = "class"
 
     def value(self, statistics: np.ndarray) -> float:
         """See Metric."""

@@ -19,7 +19,8 @@ class Ndcg(Ratio):
     title: ClassVar[str] = "nDCG@10"
     unit: ClassVar[Unit] = SHARE
     columns: ClassVar[tuple[str, ...]] = ("ndcg", "count")
-    mean: ClassVar[bool] = True
+    proportion: ClassVar[bool] = False
+    thing: ClassVar[str] = "query"
 
 
 def ndcg_of(gains: np.ndarray, scores: np.ndarray, first: int = FIRST) -> float:

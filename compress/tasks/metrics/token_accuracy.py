@@ -15,4 +15,5 @@ class TokenAccuracy(Ratio):
     title: ClassVar[str] = "token accuracy"
     unit: ClassVar[Unit] = SHARE
     columns: ClassVar[tuple[str, ...]] = ("right", "count")
-    mean: ClassVar[bool] = False
+    proportion: ClassVar[bool] = False
+    thing: ClassVar[str] = "tag"

@@ -25,7 +25,7 @@ def settings(tmp_path: Path, **changes: Any) -> Search:
 
 
 def exported(accuracy: float, speedup: float, size: int) -> Outcome:
-    return Outcome(ending="exported", accuracy_difference=accuracy, speedup=speedup, size_bytes=size, shortfall=0.0)
+    return Outcome(ending="exported", difference=accuracy, speedup=speedup, size_bytes=size, shortfall=0.0)
 
 
 def test_the_front_is_what_passed_and_nothing_beats(tmp_path: Path) -> None:
@@ -35,9 +35,7 @@ def test_the_front_is_what_passed_and_nothing_beats(tmp_path: Path) -> None:
         exported(-0.02, 7.0, 120),  # Worse than the first in everything.
         exported(0.0, 2.0, 400),
         # Better than all, and did not pass its gate.
-        Outcome(
-            ending="nothing passed", accuracy_difference=0.1, speedup=99.0, size_bytes=1, shortfall=0.0, reason="x"
-        ),
+        Outcome(ending="nothing passed", difference=0.1, speedup=99.0, size_bytes=1, shortfall=0.0, reason="x"),
     ]
     for batch, outcome in zip(study.batches(), found, strict=True):
         study.tell(batch[0], outcome)
@@ -97,7 +95,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
     [
         ({"trials": 0}, "hydra.sweeper.trials is 0"),
         ({"at_once": 1.5}, "hydra.sweeper.at_once is 1.5"),
-        ({"objectives": ()}, "must name at least one of accuracy_difference, speedup, size_bytes"),
+        ({"objectives": ()}, "must name at least one of accuracy_difference, metric_difference, speedup, size_bytes"),
         ({"objectives": ("speedup", "speedup")}, "each once"),
         ({"objectives": ("speed",)}, "Did you mean 'speedup'"),
         ({"storage": ""}, "hydra.sweeper.storage is ''"),

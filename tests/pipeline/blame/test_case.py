@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from compress.core.blame import Blame
 from compress.core.evaluation import Evaluation, Latency
 from compress.pipeline.blame.case import Case
+from compress.tasks.metrics.accuracy import Accuracy
 
 
 def evaluation(artifact: str, wrong: int, milliseconds: tuple[float, float]) -> Evaluation:
@@ -16,10 +17,10 @@ def evaluation(artifact: str, wrong: int, milliseconds: tuple[float, float]) -> 
         artifact=artifact,
         split="validation",
         metric="accuracy",
-        scores=(0.0,) * wrong + (1.0,) * (400 - wrong),
+        statistics=((0.0, 1.0),) * wrong + ((1.0, 1.0),) * (400 - wrong),
+        value=1 - wrong / 400,
         figures={},
         groups=tuple(range(400)),
-        score_range=1.0,
         latency=Latency(rounds=((own,),) * 3, baseline_rounds=((baseline,),) * 3),
         size=None,
         proof=None,
@@ -30,9 +31,9 @@ def evaluation(artifact: str, wrong: int, milliseconds: tuple[float, float]) -> 
 
 def case(before: Evaluation, after: Evaluation, drop: float) -> Case:
     gate = SimpleNamespace(max_accuracy_drop=drop, confidence=0.95)
-    recipe = SimpleNamespace(gates={"cut": gate})
+    recipe = SimpleNamespace(gates={"cut": gate}, task=SimpleNamespace(metric=lambda config: Accuracy()))
     # The teacher was timed against plain PyTorch, three times as slow.
-    return Case(recipe, "cut", evaluation("teacher", 0, (6.0, 2.0)), before, after)
+    return Case(recipe, "cut", evaluation("teacher", 0, (6.0, 2.0)), before, after, None)
 
 
 def test_speedups_against_the_teacher() -> None:

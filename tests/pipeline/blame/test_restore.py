@@ -25,7 +25,7 @@ def restored(
 ) -> Restoration:
     rows = [context.train[row] for row in range(12)]
     batches = [context.collate([row]) for row in rows]
-    settings = {"seconds": 60.0, **changes}
+    settings = {"seconds": 60.0, "config": None, **changes}
     reference = answers(teacher, batches, context.task)
     return restore(before, after, task=context.task, rows=rows, batches=batches, reference=reference, **settings)
 

@@ -23,7 +23,7 @@ def test_a_stage_is_measured_against_what_it_started_from(runs: list[Run]) -> No
     # 3 / 2, 4 / 2, 6 / 3, and 3 / 1 after prune was rolled back.
     assert [piece.speed for piece in quantize.pieces] == pytest.approx([1.5, 2.0, 2.0, 3.0])
     # -0.2 + 0.1, -0.4 + 0.1, -0.9 + 0.5, and -5 against the teacher.
-    assert [piece.accuracy for piece in quantize.pieces] == pytest.approx([-0.001, -0.003, -0.004, -0.05])
+    assert [piece.metric for piece in quantize.pieces] == pytest.approx([-0.001, -0.003, -0.004, -0.05])
     assert [piece.size for piece in quantize.pieces] == pytest.approx([30 / 60, 20 / 60, 20 / 50, 30 / 90])
     assert quantize.spread("speed") == Spread(2.0, 1.5, 3.0)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from compress.core.metric import ACCURACY
 from compress.report.sweep.effect_words import lines, sentences
 from compress.report.sweep.effects import Effect, main_effects
 from compress.report.sweep.factors import Factor
@@ -87,16 +88,16 @@ def test_effects_in_words() -> None:
     accuracy = [-0.004 * b + 0.02 * (1 - 2 * a) * (1 - 2 * b) * (1 - 2 * c) for a, b, c in CORNERS]
     effects = {
         "speed": main_effects(FACTORS, speed),
-        "accuracy": main_effects(FACTORS, accuracy),
+        "metric": main_effects(FACTORS, accuracy),
         "bytes": main_effects(FACTORS, [None] * 8),
     }
-    assert sentences(effects) == [
+    assert sentences(effects, ACCURACY) == [
         "Speed: a matters most, 98% of the differences. 1 instead of 0: 2.00 [2.00, 2.00] times as fast.",
         "Accuracy: no setting stands out from what the others and chance do.",
         "Bytes: nothing is claimed, for the reasons below.",
     ]
-    told = lines(effects, FACTORS)
+    told = lines(effects, FACTORS, ACCURACY)
     assert (told[0].factor.name, told[0].counts) == ("a", "0 (4), 1 (4)")
-    assert told[1].cells["accuracy"].text.startswith("0 instead of 1: +0.40 [\N{MINUS SIGN}")
-    assert not told[1].cells["accuracy"].clear and told[0].cells["speed"].clear
+    assert told[1].cells["metric"].text.startswith("0 instead of 1: +0.40 [\N{MINUS SIGN}")
+    assert not told[1].cells["metric"].clear and told[0].cells["speed"].clear
     assert told[0].cells["bytes"].share is None

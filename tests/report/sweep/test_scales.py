@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from compress.core.metric import ACCURACY
 from compress.report.sweep.outcome import outcome_of
 from compress.report.sweep.runs import Run
 from compress.report.sweep.scales import Scale, scale_of
@@ -34,7 +35,7 @@ def test_fronts_of_a_sweep(runs: list[Run]) -> None:
 
 
 def test_a_failure_far_below_does_not_press_the_rest_together(runs: list[Run]) -> None:
-    picture = speed_picture([outcome_of(run) for run in runs], 0.01)
+    picture = speed_picture([outcome_of(run) for run in runs], 0.01, ACCURACY)
     assert picture is not None
     marks = {mark.run: mark for mark in picture.marks}
     assert sorted(marks) == [0, 1, 2, 3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -23,7 +22,7 @@ from compress.core.ledger import Row
 from compress.core.tracking import TrackedRun
 from compress.report.tracking.trackio import TrackioTracker
 
-folder, row = Path(sys.argv[1]), Row(**json.loads(sys.argv[2]))
+folder, row = Path(sys.argv[1]), Row.from_json(json.loads(sys.argv[2]))
 run = TrackedRun("quickstart 0", "sweep", folder, "compress", {"seed": 3, "order": ["quantize"]})
 tracking = TrackioTracker(project="ours", space=None).start(run)
 tracking.row(1, row)
@@ -38,7 +37,7 @@ print(json.dumps([found.name, found.config, SQLiteStorage.get_logs("ours", found
 
 def test_a_run_is_found_again(tracked_run: TrackedRun, row: Row, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tracked_run.folder), json.dumps(dataclasses.asdict(row))],
+        [sys.executable, "-c", PROGRAM, str(tracked_run.folder), json.dumps(row.to_json())],
         env={**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")},
         capture_output=True,
         text=True,
