@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from compress.core.blame import Advice, Milder, Setback
+from compress.core.stage import StageDefaults
 from compress.pipeline.blame.advise import advise, expected_speedup
 from compress.pipeline.blame.restore import Restoration
 
@@ -54,4 +55,4 @@ def test_the_objective_is_relaxed_where_the_stage_took_it_up() -> None:
 
 
 def test_a_stage_that_knows_nothing_milder() -> None:
-    assert advise(recipe(object()), "cut", None, None, Restoration(), (2.0, 4.0), pytest.fail) is None
+    assert advise(recipe(StageDefaults()), "cut", None, None, Restoration(), (2.0, 4.0), pytest.fail) is None
