@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,18 @@ import pytest
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from compress.core.context import Context
 from compress.core.latency_table import LatencyTable
+from compress.core.signature import Port, Signature
+from compress.core.task import TaskDefaults
 from compress.measure import accuracy, latency, prove
 from compress.measure.processes import Candidate
 from compress.measure.worker import load_batches
@@ -79,26 +87,37 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_model(model_type: str = "bert", layers: int = 4, seed: int = 0) -> PreTrainedModel:
-    """Hidden width 32, 4 heads of 8, 64 neurons, two labels; random weights, evaluation mode."""
-    settings = {
-        "vocab_size": len(SPECIAL) + len(WORDS),
-        "pad_token_id": 0,
-        "max_position_embeddings": 40,
+    """Hidden width 32, 4 heads of 8, 64 neurons, two labels; random weights, evaluation mode. Heads that share keys and
+    values have two of them. Images are 16 x 16 with three channels, and make 16 patches."""
+    family = known_families()[model_type]
+    settings: dict[str, Any] = {
         "id2label": dict(enumerate(LABELS)),
         "label2id": {label: i for i, label in enumerate(LABELS)},
+        family.layers_field: layers,
+        family.heads_field: 4,
+        family.hidden_field: 32,
+        family.ffn_field: 64,
     }
-    if model_type == "distilbert":
-        settings |= {"dim": 32, "n_layers": layers, "n_heads": 4, "hidden_dim": 64}
+    if family.words is None:
+        settings |= {"image_size": 16, "patch_size": 4, "num_channels": 3, "architectures": []}
     else:
-        settings |= {
-            "hidden_size": 32,
-            "num_hidden_layers": layers,
-            "num_attention_heads": 4,
-            "intermediate_size": 64,
-        }
+        settings |= {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, "max_position_embeddings": 40}
+    settings |= {name: 2 for name in (family.sharing_field,) if name is not None}
+    settings |= {name: 8 for name in (family.head_size_field,) if name is not None}
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(model_type, **settings)
-    return AutoModelForSequenceClassification.from_config(config).eval()
+    config = AutoConfig.for_model(model_type, **(settings | family.typical))
+    auto = AutoModelForImageClassification if family.words is None else AutoModelForSequenceClassification
+    return auto.from_config(config).eval()
+
+
+def tiny_batch(model_type: str, rows: int = 3, length: int = 9, lengths: Sequence[int] | None = None) -> dict[str, Any]:
+    """Random inputs for a tiny model. lengths: the tokens of each row that are no padding, all where None."""
+    generator = torch.Generator().manual_seed(0)
+    if known_families()[model_type].words is None:
+        return {"pixel_values": torch.randn(rows, 3, 16, 16, generator=generator)}
+    mask = (torch.arange(length) < torch.tensor(lengths or [length] * rows)[:, None]).long()
+    ids = torch.randint(len(SPECIAL), len(SPECIAL) + len(WORDS), (rows, length), generator=generator)
+    return {"input_ids": ids * mask, "attention_mask": mask}
 
 
 def write_examples(path: Path, count: int, seed: int = 0) -> Path:
@@ -122,6 +141,24 @@ def one_thread() -> None:
 @pytest.fixture(params=sorted(known_families()))
 def model_type(request: pytest.FixtureRequest) -> str:
     """Every family there is."""
+    return str(request.param)
+
+
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if family.words is not None))
+def text_type(request: pytest.FixtureRequest) -> str:
+    """Every family that reads tokens."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta"])
+def bert_type(request: pytest.FixtureRequest) -> str:
+    """BERT and the families with its layers: post-norm, with a bias everywhere, over tokens."""
+    return str(request.param)
+
+
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if family.fusable))
+def fusable_type(request: pytest.FixtureRequest) -> str:
+    """Every family whose layers have a fused form."""
     return str(request.param)
 
 
@@ -179,6 +216,30 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+class TinyImages(TextClassification):
+    """Two kinds of images, made up from the sentences, in the place of a task that reads files."""
+
+    splice, vocabulary, tokens = TaskDefaults.splice, TaskDefaults.vocabulary, TaskDefaults.tokens
+    same_tokens = TaskDefaults.same_tokens
+
+    def signature(self, config: Any) -> Signature:
+        pixels = Port("pixel_values", ("batch", "channels", "height", "width"), "float32")
+        fixed = {"channels": 3, "height": 16, "width": 16}
+        return Signature(
+            inputs=(pixels,), output=Port("logits", ("batch", "labels"), "float32"), mask=None, fixed=fixed
+        )
+
+    def _encoded(self, texts: Any, labels: list[int], groups: list[int], processor: Any, config: Any) -> Dataset:
+        pixels = torch.randn(len(labels), 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        pixels = pixels + torch.tensor(labels)[:, None, None, None]
+        columns = {"pixel_values": pixels.tolist(), "labels": labels, "length": [17] * len(labels), "group": groups}
+        return Dataset.from_dict(columns)
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
+        columns = {name: torch.tensor([row[name] for row in rows]) for name in ("pixel_values", "labels")}
+        return {**columns, "pixel_values": columns["pixel_values"].float()}
+
+
 class WorkerHere:
     """What a worker answers, without a process: here stages are counted, and nobody looks at times."""
 
@@ -214,12 +275,10 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def batch() -> dict[str, torch.Tensor]:
-    """Three rows of 9, 5 and 2 tokens."""
-    generator = torch.Generator().manual_seed(0)
-    mask = (torch.arange(9) < torch.tensor([[9], [5], [2]])).long()
-    ids = torch.randint(4, len(SPECIAL) + len(WORDS), (3, 9), generator=generator)
-    return {"input_ids": ids * mask, "attention_mask": mask}
+def batch(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
+    """Three rows of 9, 5 and 2 tokens; three images, where a test of every family has come to one that reads these."""
+    given = [name for name in ("model_type", "text_type", "fusable_type") if name in request.fixturenames]
+    return tiny_batch(request.getfixturevalue(given[0]) if given else "bert", lengths=[9, 5, 2])
 
 
 @pytest.fixture
@@ -233,7 +292,8 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
     """`make_context(teacher, count=24, **changes)`: everything that a stage may read, on tiny examples."""
 
     def make(teacher: PreTrainedModel, count: int = 24, **changes: Any) -> Context:
-        task = TextClassification(text="text", label="label", max_length=16)
+        images = known_families()[teacher.config.model_type].words is None
+        task = (TinyImages if images else TextClassification)(text="text", label="label", max_length=16)
         processor = tiny_tokenizer()
         rows = load_dataset_rows(write_examples(tmp_path / f"context-{count}.jsonl", count))
         train = task.encode(rows, processor, teacher.config, "train")

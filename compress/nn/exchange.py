@@ -10,11 +10,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compress.nn.family import PARTS, Layer, family_of, hidden_size, layers_of
+from compress.nn.family import Layer, family_of, hidden_size, layers_of
 from compress.nn.layers.fused_layer import FusedLayer
-
-ATTENTION = ("query", "key", "value", "attention_output", "attention_norm")
-FFN = ("ffn_in", "ffn_out", "ffn_norm", "activation")
 
 
 @dataclass(frozen=True)
@@ -123,12 +120,13 @@ def _same_tensors(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Ten
 def _blocks(source: PreTrainedModel, model: PreTrainedModel) -> list[Part]:
     family = family_of(model.config)
     base = model.base_model_prefix
-    embeddings = f"{base}.{family.embeddings}"
+    path = f"{base}.{family.embeddings.module}"
+    embeddings = source.get_submodule(path)
     parts = []
-    if source.config.vocab_size == model.config.vocab_size:
-        parts.append(Part("embeddings", {embeddings: source.get_submodule(embeddings)}))
+    if family.words is None or source.config.vocab_size == model.config.vocab_size:
+        parts.append(Part("embeddings", {path: embeddings}))
     for number, (theirs, ours) in enumerate(zip(layers_of(source), layers_of(model), strict=True)):
-        if FusedLayer in (type(theirs.module), type(ours.module)) or not theirs.parts == ours.parts == PARTS:
+        if FusedLayer in (type(theirs.module), type(ours.module)) or not (_whole(theirs) and _whole(ours)):
             parts.append(Part(f"layer {number}", {theirs.path: theirs.module}))
         else:
             parts += [_attention(theirs, f"attention of layer {number}"), _ffn(theirs, f"FFN of layer {number}")]
@@ -137,20 +135,31 @@ def _blocks(source: PreTrainedModel, model: PreTrainedModel) -> list[Part]:
 
 
 def _attention(layer: Layer, name: str) -> Part:
-    names = (*layer.family.head_attributes, *layer.family.width_attributes)
-    counts = {attribute: int(getattr(layer.part("attention"), attribute)) for attribute in names}
-    modules = {layer.path_of(part): layer.part(part) for part in ATTENTION}
-    return Part(name, modules, {layer.path_of("attention"): counts})
+    block = layer.family.attention
+    counts = {attribute: int(getattr(layer.part("attention"), attribute)) for attribute in block.attributes}
+    modules = {layer.path_of(part): layer.part(part) for part in (*layer.attention_inputs, "attention_output")}
+    return Part(name, modules | _others(layer, block.norm, *block.further), {layer.path_of("attention"): counts})
 
 
 def _ffn(layer: Layer, name: str) -> Part:
-    return Part(name, {layer.path_of(part): layer.part(part) for part in FFN})
+    block = layer.family.ffn
+    modules = {layer.path_of(part): layer.part(part) for part in (*layer.ffn_inputs, "ffn_out")}
+    return Part(name, modules | _others(layer, block.norm, *block.further, block.activation))
+
+
+def _others(layer: Layer, *paths: str) -> dict[str, nn.Module]:
+    return {f"{layer.path}.{path}": layer.module.get_submodule(path) for path in paths}
+
+
+def _whole(layer: Layer) -> bool:
+    """Whether it has both of its blocks."""
+    return bool(layer.heads and layer.neurons)
 
 
 def _head(model: PreTrainedModel) -> dict[str, nn.Module]:
     """Everything but embeddings and layers: the classifier, and a pooler where there is one."""
     family, base = family_of(model.config), model.base_model_prefix
-    inside = {name.partition(".")[0] for name in (family.embeddings, family.layers)}
+    inside = {name.partition(".")[0] for name in (family.embeddings.module, family.layers)}
     return {
         **{f"{base}.{name}": m for name, m in model.get_submodule(base).named_children() if name not in inside},
         **{name: module for name, module in model.named_children() if name != base},

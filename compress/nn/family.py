@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -16,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.nn import families
+from compress.nn.block import OUTPUTS, AttentionBlock, Embeddings, FeedForwardBlock
 from compress.nn.layers.dropped import NoAttention, Nothing
 
 
@@ -23,61 +24,100 @@ from compress.nn.layers.dropped import NoAttention, Nothing
 class Family:
     """One row of facts about `model_type`.
 
-    layers: path of the list of layers, from the model's base. The other paths start at a layer: `query`, `key`,
-    `value`, `attention_output`, `ffn_in`, `ffn_out` are dense layers, `attention_norm` and `ffn_norm` normalise the sum
-    of what `attention_output` and `ffn_out` give and what went past them; `attention` is the module that holds the head
-    counts named in `head_attributes` (number of heads) and `width_attributes` (heads times head size).
-    *_field: what the configuration calls the number of layers, heads, the hidden width and the FFN's width.
-    embeddings: path of the embeddings' module, from the base; from there `word_embeddings`, `position_embeddings`,
-    `type_embeddings` (None where there are none) and `embeddings_norm`. positions_from_zero: whether the first token's
-    position is 0, whatever the tokens are. activation: path of the FFN's activation, activation_field: what the
-    configuration calls it. attention_mask: `padding`, where that is all that keeps a position from seeing another, so
-    that one additive mask serves all layers; `own`, where the model makes masks itself, such as for windows.
+    layers: path of the list of layers, from the model's base. attention, ffn: the blocks of each layer. *_field: what
+    the configuration calls the number of layers, heads, the hidden width, the FFN's width and its activation; and where
+    there are such, the number of keys and values that heads share, and the width of a head, which is otherwise the
+    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer. mirrors: what
+    of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
+    so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
+    mask serves all layers; `own`, where the model makes masks itself, such as for windows. typical: settings without
+    which a small model would not be one of this family.
     """
 
     model_type: str
     layers: str
-    attention: str
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    attention_norm: str
-    ffn_in: str
-    ffn_out: str
-    ffn_norm: str
-    head_attributes: tuple[str, ...]
-    width_attributes: tuple[str, ...]
-    layers_field: str
-    heads_field: str
-    hidden_field: str
-    ffn_field: str
-    embeddings: str
-    word_embeddings: str
-    position_embeddings: str
-    type_embeddings: str | None
-    embeddings_norm: str
-    positions_from_zero: bool
-    activation: str
-    activation_field: str
+    attention: AttentionBlock
+    ffn: FeedForwardBlock
+    embeddings: Embeddings
+    layers_field: str = "num_hidden_layers"
+    heads_field: str = "num_attention_heads"
+    hidden_field: str = "hidden_size"
+    ffn_field: str = "intermediate_size"
+    activation_field: str = "hidden_act"
+    sharing_field: str | None = None
+    head_size_field: str | None = None
+    layer_lists: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
+    fixed_width: str | None = None
     attention_mask: str = "padding"
+    typical: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def paths(self) -> Mapping[str, str]:
+        """Where each part of a layer is, from the layer: matrices as in OUTPUTS, `attention_output`, `ffn_out`, the two
+        norms, the `attention` module and the `activation`."""
+        return {
+            **self.attention.inputs,
+            "attention_output": self.attention.output,
+            **self.ffn.inputs,
+            "ffn_out": self.ffn.output,
+            "attention": self.attention.module,
+            "attention_norm": self.attention.norm,
+            "ffn_norm": self.ffn.norm,
+            "activation": self.ffn.activation,
+        }
+
+    @property
+    def words(self) -> str | None:
+        """Path of the word embeddings, from the base; None where the model reads no tokens."""
+        table = self.embeddings.words
+        return table if table is None else f"{self.embeddings.module}.{table}".rstrip(".")
+
+    @property
+    def fusable(self) -> bool:
+        """Whether a layer of this family has a fused form."""
+        blocks = (self.attention, self.ffn)
+        return (
+            self.attention.plain
+            and not self.ffn.gated
+            and self.sharing_field is None
+            and self.head_size_field is None
+            and {"query", "key", "value"} == set(self.attention.inputs)
+            and not any(block.rms or block.position == "around" for block in blocks)
+        )
+
+    def head_size(self, config: PretrainedConfig) -> int:
+        """The width of one head. Cutting heads never changes it."""
+        if self.head_size_field is not None:
+            return int(getattr(config, self.head_size_field))
+        return int(getattr(config, self.hidden_field)) // int(getattr(config, self.heads_field))
+
+    def sharing(self, config: PretrainedConfig) -> int:
+        """How many heads of the queries share one key and value."""
+        heads = int(getattr(config, self.heads_field))
+        return 1 if self.sharing_field is None else heads // int(getattr(config, self.sharing_field))
+
+    def shares_all(self, config: PretrainedConfig) -> bool:
+        """Whether all heads share the one key and value there is."""
+        return self.sharing_field is not None and int(getattr(config, self.sharing_field)) == 1
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's modules. `path` is its place in the whole model."""
+    """One layer's modules. `path` is its place in the whole model, `config` that model's configuration."""
 
     path: str
     module: nn.Module
     family: Family
+    config: PretrainedConfig
 
     def part(self, name: str) -> nn.Module:
-        """A module by its name in the table: `query`, `ffn_in`, ..."""
-        return self.module.get_submodule(getattr(self.family, name))
+        """A module by its name in `Family.paths`: `query`, `ffn_in`, ..."""
+        return self.module.get_submodule(self.family.paths[name])
 
     def path_of(self, name: str) -> str:
         """Its path in the whole model."""
-        return f"{self.path}.{getattr(self.family, name)}"
+        return f"{self.path}.{self.family.paths[name]}"
 
     def weight(self, name: str) -> Tensor:
         """The weights (out, in) of a dense part, detached, on the CPU."""
@@ -87,23 +127,67 @@ class Layer:
 
     @property
     def heads(self) -> int:
-        """How many attention heads the layer has now; 0 where its attention was dropped."""
-        attention = self.part("attention")
-        return 0 if isinstance(attention, NoAttention) else int(getattr(attention, self.family.head_attributes[0]))
+        """How many heads the layer has now that can be cut one by one; 0 where its attention was dropped.
+
+        Heads that share a key and a value count as one: they leave together. Where all of them share the same, each is
+        one, and that key and value stay.
+        """
+        if isinstance(self.part("attention"), NoAttention):
+            return 0
+        return cast(int, self.part("attention_output").in_features) // self.head_width
+
+    @property
+    def head_width(self) -> int:
+        """How many inputs of the attention's output projection belong to each of `heads`."""
+        size = self.family.head_size(self.config)
+        return size if self.family.shares_all(self.config) else size * self.family.sharing(self.config)
 
     @property
     def neurons(self) -> int:
         """How many FFN neurons the layer has now; 0 where its FFN was dropped."""
-        inner = self.part("ffn_in")
-        return 0 if isinstance(inner, Nothing) else cast(int, inner.out_features)
+        module = self.family.ffn.module
+        if module is not None and isinstance(self.module.get_submodule(module), Nothing):
+            return 0
+        outer = self.part("ffn_out")
+        return 0 if isinstance(outer, Nothing) else cast(int, outer.in_features)
+
+    @property
+    def attention_inputs(self) -> tuple[str, ...]:
+        """The names of the matrices that read the attention's input; none where it was dropped."""
+        block = self.family.attention
+        there = {name for name, _ in self.module.named_modules()} if block.optional else set()
+        names = (name for name, path in block.inputs.items() if name not in block.optional or path in there)
+        return tuple(names) if self.heads else ()
+
+    @property
+    def ffn_inputs(self) -> tuple[str, ...]:
+        """The names of the matrices that read the FFN's input; none where it was dropped."""
+        return tuple(self.family.ffn.inputs) if self.neurons else ()
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of the dense parts it has: fewer than PARTS where a block was dropped."""
-        return (*(PARTS[:4] if self.heads else ()), *(PARTS[4:] if self.neurons else ()))
+        """The names of all its matrices: fewer where a block was dropped."""
+        attention = (*self.attention_inputs, "attention_output") if self.heads else ()
+        return (*attention, *((*self.ffn_inputs, "ffn_out") if self.neurons else ()))
 
+    def ranges(self, name: str) -> list[tuple[str, int, int]]:
+        """What the outputs of a matrix that reads a block's input are, see OUTPUTS: each range as (`heads`, `shared`
+        or `neurons`; its first; its last + 1)."""
+        size = self.family.head_size(self.config)
+        shared = size if self.family.shares_all(self.config) else self.heads * size
+        widths = {"heads": self.heads * self.head_width, "shared": shared, "neurons": self.neurons}
+        found, start = [], 0
+        for what in OUTPUTS[name]:
+            found.append((what, start, start + widths[what]))
+            start += widths[what]
+        return found
 
-PARTS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+    def weights_of(self, what: str) -> list[Tensor]:
+        """The rows (width, hidden) that give `heads`, `shared` or `neurons`, of every matrix that gives them."""
+        names = self.ffn_inputs if what == "neurons" else self.attention_inputs
+        return [
+            self.weight(name)[start:end] for name in names for found, start, end in self.ranges(name) if found == what
+        ]
 
 
 @cache
@@ -150,7 +234,7 @@ def layers_of(model: PreTrainedModel) -> list[Layer]:
     prefix = f"{model.base_model_prefix}.{family.layers}"
     modules = model.get_submodule(prefix)
     assert isinstance(modules, nn.ModuleList)
-    return [Layer(f"{prefix}.{i}", module, family) for i, module in enumerate(modules)]
+    return [Layer(f"{prefix}.{i}", module, family, model.config) for i, module in enumerate(modules)]
 
 
 def output_projections(layers: Sequence[Layer]) -> dict[str, nn.Module]:
@@ -184,17 +268,17 @@ def hidden_size(model: PreTrainedModel) -> int:
 
 def head_size(model: PreTrainedModel) -> int:
     """The width of one head. Pruning heads never changes it."""
-    return hidden_size(model) // int(getattr(model.config, family_of(model.config).heads_field))
+    return family_of(model.config).head_size(model.config)
 
 
 def part_of_path(model: PreTrainedModel, path: str) -> str:
     """`embeddings`, `attention`, `ffn` or `other`: where the parameter or module at `path` belongs."""
     family = family_of(model.config)
-    if path.startswith(f"{model.base_model_prefix}.{family.embeddings}."):
+    if path.startswith(f"{model.base_model_prefix}.{family.embeddings.module}."):
         return "embeddings"
     if not path.startswith(f"{model.base_model_prefix}.{family.layers}."):
         return "other"
     inside = path.removeprefix(f"{model.base_model_prefix}.{family.layers}.").partition(".")[2]
     # The second two are what a fused layer calls them.
-    ffn = (family.ffn_in, family.ffn_out, "ffn_in", "ffn_out")
+    ffn = (*family.ffn.inputs.values(), family.ffn.output, "ffn_in", "ffn_out")
     return "ffn" if any(inside.startswith(f"{name}.") for name in ffn) else "attention"

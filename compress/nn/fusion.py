@@ -16,8 +16,8 @@ from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSi
 from compress.nn.layers.low_rank_embedding import LowRankEmbedding
 from compress.nn.structure import replace_module
 
-NORMS = ("attention_norm", "ffn_norm")
-SIMPLE = ("attention_output", "ffn_in", "ffn_out")
+# What a fused layer takes over from each block as it is.
+ATTENTION, FFN = ("attention_output",), ("ffn_in", "ffn_out")
 
 # What a fused layer calls its products, in all of its forms, and fused embeddings their tables.
 PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -25,12 +25,26 @@ TABLES = ("word_embeddings", "positions")
 
 
 def fused_paths(model: PreTrainedModel) -> list[str]:
-    """Where dense layers and tables may lie once layers and embeddings are fused."""
-    embeddings = f"{model.base_model_prefix}.{family_of(model.config).embeddings}"
+    """Where dense layers and tables may lie once layers and embeddings are fused; none without a fused form."""
+    family = family_of(model.config)
+    if not family.fusable:
+        return []
+    embeddings = f"{model.base_model_prefix}.{family.embeddings.module}"
     return [
         *(f"{layer.path}.{name}" for layer in layers_of(model) for name in PRODUCTS),
         *(f"{embeddings}.{name}" for name in TABLES),
     ]
+
+
+def require_fused_form(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family whose layers have no fused form, which is what a latency table is made of. setting:
+    what asked for the table."""
+    family = family_of(model.config)
+    if not family.fusable:
+        raise InputError(
+            f"{setting} chooses sizes by the latency of fused layers, and layers of a {family.model_type} model have "
+            "no fused form. Give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+        )
 
 
 def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
@@ -46,15 +60,15 @@ def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
 
 
 def fuse_embeddings(model: PreTrainedModel) -> bool:
-    """Replace the embeddings by FusedEmbeddings, in place. False, and nothing done, where positions do not start at 0:
-    they then depend on the tokens."""
-    family = family_of(model.config)
-    if not family.positions_from_zero:
+    """Replace the embeddings by FusedEmbeddings, in place. False, and nothing done, where there are none of words, or
+    positions do not start at 0: they then depend on the tokens."""
+    table_of = family_of(model.config).embeddings
+    if not table_of.from_zero:
         return False
-    source = base_of(model).get_submodule(family.embeddings)
+    source = base_of(model).get_submodule(table_of.module)
+    assert table_of.norm is not None and table_of.words is not None and table_of.positions is not None
     norm, words, positions = (
-        source.get_submodule(path)
-        for path in (family.embeddings_norm, family.word_embeddings, family.position_embeddings)
+        source.get_submodule(path) for path in (table_of.norm, table_of.words, table_of.positions)
     )
     assert isinstance(norm, nn.LayerNorm) and isinstance(positions, nn.Embedding)
     assert isinstance(words, nn.Embedding | LowRankEmbedding)
@@ -62,21 +76,22 @@ def fuse_embeddings(model: PreTrainedModel) -> bool:
     sizes = FusedEmbeddingsSizes(words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
     fused = FusedEmbeddings(sizes)
     table = positions.weight.detach()
-    if family.type_embeddings is not None:
-        table = table + source.get_submodule(family.type_embeddings).weight.detach()[0]  # type: ignore[operator]
+    if table_of.types is not None:
+        table = table + source.get_submodule(table_of.types).weight.detach()[0]  # type: ignore[operator]
     with torch.no_grad():
         fused.positions.weight.copy_(table)
     fused.word_embeddings = words
     fused.norm.load_state_dict(norm.state_dict())
-    replace_module(model, f"{model.base_model_prefix}.{family.embeddings}", fused)
+    replace_module(model, f"{model.base_model_prefix}.{table_of.module}", fused)
     return True
 
 
 def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = None) -> FusedLayerSizes:
     """The sizes of a layer's fused form, with another activation where one is given.
 
-    Raises InputError where its activation or normalisation has none.
+    Raises InputError where its activation or normalisation, or its family, has none.
     """
+    require_fused_form(model, "fuse")
     activation = activation or getattr(model.config, layer.family.activation_field)
     if activation not in ACTIVATIONS:
         raise InputError(
@@ -96,6 +111,7 @@ def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = N
         epsilon_exponent=_exponent(norm),
         first_token=0,
         separate=int(not whole),
+        pre_norm=int(layer.family.attention.position == "pre"),
     )
 
 
@@ -108,8 +124,9 @@ def widest_sizes(model: PreTrainedModel, activation: str | None = None) -> Fused
 
 def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
     fused = FusedLayer(sizes)
-    for name in (*NORMS, *(part for part in SIMPLE if part in layer.parts)):
-        setattr(fused, name, layer.part(name))
+    for norm, names, there in (("attention_norm", ATTENTION, sizes.heads), ("ffn_norm", FFN, sizes.neurons)):
+        for name in (*([norm] if there or not sizes.pre_norm else []), *(names if there else ())):
+            setattr(fused, name, layer.part(name))
     if not sizes.heads:
         return fused
     scale = sizes.head_size**-0.5

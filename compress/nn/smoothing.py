@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.nn.family import layers_of
+from compress.nn.family import Layer, layers_of
 from compress.nn.layers.fused_layer import FusedLayer
 from compress.nn.layers.low_rank_linear import LowRankLinear
 
@@ -66,23 +66,34 @@ def scale_between(model: nn.Module, pair: Pair, factors: Tensor) -> None:
 
 def _pairs(model: PreTrainedModel) -> list[tuple[Pair, nn.Module | None]]:
     """For both blocks of each layer, where they were not dropped: the products before and after attention, or before
-    and after the activation, which is given too."""
+    and after the activation, which is given too. Of neurons in which two products meet it is the one that is not
+    activated, and no activation is given. Values that several heads share are left out."""
     found: list[tuple[Pair, nn.Module | None]] = []
     for layer in layers_of(model):
-        module = layer.module
-        if isinstance(module, FusedLayer):
-            sizes = module.sizes
-            heads, neurons, activation = sizes.heads, sizes.neurons, module.activation
-            # The values are the last that the product gives which computes them.
-            value = "value" if sizes.separate else "key_value" if sizes.first_token else "query_key_value"
-            paths = {name: f"{layer.path}.{name}" for name in (value, "attention_output", "ffn_in", "ffn_out")}
-        else:
-            heads, neurons, activation, value = layer.heads, layer.neurons, layer.part("activation"), "value"
-            paths = {name: layer.path_of(name) for name in (value, "attention_output", "ffn_in", "ffn_out")}
-        if heads:
-            found.append((_pair(model, paths[value], paths["attention_output"]), None))
-        if neurons:
-            found.append((_pair(model, paths["ffn_in"], paths["ffn_out"]), activation))
+        fused = isinstance(layer.module, FusedLayer)
+        for producer, consumer, activation in _fused_pairs(layer.module) if fused else _plain_pairs(layer):
+            paths = [f"{layer.path}.{name}" if fused else layer.path_of(name) for name in (producer, consumer)]
+            found.append((_pair(model, *paths), activation))
+    return found
+
+
+def _fused_pairs(module: nn.Module) -> list[tuple[str, str, nn.Module | None]]:
+    assert isinstance(module, FusedLayer)
+    sizes = module.sizes
+    # The values are the last that the product gives which computes them.
+    value = "value" if sizes.separate else "key_value" if sizes.first_token else "query_key_value"
+    attention = [(value, "attention_output", None)] if sizes.heads else []
+    return [*attention, *([("ffn_in", "ffn_out", module.activation)] if sizes.neurons else [])]
+
+
+def _plain_pairs(layer: Layer) -> list[tuple[str, str, nn.Module | None]]:
+    found: list[tuple[str, str, nn.Module | None]] = []
+    if layer.heads and layer.family.sharing(layer.config) == 1:
+        value = next(name for name in layer.attention_inputs if name in ("value", "query_key_value"))
+        found.append((value, "attention_output", None))
+    if layer.neurons:
+        inner = next(name for name in layer.ffn_inputs if name in ("ffn_in", "ffn_gate_and_in"))
+        found.append((inner, "ffn_out", None if layer.family.ffn.gated else layer.part("activation")))
     return found
 
 

@@ -52,12 +52,11 @@ def structure_of(model: PreTrainedModel) -> Structure:
 
 
 def _changed_attributes(model: PreTrainedModel, plain: PreTrainedModel) -> dict[str, dict[str, int]]:
-    family = family_of(model.config)
+    names = family_of(model.config).attention.attributes
     changed = {}
     for layer, reference in zip(layers_of(model), layers_of(plain), strict=True):
         if kind_of(layer.module) is not None or not layer.heads:
             continue
-        names = (*family.head_attributes, *family.width_attributes)
         values = {name: int(getattr(layer.part("attention"), name)) for name in names}
         if any(getattr(reference.part("attention"), name) != value for name, value in values.items()):
             changed[layer.path_of("attention")] = values
@@ -70,7 +69,7 @@ def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
     Raises InputError for a path, kind or attribute that does not exist: the structure may come from anywhere.
     """
     family = family_of(model.config)
-    allowed = {*family.head_attributes, *family.width_attributes}
+    allowed = set(family.attention.attributes)
     # Parents first: a low-rank layer is there before its factors are replaced.
     for path, edit in sorted(structure.edits.items(), key=lambda item: item[0].count(".")):
         if edit.kind not in KINDS:

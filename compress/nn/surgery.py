@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from compress.core.errors import InputError
-from compress.nn.family import PARTS, Layer, family_of, head_size, layers_of
+from compress.nn.family import Layer, family_of, head_size, layers_of
 from compress.nn.layers.dropped import NoAttention, Nothing
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.ops.importance import head_magnitude
@@ -20,42 +20,58 @@ from compress.nn.structure import replace_module, structure_of
 
 
 def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
-    """Keep these heads (indices, ascending) of one layer, in place."""
+    """Keep these heads (indices among `Layer.heads`, ascending) of one layer, in place, each with the key and value
+    that belong to it. Raises InputError for a family whose heads cannot leave."""
+    require_cuttable_heads(model, "heads")
     size = head_size(model)
-    columns = (heads[:, None] * size + torch.arange(size)).flatten()
-    for part in ("query", "key", "value"):
-        replace_module(model, layer.path_of(part), _select(layer.part(part), rows=columns))
+    columns = _spread(heads, layer.head_width)
+    kept = {"heads": columns}
+    if not layer.family.shares_all(model.config):
+        kept["shared"] = _spread(heads, size)
+    for part in layer.attention_inputs:
+        replace_module(model, layer.path_of(part), _select(layer.part(part), rows=_rows(layer, part, kept)))
     replace_module(model, layer.path_of("attention_output"), _select(layer.part("attention_output"), columns=columns))
-    attention = layer.part("attention")
-    for name in layer.family.head_attributes:
-        setattr(attention, name, len(heads))
-    for name in layer.family.width_attributes:
-        setattr(attention, name, len(columns))
+    attention, block = layer.part("attention"), layer.family.attention
+    queries = len(columns) // size
+    numbers = {
+        **dict.fromkeys(block.head_attributes, queries),
+        **dict.fromkeys(block.width_attributes, len(columns)),
+        **dict.fromkeys(block.sharing_attributes, queries // (1 if "shared" not in kept else len(heads))),
+    }
+    for name, number in numbers.items():
+        setattr(attention, name, number)
 
 
 def keep_neurons(model: PreTrainedModel, layer: Layer, neurons: Tensor) -> None:
     """Keep these FFN neurons (indices, ascending) of one layer, in place."""
-    replace_module(model, layer.path_of("ffn_in"), _select(layer.part("ffn_in"), rows=neurons))
+    for part in layer.ffn_inputs:
+        rows = _rows(layer, part, {"neurons": neurons})
+        replace_module(model, layer.path_of(part), _select(layer.part(part), rows=rows))
     replace_module(model, layer.path_of("ffn_out"), _select(layer.part("ffn_out"), columns=neurons))
 
 
 def drop_attention(model: PreTrainedModel, layer: Layer) -> None:
-    """Drop the attention block of one layer, in place: what it was given is normalised, as the sum was before."""
-    family = layer.family
+    """Drop the attention block of one layer, in place: a normalisation after the sum stays."""
+    block = layer.family.attention
     replace_module(model, layer.path_of("attention"), NoAttention())
-    if not family.attention_output.startswith(f"{family.attention}."):
+    if not block.output.startswith(f"{block.module}."):
         replace_module(model, layer.path_of("attention_output"), Nothing())
 
 
 def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
-    """Drop the FFN block of one layer, in place: what it was given is normalised, as the sum was before."""
-    for part in ("ffn_in", "ffn_out"):
-        replace_module(model, layer.path_of(part), Nothing())
+    """Drop the FFN block of one layer, in place: a normalisation after the sum stays."""
+    block = layer.family.ffn
+    for path in (*block.inputs.values(), block.output) if block.module is None else (block.module,):
+        replace_module(model, f"{layer.path}.{path}", Nothing())
 
 
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
-    """Keep these layers (indices, in the order given), in place."""
+    """Keep these layers (indices, in the order given), in place, and what the configuration says of each."""
     family = family_of(model.config)
+    for field in family.layer_lists:
+        entries = getattr(model.config, field)
+        if entries is not None:
+            setattr(model.config, field, [entries[i] for i in kept])
     parent = model.get_submodule(f"{model.base_model_prefix}.{family.layers}".rpartition(".")[0])
     name = family.layers.rpartition(".")[2]
     setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
@@ -72,7 +88,8 @@ def change_activation(model: PreTrainedModel, name: str) -> None:
     family = family_of(model.config)
     setattr(model.config, family.activation_field, name)
     for layer in layers_of(model):
-        replace_module(model, layer.path_of("activation"), ACT2FN[name])
+        if family.ffn.module is None or layer.neurons:
+            replace_module(model, layer.path_of("activation"), ACT2FN[name])
 
 
 def tell_config(model: PreTrainedModel) -> None:
@@ -87,8 +104,10 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     """A copy whose hidden width is `hidden_size`, a multiple of the head size, with as many heads as then fit.
 
     Kept are the hidden positions with the largest weights over all layers, and in each layer its heads with the
-    largest weights. FFN widths stay. Raises InputError where layers were edited: their edits would be lost.
+    largest weights. FFN widths stay. Raises InputError where layers were edited, whose edits would be lost, and for a
+    family whose width cannot change.
     """
+    require_changeable_width(model, "hidden_size")
     edited = structure_of(model)
     if not edited.is_plain:
         path = next(iter([*edited.edits, *edited.attributes]))
@@ -99,22 +118,24 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     family, size = family_of(model.config), head_size(model)
     heads = hidden_size // size
     config = copy.deepcopy(model.config)
+    for field in family.mirrors:
+        if getattr(config, field) == getattr(config, family.hidden_field):
+            setattr(config, field, hidden_size)
     setattr(config, family.hidden_field, hidden_size)
     setattr(config, family.heads_field, heads)
     result = type(model)(config)
     hidden = strongest(_hidden_importance(model), hidden_size)
     kept_heads: dict[str, Tensor] = {}
     for layer in layers_of(model):
-        query, key, value, output = (layer.weight(part) for part in PARTS[:4])
-        index = strongest(head_magnitude(query, key, value, output, size), heads)
-        columns = (index[:, None] * size + torch.arange(size)).flatten()
-        kept_heads |= {layer.path_of(part): columns for part in ("query", "key", "value")}
+        rows = [*layer.weights_of("heads"), *layer.weights_of("shared")]
+        columns = _spread(strongest(head_magnitude(rows, layer.weight("attention_output"), layer.heads), heads), size)
+        kept_heads |= {layer.path_of(part): columns for part in layer.attention_inputs}
         kept_heads[layer.path_of("attention_output")] = columns
     source = model.state_dict()
     for name, tensor in result.state_dict().items():
         path = name.rpartition(".")[0]
         values = source[name].cpu()
-        outgoing = path in kept_heads and not path.endswith(family.attention_output)
+        outgoing = path in kept_heads and not path.endswith(family.attention.output)
         for axis in range(values.dim()):
             if values.shape[axis] == tensor.shape[axis]:
                 continue
@@ -127,12 +148,44 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
 def _hidden_importance(model: PreTrainedModel) -> Tensor:
     total: Tensor | None = None
     for layer in layers_of(model):
-        for part in PARTS:
+        for part in layer.parts:
             axis = 1 if part in ("attention_output", "ffn_out") else 0
             squares = layer.weight(part).double().pow(2).sum(dim=axis)
             total = squares if total is None else total + squares
     assert total is not None
     return total
+
+
+def require_cuttable_heads(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family whose attention heads cannot be cut. setting: what asked for it."""
+    family = family_of(model.config)
+    if family.attention.fixed_heads is not None:
+        raise InputError(
+            f"{setting}: the heads of a {family.model_type} model cannot be cut, because "
+            f"{family.attention.fixed_heads}. Set heads=1, and cut neurons and layers."
+        )
+
+
+def require_changeable_width(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family whose hidden width cannot change. setting: what asked for it."""
+    family = family_of(model.config)
+    if family.fixed_width is not None:
+        raise InputError(
+            f"{setting}: the hidden width of a {family.model_type} model cannot change here, because "
+            f"{family.fixed_width}. Set hidden_size=null, and cut layers, heads and neurons."
+        )
+
+
+def _spread(indices: Tensor, width: int) -> Tensor:
+    """The numbers of all columns that belong to these heads, each `width` wide."""
+    return (indices[:, None] * width + torch.arange(width)).flatten()
+
+
+def _rows(layer: Layer, part: str, kept: Mapping[str, Tensor]) -> Tensor:
+    """The rows that stay of a matrix that reads a block's input. kept: for `heads`, `shared` or `neurons` those that
+    stay, counted within its range; all, where it is not named."""
+    ranges = layer.ranges(part)
+    return torch.cat([start + kept.get(what, torch.arange(end - start)) for what, start, end in ranges])
 
 
 def _select(linear: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> nn.Linear:

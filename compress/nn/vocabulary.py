@@ -19,8 +19,23 @@ def named_tokens(config: PretrainedConfig, size: int) -> set[int]:
     return {number for number in _token_fields(config).values() if 0 <= number < size}
 
 
+def reads_tokens(model: PreTrainedModel) -> bool:
+    """Whether there are word embeddings: a model of images has none."""
+    return family_of(model.config).words is not None
+
+
+def require_tokens(model: PreTrainedModel) -> None:
+    """Raise InputError for a model that reads no tokens."""
+    if not reads_tokens(model):
+        raise InputError(
+            f"the model is a {type(model).__name__}, which reads no tokens and has no word embeddings. Take the stage "
+            "that trims or factorizes them out of order."
+        )
+
+
 def require_only_read(model: PreTrainedModel) -> None:
-    """Raise InputError for a model whose embeddings are not only looked up."""
+    """Raise InputError for a model that reads no tokens, or whose embeddings are not only looked up."""
+    require_tokens(model)
     if model.get_output_embeddings() is not None:
         raise InputError(
             f"the model is a {type(model).__name__}, which also writes tokens; only the word embeddings of a model "
@@ -29,7 +44,9 @@ def require_only_read(model: PreTrainedModel) -> None:
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
-    """The table with a row for each token; the narrow one where the embeddings were factorized."""
+    """The table with a row for each token; the narrow one where the embeddings were factorized. Raises InputError for
+    a model that reads no tokens."""
+    require_tokens(model)
     words = model.get_input_embeddings()
     table = words.table if isinstance(words, LowRankEmbedding) else words
     assert isinstance(table, nn.Embedding)
@@ -38,8 +55,8 @@ def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
 
 def factorize_word_embeddings(model: PreTrainedModel, table: Tensor, up: Tensor) -> None:
     """Put a table (tokens, rank) and a product (width, rank) in the place of the word embeddings, in place."""
-    family = family_of(model.config)
-    path = f"{model.base_model_prefix}.{family.embeddings}.{family.word_embeddings}"
+    require_tokens(model)
+    path = f"{model.base_model_prefix}.{family_of(model.config).words}"
     replace_module(model, path, LowRankEmbedding.of(table, up))
 
 

@@ -31,6 +31,7 @@ from compress.nn.family import layers_of
 from compress.nn.layers import Int4Embedding, Int8DynamicLinear, Int8Embedding, LowRankLinear, MaskedLinear
 from compress.nn.structure import replace_module, structure_of
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
+from compress.nn.vocabulary import reads_tokens
 
 
 def saved(model: PreTrainedModel, folder: Path) -> Path:
@@ -76,6 +77,8 @@ def test_an_edited_model_comes_back_exactly(
     how: str, model_type: str, make_model: Callable, batch: dict[str, Tensor], tmp_path: Path
 ) -> None:
     model = make_model(model_type, layers=2)
+    if how.endswith("embedding") and not reads_tokens(model):
+        return
     edit(model, how)
     folder = saved(settle(model), tmp_path)
     again = load_model(folder)
@@ -93,9 +96,11 @@ def test_a_plain_loader_stops_at_an_edited_model(
     how: str, model_type: str, make_model: Callable, tmp_path: Path
 ) -> None:
     model = make_model(model_type, layers=2)
+    if how.endswith("embedding") and not reads_tokens(model):
+        return
     edit(model, how)
     with pytest.raises(RuntimeError, match=r"(?s)mismatch|ignore_mismatched_sizes"):
-        AutoModelForSequenceClassification.from_pretrained(saved(model, tmp_path))
+        type(model).from_pretrained(saved(model, tmp_path))
 
 
 def test_a_plain_loader_reads_a_uniform_model(
@@ -108,7 +113,7 @@ def test_a_plain_loader_reads_a_uniform_model(
     tell_config(model)
     folder = saved(settle(model), tmp_path)
     assert read_structure(folder).is_plain
-    plain = settle(AutoModelForSequenceClassification.from_pretrained(folder))
+    plain = settle(type(model).from_pretrained(folder))
     assert torch.equal(logits(plain, batch), logits(model, batch))
     assert torch.equal(logits(load_model(folder), batch), logits(model, batch))
 

@@ -18,8 +18,8 @@ from compress.nn.surgery import keep_heads
 from compress.nn.vocabulary import factorize_word_embeddings
 
 
-def test_the_sizes_of_a_layer(model_type: str, make_model: Callable) -> None:
-    model = make_model(model_type)
+def test_the_sizes_of_a_layer(fusable_type: str, make_model: Callable) -> None:
+    model = make_model(fusable_type)
     keep_heads(model, layers_of(model)[1], torch.tensor([0, 2, 3]))
     expected = FusedLayerSizes(
         hidden=32,
@@ -30,13 +30,14 @@ def test_the_sizes_of_a_layer(model_type: str, make_model: Callable) -> None:
         epsilon_exponent=12,
         first_token=0,
         separate=0,
+        pre_norm=int(fusable_type in ("vit", "deit")),
     )
     assert fused_sizes(model, layers_of(model)[1]) == expected
     assert fused_sizes(model, layers_of(model)[1], activation="relu").activation == ACTIVATIONS.index("relu")
 
 
-def test_query_key_and_value_are_stacked_and_the_query_scaled(model_type: str, make_model: Callable) -> None:
-    model = make_model(model_type)
+def test_query_key_and_value_are_stacked_and_the_query_scaled(fusable_type: str, make_model: Callable) -> None:
+    model = make_model(fusable_type)
     before = [copy.deepcopy(layer) for layer in layers_of(model)]
     fuse_layers(model, first_token=True)
     scale = 8**-0.5

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.forward import forward
-from compress.nn.head import positions_mattering, positions_read
+from compress.nn.head import head_reads, positions_mattering, positions_read
 from compress.tasks.text_classification import SIGNATURE
 
 TAGGING = Signature(
@@ -47,12 +47,20 @@ def with_pooling(model: PreTrainedModel, how: str) -> PreTrainedModel:
 
 
 def test_a_classifier_reads_the_first_token(
-    make_model: Callable, model_type: str, batch: dict[str, torch.Tensor]
+    make_model: Callable, bert_type: str, batch: dict[str, torch.Tensor]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(bert_type)
     assert positions_read(model, SIGNATURE, batch) == "first"
     assert positions_mattering(model, SIGNATURE, batch).sum(dim=1).tolist() == [1, 1, 1]
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("model_type", ["vit", "deit"])
+def test_a_classifier_of_images_reads_the_class_token(
+    model_type: str, make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model(model_type)
+    assert head_reads(model, make_context(model)) == "first"
 
 
 def test_a_token_classifier_reads_all(batch: dict[str, torch.Tensor]) -> None:

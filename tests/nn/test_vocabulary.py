@@ -21,8 +21,8 @@ KEPT = [0, 1, 2, 3, 5, 8, 9, 20, 33]
 
 
 @torch.no_grad()
-def test_kept_tokens_mean_what_they_meant(model_type: str, make_model: Callable) -> None:
-    model, trimmed = make_model(model_type), make_model(model_type)
+def test_kept_tokens_mean_what_they_meant(text_type: str, make_model: Callable) -> None:
+    model, trimmed = make_model(text_type), make_model(text_type)
     keep_tokens(trimmed, KEPT)
     places = torch.tensor([[2, 4, 5, 8, 3], [2, 7, 3, 0, 0]])
     mask = (places != 0).long()
@@ -31,12 +31,15 @@ def test_kept_tokens_mean_what_they_meant(model_type: str, make_model: Callable)
     assert torch.equal(word_embeddings(trimmed).weight, word_embeddings(model).weight[KEPT])
     assert word_embeddings(trimmed).weight.requires_grad
     assert trimmed.config.vocab_size == 9
-    assert sum(value.numel() for value in model.parameters()) - sum(v.numel() for v in trimmed.parameters()) == 25 * 32
+    width = word_embeddings(model).embedding_dim
+    left = sum(value.numel() for value in trimmed.parameters())
+    assert sum(value.numel() for value in model.parameters()) - left == 25 * width
 
 
 @torch.no_grad()
-def test_the_table_of_factorized_embeddings_is_trimmed(model_type: str, make_model: Callable) -> None:
-    model, up = make_model(model_type), torch.eye(32)[:, :3]
+def test_the_table_of_factorized_embeddings_is_trimmed(text_type: str, make_model: Callable) -> None:
+    model = make_model(text_type)
+    up = torch.eye(word_embeddings(model).embedding_dim)[:, :3]
     factorize_word_embeddings(model, word_embeddings(model).weight[:, :3], up)
     trimmed = copy.deepcopy(model)
     keep_tokens(trimmed, KEPT)
@@ -58,6 +61,12 @@ def test_the_configuration_follows(make_model: Callable) -> None:
     keep_tokens(model, KEPT)
     assert (model.config.pad_token_id, model.config.bos_token_id, model.config.eos_token_id) == (0, 5, None)
     assert word_embeddings(model).padding_idx == 0
+
+
+def test_a_model_of_images_has_no_words(make_model: Callable) -> None:
+    for use in (require_only_read, word_embeddings, lambda model: keep_tokens(model, KEPT)):
+        with pytest.raises(InputError, match="a ViTForImageClassification, which reads no tokens and has no word"):
+            use(make_model("vit"))
 
 
 def test_a_model_that_writes_tokens_is_refused(make_model: Callable) -> None:

@@ -20,9 +20,9 @@ from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate, inherited, spread
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import family_of, head_size, hidden_size, layers_of
-from compress.nn.fusion import widest_sizes
+from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.structure import plain_form
-from compress.nn.surgery import change_activation, keep_layers, narrow
+from compress.nn.surgery import change_activation, keep_layers, narrow, require_changeable_width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,9 @@ class Distill(StageDefaults):
             config = _student_config(Path(self.student_path), model)
             _check_vocabulary(Path(self.student_path), config, model)
         else:
-            if self.layers != "auto":
+            if self.layers == "auto":
+                require_fused_form(model, "stages.distill.layers=auto")
+            else:
                 self._chosen(len(layers_of(model)))
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
@@ -212,7 +214,7 @@ def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:
 
 def _check_vocabulary(folder: Path, config: PretrainedConfig, model: PreTrainedModel) -> None:
     """Raise InputError where a student's folder cannot read the tokens that `model`, which it replaces, reads."""
-    if config.vocab_size != model.config.vocab_size:
+    if family_of(model.config).words is not None and config.vocab_size != model.config.vocab_size:
         raise InputError(
             f"student.path is {folder}, whose vocabulary has {config.vocab_size} entries and the teacher's here "
             f"{model.config.vocab_size}; both must read the same tokens. Use a student with the teacher's tokenizer, "
@@ -226,6 +228,7 @@ def _ascending(layers: Sequence[object]) -> bool:
 
 
 def _check_hidden_size(wanted: int, model: PreTrainedModel) -> None:
+    require_changeable_width(model, "stages.distill.hidden_size")
     now, head = hidden_size(model), head_size(model)
     if wanted > now or wanted % head:
         raise InputError(

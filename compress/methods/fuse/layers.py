@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_boolean
 from compress.core.context import Context
 from compress.core.stage import StageDefaults
-from compress.nn.family import layers_of
+from compress.nn.family import family_of, layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
 from compress.nn.head import head_reads
 
@@ -33,11 +33,19 @@ class FuseLayers(StageDefaults):
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError where the layers of a model of this kind cannot be fused."""
-        for layer in layers_of(model):
-            fused_sizes(model, layer)
+        if family_of(model.config).fusable:
+            for layer in layers_of(model):
+                fused_sizes(model, layer)
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The same function, up to rounding."""
+        family = family_of(model.config)
+        if not family.fusable:
+            context.note(
+                f"left as it is: layers of a {family.model_type} model have no fused form, so query, key and value "
+                "stay as they are, and attention is several operators where other families have one"
+            )
+            return model.eval()
         first = self.first_token and head_reads(model, context) == "first"
         fuse_layers(model, first_token=first)
         embeddings = fuse_embeddings(model)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer
 from compress.core.context import Context, LayerImportance
 from compress.methods.training.calibration import show_examples
-from compress.nn.family import Layer, head_size, layers_of, output_projections
+from compress.nn.family import Layer, layers_of, output_projections
 from compress.nn.ops.importance import column_contribution, per_head
 
 
@@ -54,6 +54,6 @@ class ActivationMagnitude:
         found = []
         for layer in layers:
             attention, ffn = (contribution(layer, part) for part in ("attention_output", "ffn_out"))
-            heads = per_head(attention.pow(2), head_size(model))
+            heads = per_head(attention.pow(2), layer.head_width)
             found.append(LayerImportance(heads.sqrt(), ffn, float(heads.sum() + ffn.pow(2).sum()) ** 0.5))
         return found

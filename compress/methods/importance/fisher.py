@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer
 from compress.core.context import Context, LayerImportance
 from compress.methods.training.calibration import chosen_rows
-from compress.nn.family import head_size, layers_of, output_projections
+from compress.nn.family import layers_of, output_projections
 from compress.nn.forward import forward
 from compress.nn.ops.importance import component_gradient, mask_gradient, per_head
 
@@ -43,7 +43,7 @@ class FisherImportance:
 
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Sums of squared derivatives by the mask of each head, neuron and layer."""
-        layers, size = layers_of(model), head_size(model)
+        layers = layers_of(model)
         modules = output_projections(layers)
         heads = [torch.zeros(layer.heads, dtype=torch.float64) for layer in layers]
         neurons = [torch.zeros(layer.neurons, dtype=torch.float64) for layer in layers]
@@ -56,7 +56,7 @@ class FisherImportance:
             for i, layer in enumerate(layers):
                 # A block that was dropped has no columns.
                 none = torch.zeros(rows, 0, dtype=torch.float64)
-                by_head = per_head(gradients.get(layer.path_of("attention_output"), none), size)
+                by_head = per_head(gradients.get(layer.path_of("attention_output"), none), layer.head_width)
                 by_neuron = gradients.get(layer.path_of("ffn_out"), none)
                 heads[i] += by_head.pow(2).sum(dim=0)
                 neurons[i] += by_neuron.pow(2).sum(dim=0)

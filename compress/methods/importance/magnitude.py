@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from compress.core.context import Context, LayerImportance
-from compress.nn.family import PARTS, head_size, layers_of
+from compress.nn.family import Layer, layers_of
 from compress.nn.ops.importance import head_magnitude, neuron_magnitude, total_magnitude
 
 
@@ -23,12 +23,17 @@ class Magnitude:
         """Norms of the weights of each head, neuron and layer."""
         found = []
         for layer in layers_of(model):
-            weights = {part: layer.weight(part) for part in layer.parts}
             heads = neurons = torch.zeros(0, dtype=torch.float64)
             if layer.heads:
-                query, key, value, output = (weights[part] for part in PARTS[:4])
-                heads = head_magnitude(query, key, value, output, head_size(model))
+                heads = head_magnitude(_of_each_head(layer), layer.weight("attention_output"), layer.heads)
             if layer.neurons:
-                neurons = neuron_magnitude(weights["ffn_in"], weights["ffn_out"])
-            found.append(LayerImportance(heads, neurons, total_magnitude(list(weights.values()))))
+                neurons = neuron_magnitude(layer.weights_of("neurons"), layer.weight("ffn_out"))
+            whole = total_magnitude([layer.weight(part) for part in layer.parts])
+            found.append(LayerImportance(heads, neurons, whole))
         return found
+
+
+def _of_each_head(layer: Layer) -> list[torch.Tensor]:
+    """Keys and values belong to no head where all share the same."""
+    shared = [] if layer.family.shares_all(layer.config) else layer.weights_of("shared")
+    return [*layer.weights_of("heads"), *shared]

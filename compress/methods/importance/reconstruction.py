@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_integer, require_positive
 from compress.core.context import Context, LayerImportance
 from compress.methods.training.calibration import show_examples
-from compress.nn.family import Layer, head_size, layers_of, output_projections
+from compress.nn.family import Layer, layers_of, output_projections
 from compress.nn.ops.reconstruction import elimination_errors
 
 # Judging the rest anew after every single neuron of 1,536 takes seconds a layer.
@@ -38,7 +38,7 @@ class Reconstruction:
 
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Squared errors of a layer's output without each head and neuron, the rest refitted."""
-        layers, size = layers_of(model), head_size(model)
+        layers = layers_of(model)
         modules = output_projections(layers)
         grams: dict[str, Tensor] = {}
 
@@ -58,7 +58,8 @@ class Reconstruction:
 
         found = []
         for layer in layers:
-            heads, neurons = errors(layer, "attention_output", size, 1), errors(layer, "ffn_out", 1, NEURONS_AT_ONCE)
+            heads = errors(layer, "attention_output", layer.head_width, 1)
+            neurons = errors(layer, "ffn_out", 1, NEURONS_AT_ONCE)
             whole = sum(float(values.amax()) for values in (heads, neurons) if len(values))
             found.append(LayerImportance(heads, neurons, whole))
         return found

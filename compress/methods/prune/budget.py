@@ -25,7 +25,7 @@ from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
 from compress.methods.training.low_rank import factorize, ranks_of, with_products
 from compress.nn.family import Layer, layers_of
-from compress.nn.fusion import widest_sizes
+from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.ops.masks import strongest
 from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
 
@@ -114,7 +114,8 @@ class PruneToBudget(StageDefaults):
         return frozenset() if self.ranks else frozenset({"calibration_examples"})
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError where nothing says how much stays."""
+        """Raise InputError where nothing says how much stays, or no latency table can be made."""
+        require_fused_form(model, "stages.prune")
         if all(getattr(self, name) is None for name in TARGETS):
             raise InputError(
                 f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "

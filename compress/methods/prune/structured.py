@@ -27,11 +27,11 @@ from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
-from compress.methods.training.refit import refit
-from compress.nn.family import Layer, head_size, layers_of
+from compress.methods.training.refit import refit, require_refittable
+from compress.nn.family import Layer, layers_of
 from compress.nn.ops.masks import count_kept, strongest
 from compress.nn.ops.schedules import share_left
-from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
+from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, require_cuttable_heads, tell_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,11 @@ class PruneStructured(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a layer that a model of this shape does not have."""
+        """Raise InputError for a layer that a model of this shape does not have, and for what its family cannot do."""
+        if self.heads < 1:
+            require_cuttable_heads(model, "stages.prune.heads")
+        if self.refit:
+            require_refittable(model, "stages.prune.refit")
         if not isinstance(self.layers, int | float) and self.layers[-1] >= len(layers_of(model)):
             raise InputError(
                 f"stages.prune.layers is {list(self.layers)}; the model's layers are 0 to {len(layers_of(model)) - 1}."
@@ -103,7 +107,7 @@ class PruneStructured(StageDefaults):
             return
         rows = chosen_rows(seed, len(lengths), self.refit_examples)
         positions = sum(lengths[row] for row in rows)
-        unknowns = 1 + max(self._widest(layer, head_size(model)) for layer in layers_of(model))
+        unknowns = 1 + max(self._widest(layer) for layer in layers_of(model))
         if positions <= unknowns:
             raise InputError(
                 f"stages.prune.refit_examples is {self.refit_examples}; the {len(rows)} training examples chosen have "
@@ -111,12 +115,12 @@ class PruneStructured(StageDefaults):
                 f"Use {-(-unknowns * 4 * len(rows) // positions)} or more of such examples, or set refit=false."
             )
 
-    def _widest(self, layer: Layer, size: int) -> int:
+    def _widest(self, layer: Layer) -> int:
         """The most inputs that an output projection of this layer may be left with."""
         if self.scope == "model":
-            return max(layer.heads * size, layer.neurons)
+            return max(layer.heads * layer.head_width, layer.neurons)
         neurons = count_kept(layer.neurons, self.neurons, self.neuron_multiple)
-        return max(count_kept(layer.heads, self.heads) * size, neurons)
+        return max(count_kept(layer.heads, self.heads) * layer.head_width, neurons)
 
     def relax(self, setback: Setback) -> Milder | None:
         """Half of what was cut stays."""

@@ -27,7 +27,7 @@ from compress.nn.ops.int8 import scale_of_range
 from compress.nn.ops.smoothing import smoothing_factors
 from compress.nn.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
 from compress.nn.structure import replace_module
-from compress.nn.vocabulary import word_embeddings
+from compress.nn.vocabulary import reads_tokens, word_embeddings
 
 SAMPLE_PER_CALL = 4096
 # Of the sum over all layers: one that moves the logits less stays in int8.
@@ -259,7 +259,7 @@ class QuantizeInt8(StageDefaults):
             return {}
         # Looked up token by token, small position and type tables would cost time and save little. A fused one is read
         # as a whole, and scaled back once.
-        words = word_embeddings(model)
+        words = word_embeddings(model) if reads_tokens(model) else None
         whole = [m.positions for m in model.modules() if isinstance(m, FusedEmbeddings)]
         tables = {path: m for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
         chosen = {path: m for path, m in tables.items() if m is words or any(m is table for table in whole)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.nn.family import layers_of
+from compress.nn.family import Layer, layers_of
 
 RELATED = ("query", "key", "value")
 
@@ -18,17 +18,36 @@ RELATED = ("query", "key", "value")
 def attention_vectors(model: PreTrainedModel, layer: int | None) -> Iterator[dict[str, Tensor]]:
     """Inside, each forward pass of `model` leaves its queries, keys and values of `layer` (from 1) in the dictionary.
 
-    Each is (rows, positions, heads times head size), with its gradient. Empty where `layer` is None.
+    Each is (rows, positions, heads times head size), with its gradient, as the products give it: before it is turned by
+    its position or normalised, where a model does that. Empty where `layer` is None.
     """
     found: dict[str, Tensor] = {}
 
-    def keep(part: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, inputs, output: found.update({part: output})
+    def keep(ranges: Mapping[str, tuple[int, int]]) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda module, inputs, output: found.update(
+            {part: output if len(ranges) == 1 else output[..., start:end] for part, (start, end) in ranges.items()}
+        )
 
-    parts = () if layer is None else RELATED
-    hooks = [layers_of(model)[(layer or 0) - 1].part(part).register_forward_hook(keep(part)) for part in parts]
+    places = {} if layer is None else _places(layers_of(model)[layer - 1])
+    hooks = [module.register_forward_hook(keep(ranges)) for module, ranges in places.items()]
     try:
         yield found
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def widths(layer: Layer) -> dict[str, int]:
+    """How wide the queries, keys and values of this layer are."""
+    return {part: end - start for ranges in _places(layer).values() for part, (start, end) in ranges.items()}
+
+
+def _places(layer: Layer) -> dict[nn.Module, dict[str, tuple[int, int]]]:
+    """The modules that give queries, keys and values, and which of its outputs each of these is."""
+    found: dict[nn.Module, dict[str, tuple[int, int]]] = {}
+    for name in layer.attention_inputs:
+        parts = RELATED if name == "query_key_value" else (name,) if name in RELATED else ()
+        ranges = zip(parts, layer.ranges(name), strict=False)
+        if parts:
+            found[layer.part(name)] = {part: (start, end) for part, (_, start, end) in ranges}
+    return found

@@ -14,7 +14,7 @@ from compress.core.latency_table import Ranks
 from compress.core.words import ComponentImportance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, FFN_PRODUCTS
 from compress.methods.training.calibration import decompositions
-from compress.nn.family import Layer, head_size, hidden_size, last_attending, layers_of
+from compress.nn.family import Layer, hidden_size, last_attending, layers_of
 from compress.nn.head import head_reads
 from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.structure import replace_module
@@ -33,7 +33,7 @@ def with_products(
     only, those of the last layer that has attention, and of those after it, are left out: they are computed for that
     one alone.
     """
-    layers, hidden, size = layers_of(model), hidden_size(model), head_size(model)
+    layers, hidden = layers_of(model), hidden_size(model)
     whole = layers[: last_attending(layers)] if head_reads(model, context) == "first" else layers
     places = {layer.path_of(name): layer.part(name) for layer in whole for name in may_be_thin(layer)}
     if not places:
@@ -47,7 +47,7 @@ def with_products(
 
     def products(layer: Layer) -> dict[str, ProductImportance]:
         present = {name: layer.path_of(name) for name in may_be_thin(layer) if layer.path_of(name) in values}
-        units = {name: size if name in ATTENTION_PRODUCTS else 1 for name in present}
+        units = {name: layer.head_width if name in ATTENTION_PRODUCTS else 1 for name in present}
         return {name: ProductImportance(values[path], hidden, units[name]) for name, path in present.items()}
 
     return [

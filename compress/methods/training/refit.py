@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
+from compress.core.errors import InputError
 from compress.core.signature import Signature
 from compress.methods.training.calibration import chosen_rows
-from compress.nn.family import Layer, layers_of
+from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.forward import forward, position_mask
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
@@ -30,8 +32,9 @@ BATCH = 32
 # refit of three layers lost 3.8 points with 1, 1.5 with 100, and 1.4 where nothing else counted. With 100 a small data
 # set's other positions still keep the fit from following a few.
 READ_WEIGHT = 100.0
-# What each output projection's result goes into, together with what went past the block.
-NORM_OF = {"attention_output": "attention_norm", "ffn_out": "ffn_norm"}
+PROJECTIONS = ("attention_output", "ffn_out")
+# What a layer is called with besides the hidden states.
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 @dataclass
@@ -47,8 +50,8 @@ class Passage:
     cut: Tensor
     counts: Tensor
     read: Tensor
-    rest: tuple[Any, ...]
-    named: Mapping[str, Any]
+    original_calls: Sequence[Call]
+    calls: Sequence[Call]
 
 
 @torch.no_grad()
@@ -68,22 +71,28 @@ def refit(
     it should give, which is further on where layers between were dropped; it takes over that layer's normalisation,
     which its output now goes into. ridge: see LeastSquares.
 
-    What is matched is the sum that enters a normalisation: what the block adds, and what went past it. So a block also
-    makes good what earlier cuts have done to the hidden states. A normalisation divides each position by its standard
-    deviation, so a position's error counts in units of that; in the last layer, one that the head reads counts
-    READ_WEIGHT times. Projections whose zeros must stay are left as they are. Returns the number of examples shown.
+    What is matched is the residual sum: what the block adds, and what went past it. So a block also makes good what
+    earlier cuts have done to the hidden states. Post-norm it enters the block's normalisation; pre-norm it goes on as
+    it is, and the next block normalises it. A normalisation divides each position by its standard deviation (RMSNorm by
+    its root mean square), so a position's error counts in units of that; in the last layer, one that the head reads
+    counts READ_WEIGHT times. Projections whose zeros must stay are left as they are. Returns the number of examples
+    shown.
     """
+    require_refittable(model, "refit")
     passages, shown = _passages(model, original, context, examples)
     layers, originals = layers_of(model), layers_of(original)
     before = -1
-    for layer, own, stood_for in zip(tqdm(layers, "refit", unit="layer", leave=False), kept, stands_for, strict=True):
-        _norm(layer, "ffn_out").load_state_dict(_norm(originals[stood_for], "ffn_out").state_dict())
-        wanted = [_advance_original(originals[before + 1 : stood_for + 1], own - before - 1, p) for p in passages]
+    shown_layers = enumerate(tqdm(layers, "refit", unit="layer", leave=False))
+    for (number, layer), own, stood_for in zip(shown_layers, kept, stands_for, strict=True):
+        if layer.family.ffn.position == "post":
+            layer.part("ffn_norm").load_state_dict(originals[stood_for].part("ffn_norm").state_dict())
+        between = range(before + 1, stood_for + 1)
+        wanted = [_advance_original(originals, between, own, passage) for passage in passages]
         extra = READ_WEIGHT if stood_for == len(originals) - 1 else 1.0
-        for part in (part for part in NORM_OF if part in layer.parts):
-            _refit_part(layer, part, passages, [sums[part] for sums in wanted], ridge, extra)
+        for part in (part for part in PROJECTIONS if part in layer.parts):
+            _refit_part(layer, number, part, passages, [sums[part] for sums in wanted], ridge, extra)
         for passage in passages:
-            passage.cut = _run(layer, passage.cut, passage)
+            passage.cut = _run(layer, passage.cut, passage.calls[number])
         before = stood_for
     return shown
 
@@ -97,11 +106,11 @@ def _passages(
     passages = []
     for start in range(0, len(order), BATCH):
         batch = context.collate([context.train[row] for row in order[start : start + BATCH]])
-        (state, *_), _ = _first_call(original, signature, batch)
-        (cut, *rest), named = _first_call(model, signature, batch)
+        state, original_calls = _calls(original, signature, batch)
+        cut, calls = _calls(model, signature, batch)
         read, mask = positions_mattering(model, signature, batch), position_mask(signature, batch)
         counts = torch.ones_like(read) if mask is None else mask.to(read.device)
-        passages.append(Passage(state, cut, counts, read, tuple(rest), named))
+        passages.append(Passage(state, cut, counts, read, original_calls, calls))
     return passages, len(order)
 
 
@@ -109,32 +118,41 @@ class _Reached(Exception):  # noqa: N818 - it is no error, it ends a forward pas
     """What was to be seen has been seen: nothing after it is needed."""
 
 
-def _first_call(model: PreTrainedModel, signature: Signature, batch: Mapping[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """What the model calls its first layer with."""
-    seen: list[tuple[tuple, dict[str, Any]]] = []
+def _calls(model: PreTrainedModel, signature: Signature, batch: Mapping[str, Any]) -> tuple[Tensor, list[Call]]:
+    """What the first layer receives, and what each layer is called with besides."""
+    layers = layers_of(model)
+    # Where the layers are of several types, each may get another mask.
+    looked_at = layers if family_of(model.config).layer_lists else layers[:1]
+    states: list[Tensor] = []
+    calls: list[Call] = []
 
-    def stop(module: nn.Module, values: tuple, named: dict[str, Any]) -> None:
-        seen.append((values, named))
-        raise _Reached
+    def look(module: nn.Module, values: tuple, named: dict[str, Any]) -> None:
+        states.append(values[0])
+        # A cache of keys and values would grow with every call.
+        calls.append((values[1:], {name: None if name == "past_key_values" else named[name] for name in named}))
+        if len(calls) == len(looked_at):
+            raise _Reached
 
     model.eval()
-    hook = layers_of(model)[0].module.register_forward_pre_hook(stop, with_kwargs=True)
+    hooks = [layer.module.register_forward_pre_hook(look, with_kwargs=True) for layer in looked_at]
     try:
         forward(model, signature, batch)
     except _Reached:
         pass
     finally:
-        hook.remove()
-    return seen[0]
+        for hook in hooks:
+            hook.remove()
+    return states[0], calls if len(calls) == len(layers) else calls * len(layers)
 
 
-def _advance_original(layers: Sequence[Layer], own: int, passage: Passage) -> dict[str, Tensor]:
-    """Take the original's hidden states through `layers`. Returns the sums wanted of the layer that stands for them:
-    the attention's of layer number `own` among them, which it was cut from, and the FFN's of the last."""
+def _advance_original(layers: Sequence[Layer], numbers: Sequence[int], own: int, passage: Passage) -> dict[str, Tensor]:
+    """Take the original's hidden states through the layers of these numbers. Returns the sums wanted of the layer that
+    stands for them: the attention's of layer number `own` among them, which it was cut from, and the FFN's of the
+    last."""
     wanted: dict[str, Tensor] = {}
-    for number, layer in enumerate(layers):
-        with _sums_of(layer) as sums:
-            passage.original = _run(layer, passage.original, passage)
+    for number in numbers:
+        with _sums_of(layers[number]) as sums:
+            passage.original = _run(layers[number], passage.original, passage.original_calls[number])
         if number == own:
             wanted["attention_output"] = sums["attention_output"]
         wanted["ffn_out"] = sums["ffn_out"]
@@ -142,7 +160,13 @@ def _advance_original(layers: Sequence[Layer], own: int, passage: Passage) -> di
 
 
 def _refit_part(
-    layer: Layer, part: str, passages: Sequence[Passage], wanted: Sequence[Tensor], ridge: float, extra: float
+    layer: Layer,
+    number: int,
+    part: str,
+    passages: Sequence[Passage],
+    wanted: Sequence[Tensor],
+    ridge: float,
+    extra: float,
 ) -> None:
     module = layer.part(part)
     assert isinstance(module, nn.Linear)
@@ -152,10 +176,10 @@ def _refit_part(
     equations = LeastSquares.empty(module.in_features, module.out_features)
     for passage, target in zip(passages, wanted, strict=True):
         with suppress(_Reached), _sums_of(layer, stop_at=part) as sums, _inputs_of(module) as inputs:
-            _run(layer, passage.cut, passage)
+            _run(layer, passage.cut, passage.calls[number])
         here = passage.counts
         missing = (target - sums[part])[here]
-        weights = torch.where(passage.read, extra, 1.0) / target.var(dim=2).clamp(min=1e-12)
+        weights = torch.where(passage.read, extra, 1.0) / _unit(layer, target).clamp(min=1e-12)
         equations.add(inputs[0][here], missing, weights[here])
     weight, bias = equations.solve(ridge)
     module.weight.add_(weight.to(module.weight))
@@ -163,30 +187,38 @@ def _refit_part(
         module.bias.add_(bias.to(module.bias))
 
 
-def _run(layer: Layer, states: Tensor, passage: Passage) -> Tensor:
-    output = layer.module(states, *passage.rest, **passage.named)
+def _unit(layer: Layer, sums: Tensor) -> Tensor:
+    """(rows, length): the square of what a normalisation divides each position of these sums by."""
+    return sums.pow(2).mean(dim=2) if layer.family.ffn.rms else sums.var(dim=2)
+
+
+def _run(layer: Layer, states: Tensor, call: Call) -> Tensor:
+    rest, named = call
+    output = layer.module(states, *rest, **named)
     return output if isinstance(output, Tensor) else output[0]
-
-
-def _norm(layer: Layer, part: str) -> nn.Module:
-    return layer.part(NORM_OF[part])
 
 
 @contextmanager
 def _sums_of(layer: Layer, stop_at: str | None = None) -> Iterator[dict[str, Tensor]]:
-    """What enters the layer's two normalisations, by the name of the projection before each. Raises _Reached at the
-    one after `stop_at`."""
+    """The layer's two residual sums, by the name of the projection before each. Raises _Reached at the one after
+    `stop_at`."""
     seen: dict[str, Tensor] = {}
 
-    def hook_for(part: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen[part] = inputs[0]
-            if part == stop_at:
-                raise _Reached
+    def keep(part: str, value: Tensor) -> None:
+        seen[part] = value
+        if part == stop_at:
+            raise _Reached
 
-        return hook
+    def entering(norm: str, part: str) -> RemovableHandle:
+        return layer.part(norm).register_forward_pre_hook(lambda _, inputs: keep(part, inputs[0]))
 
-    hooks = [_norm(layer, part).register_forward_pre_hook(hook_for(part)) for part in NORM_OF]
+    if layer.family.ffn.position == "post":
+        hooks = [entering("attention_norm", "attention_output"), entering("ffn_norm", "ffn_out")]
+    else:
+        leaving = layer.module.register_forward_hook(
+            lambda _, inputs, output: keep("ffn_out", output if isinstance(output, Tensor) else output[0])
+        )
+        hooks = [entering("ffn_norm", "attention_output"), leaving]
     try:
         yield seen
     finally:
@@ -202,3 +234,14 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         hook.remove()
+
+
+def require_refittable(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family where what a projection gives is normalised before it is added: no least squares
+    can fit it. setting: what asked for it."""
+    family = family_of(model.config)
+    if "around" in (family.attention.position, family.ffn.position):
+        raise InputError(
+            f"{setting}: a {family.model_type} model cannot be refitted in closed form, because it normalises what "
+            "each projection gives before adding it. Set refit=false, and give recovery_epochs instead."
+        )

@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 from compress.core.context import Context
 from compress.core.errors import DiskFullError
 from compress.core.signature import Signature
-from compress.methods.training.attention import RELATED, attention_vectors
+from compress.methods.training.attention import RELATED, attention_vectors, widths
 from compress.methods.training.processes import main_first
 from compress.methods.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
-from compress.nn.family import head_size, hidden_size, layers_of
+from compress.nn.family import hidden_size, layers_of
 from compress.nn.forward import Answer, forward, numpy_batch, positions_of
 
 LARGEST_SHARE_OF_FREE_DISK = 0.5
@@ -49,8 +49,8 @@ class TeacherOutputs:
         self._context, self._relation_layer = context, relation_layer
         self._widths = {f"hidden-{layer}": hidden_size(context.teacher) for layer in layers}
         if relation_layer is not None:
-            width = layers_of(context.teacher)[relation_layer - 1].heads * head_size(context.teacher)
-            self._widths |= {f"{part}-{relation_layer}": width for part in RELATED}
+            found = widths(layers_of(context.teacher)[relation_layer - 1])
+            self._widths |= {f"{part}-{relation_layer}": found[part] for part in RELATED}
         self._reading = as_teacher_reads(context)
         self._examples = transfer_set(self._reading, spliced)
         self._signature = context.task.signature(context.teacher.config)

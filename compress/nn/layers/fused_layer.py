@@ -1,4 +1,4 @@
-"""A post-norm encoder layer as few products: query, key and value in one, the last layer for the first token only."""
+"""An encoder layer as few products: query, key and value in one, the last layer for the first token only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class FusedLayerSizes:
     epsilon_exponent: normalisation adds 10 to the power of minus this.
 
     first_token: 1 where only the first token's output is computed. separate: 1 where query, key and value stay products
-    of their own, because one of them was factorized.
+    of their own, because one of them was factorized. pre_norm: 1 where a block's input is normalised, 0 where the sum
+    after it is.
     """
 
     hidden: int
@@ -33,10 +34,12 @@ class FusedLayerSizes:
     epsilon_exponent: int
     first_token: int
     separate: int
+    # Structures written before there was pre-norm do not have it.
+    pre_norm: int = 0
 
 
 class FusedLayer(nn.Module):
-    """The same function as a BERT or DistilBERT layer in evaluation mode, written for a runtime.
+    """The same function as a layer of BERT (post-norm) or ViT (pre-norm) in evaluation mode, written for a runtime.
 
     Query, key and value read the same input, so one product computes them, and one rounding to int8 serves all three.
     With `first_token`, keys and values are computed for all tokens, everything else for the first alone: it is all that
@@ -52,10 +55,13 @@ class FusedLayer(nn.Module):
         epsilon = 10.0**-sizes.epsilon_exponent
         if sizes.heads:
             self._add_attention(sizes)
-        self.attention_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        # Nothing reads the normalised input of a block that was dropped; a sum is normalised all the same.
+        if sizes.heads or not sizes.pre_norm:
+            self.attention_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
         if sizes.neurons:
             self.ffn_in, self.ffn_out = nn.Linear(sizes.hidden, sizes.neurons), nn.Linear(sizes.neurons, sizes.hidden)
-        self.ffn_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
+        if sizes.neurons or not sizes.pre_norm:
+            self.ffn_norm = nn.LayerNorm(sizes.hidden, eps=epsilon)
         self.activation = ACT2FN[ACTIVATIONS[sizes.activation]]
 
     def _add_attention(self, sizes: FusedLayerSizes) -> None:
@@ -70,8 +76,8 @@ class FusedLayer(nn.Module):
 
     @staticmethod
     def sizes_of(module: FusedLayer) -> dict[str, int]:
-        """What `build` needs."""
-        return asdict(module.sizes)
+        """What `build` needs. `pre_norm` is named where it is 1, so that post-norm structures stay as they were."""
+        return {name: size for name, size in asdict(module.sizes).items() if name != "pre_norm" or size}
 
     @classmethod
     def build(cls, sizes: Mapping[str, int]) -> nn.Module:
@@ -86,20 +92,27 @@ class FusedLayer(nn.Module):
         return self.feed_forward(self.attend(hidden_states, attention_mask))
 
     def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """The attention block, with its residual sum and normalisation."""
+        """The attention block, with its normalisation and residual sum."""
         residual = hidden_states[:, :1] if self.sizes.first_token else hidden_states
         if not self.sizes.heads:
-            return self.attention_norm(residual)
+            return residual if self.sizes.pre_norm else self.attention_norm(residual)
         mask = None if attention_mask is None else _additive(attention_mask[:, :, :1], hidden_states)
-        projections = self._projections(hidden_states, residual)
+        if self.sizes.pre_norm:
+            states = self.attention_norm(hidden_states)
+            projections = self._projections(states, states[:, :1] if self.sizes.first_token else states)
+        else:
+            projections = self._projections(hidden_states, residual)
         context = torch.ops.compress.attention(projections, mask, self.sizes.heads)
-        return self.attention_norm(self.attention_output(context) + residual)
+        added = self.attention_output(context) + residual
+        return added if self.sizes.pre_norm else self.attention_norm(added)
 
     def feed_forward(self, states: Tensor) -> Tensor:
-        """The FFN block, with its residual sum and normalisation."""
+        """The FFN block, with its normalisation and residual sum."""
         if not self.sizes.neurons:
-            return self.ffn_norm(states)
-        return self.ffn_norm(self.ffn_out(self.activation(self.ffn_in(states))) + states)
+            return states if self.sizes.pre_norm else self.ffn_norm(states)
+        read = self.ffn_norm(states) if self.sizes.pre_norm else states
+        added = self.ffn_out(self.activation(self.ffn_in(read))) + states
+        return added if self.sizes.pre_norm else self.ffn_norm(added)
 
     def _projections(self, states: Tensor, first: Tensor) -> list[Tensor]:
         """Query, key and value, side by side where one product computes them. The query's hold the 1/sqrt(size)."""

@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 
 
-def head_magnitude(query: Tensor, key: Tensor, value: Tensor, output: Tensor, head_size: int) -> Tensor:
+def head_magnitude(rows: Sequence[Tensor], output: Tensor, heads: int) -> Tensor:
     """Euclidean norm of all weights that belong to each attention head.
 
-    query, key, value: (heads * head_size, hidden). output: (hidden, heads * head_size). Returns (heads,).
+    rows: the weights of its queries, keys and values, (heads * width, hidden) each, of any widths. output: (hidden,
+    heads * width). Returns (heads,).
     """
-    rows = [weight.double().pow(2).sum(dim=1) for weight in (query, key, value)]
-    rows.append(output.double().pow(2).sum(dim=0))
-    return torch.stack(rows).sum(dim=0).reshape(-1, head_size).sum(dim=1).sqrt()
+    squares = [weight.double().pow(2).sum(dim=1) for weight in rows]
+    squares.append(output.double().pow(2).sum(dim=0))
+    return torch.stack([values.reshape(heads, -1).sum(dim=1) for values in squares]).sum(dim=0).sqrt()
 
 
-def neuron_magnitude(inner: Tensor, outer: Tensor) -> Tensor:
+def neuron_magnitude(inner: Sequence[Tensor], outer: Tensor) -> Tensor:
     """Product of the norms of what a neuron reads and what it writes: zero as soon as either side is zero.
 
-    inner: (neurons, hidden). outer: (hidden, neurons). Returns (neurons,).
+    inner: (neurons, hidden) of each matrix that meets in them. outer: (hidden, neurons). Returns (neurons,).
     """
-    return inner.double().norm(dim=1) * outer.double().norm(dim=0)
+    return torch.cat(list(inner), dim=1).double().norm(dim=1) * outer.double().norm(dim=0)
 
 
 def total_magnitude(weights: Sequence[Tensor]) -> float:

@@ -238,7 +238,7 @@ def test_a_student_with_another_activation_is_still_a_plain_model(
     student = dataclasses.replace(stage, activation="relu").apply(copy.deepcopy(teacher), make_context(teacher))
     assert structure_of(student).is_plain
     save_model(student, tmp_path)
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    again = type(student).from_pretrained(tmp_path).eval()
     with torch.no_grad():
         torch.testing.assert_close(again(**batch).logits, student(**batch).logits)
     inner = layers_of(again)[0].part("ffn_in").weight

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 
 from compress.methods.importance.magnitude import Magnitude
-from compress.nn.family import PARTS, layers_of
+from compress.nn.family import layers_of
 
 
 @torch.no_grad()
 def test_weights_of_one_head_and_one_neuron(make_model: Callable, make_context: Callable, model_type: str) -> None:
     model = make_model(model_type, layers=2)
     layer = layers_of(model)[1]
-    for part in PARTS:
+    for part in layer.parts:
         layer.part(part).weight.zero_()
     layer.part("query").weight[9, 0] = 3
     layer.part("attention_output").weight[0, 15] = 4

@@ -60,14 +60,14 @@ def float_layers(model: nn.Module) -> set[str]:
 
 @pytest.mark.parametrize("stage", [STAGE, STATIC], ids=["dynamic", "static"])
 def test_all_dense_layers_and_the_word_embeddings(
-    stage: QuantizeInt8, model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: QuantizeInt8, bert_type: str, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(bert_type)
     dense = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    found = stage.apply(model, make_context(make_model(model_type)))
+    found = stage.apply(model, make_context(make_model(bert_type)))
     # The position table has 40 rows, more than the 34 words: it stays exact all the same.
     left = {path.rpartition(".")[2] for path in float_layers(found)}
-    assert left == {"position_embeddings"} | ({"token_type_embeddings"} if model_type != "distilbert" else set())
+    assert left == {"position_embeddings"} | ({"token_type_embeddings"} if bert_type != "distilbert" else set())
     edits = structure_of(found).edits
     assert {path for path, edit in edits.items() if edit.kind == f"int8_{stage.scheme}_linear"} == set(dense)
     assert [path for path, edit in edits.items() if edit.kind == "int8_embedding"] == [
@@ -111,12 +111,19 @@ def test_embeddings_may_stay(make_model: Callable, make_context: Callable) -> No
     assert structure_of(found).kinds() == {"int8_dynamic_linear"}
 
 
+def test_a_model_of_images_has_no_words(make_model: Callable, make_context: Callable, notes: list[str]) -> None:
+    model = make_model("vit")
+    found = STAGE.apply(model, make_context(make_model("vit")))
+    assert structure_of(found).kinds() == {"int8_dynamic_linear"}
+    assert notes == ["25 dense layers and 0 embedding tables in int8, dynamic activations"]
+
+
 def test_word_embeddings_of_four_bits(
-    model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    bert_type: str, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(bert_type)
     before = model.get_input_embeddings().weight.detach().clone()
-    found = dataclasses.replace(STAGE, embedding_bits=4).apply(model, make_context(make_model(model_type)))
+    found = dataclasses.replace(STAGE, embedding_bits=4).apply(model, make_context(make_model(bert_type)))
     words = found.get_input_embeddings()
     assert isinstance(words, Int4Embedding)
     # A seventh of a row's largest value is a step; what is not cut off is off by half a step at most.
@@ -223,10 +230,10 @@ def test_quantiles_by_hand() -> None:
 
 @pytest.mark.parametrize("stage", [STAGE, STATIC], ids=["dynamic", "static"])
 def test_hidden_states_stay_near(
-    stage: QuantizeInt8, model_type: str, make_model: Callable, make_context: Callable
+    stage: QuantizeInt8, bert_type: str, make_model: Callable, make_context: Callable
 ) -> None:
-    model = make_model(model_type)
-    context = make_context(make_model(model_type))
+    model = make_model(bert_type)
+    context = make_context(make_model(bert_type))
     # Ranges from every example, so that none lies outside.
     stage = dataclasses.replace(stage, calibration=dataclasses.replace(stage.calibration, examples=24))
     batch = context.collate(list(context.train))

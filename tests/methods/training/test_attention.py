@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from compress.methods.training.attention import attention_vectors
+from compress.methods.training.attention import attention_vectors, widths
 from compress.nn.family import layers_of
 
 
@@ -20,9 +20,15 @@ def test_queries_keys_and_values_of_one_layer(
     assert list(found) == ["query", "key", "value"]
     for part, vectors in found.items():
         # The second layer reads what the first gave.
-        torch.testing.assert_close(vectors, layer.part(part)(states[1]))
+        name = part if part in layer.attention_inputs else "query_key_value"
+        read = states[1] if layer.family.attention.position == "post" else layer.part("attention_norm")(states[1])
+        start, end = 0, None
+        if name != part:
+            _, start, end = layer.ranges(name)[list(found).index(part)]
+        torch.testing.assert_close(vectors, layer.part(name)(read)[..., start:end])
         assert vectors.requires_grad
-        assert not layer.part(part)._forward_hooks
+        assert not layer.part(name)._forward_hooks
+    assert widths(layer) == {part: vectors.shape[-1] for part, vectors in found.items()}
 
 
 def test_none_wanted(make_model: Callable, batch: dict[str, torch.Tensor]) -> None:

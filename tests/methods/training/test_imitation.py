@@ -105,12 +105,12 @@ def faster(settings: Imitation) -> Imitation:
 
 
 def test_the_student_comes_nearer(
-    model_type: str, make_model: Callable, make_context: Callable, imitation: Imitation
+    bert_type: str, make_model: Callable, make_context: Callable, imitation: Imitation
 ) -> None:
-    teacher = sharp_teacher(make_model, model_type)
+    teacher = sharp_teacher(make_model, bert_type)
     before = copy.deepcopy(teacher.state_dict())
     context = make_context(teacher, count=48)
-    student = make_model(model_type, layers=2, seed=1)
+    student = make_model(bert_type, layers=2, seed=1)
     far = distance(student, context)
     found = imitate(student, context, faster(imitation), epochs=5, title="a test")
     assert found is student
@@ -206,14 +206,14 @@ def test_the_teacher_itself_has_nothing_to_learn(
 
 
 def test_relations_of_the_layer_that_is_named(
-    model_type: str,
+    bert_type: str,
     make_model: Callable,
     make_context: Callable,
     imitation: Imitation,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The teacher's first two layers: their last is the teacher's second, and nothing like its fourth."""
-    teacher = without_dropout(sharp_teacher(make_model, model_type))
+    teacher = without_dropout(sharp_teacher(make_model, bert_type))
     context, student = make_context(teacher), student_of(teacher, (0, 1))
     settings = dataclasses.replace(imitation, **(dict.fromkeys(WEIGHTS, 0) | {"relation_weight": 1}))
     second = dataclasses.replace(settings, relation_layer=2)

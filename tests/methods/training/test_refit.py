@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from compress.core.context import Context
 from compress.methods.training.refit import refit
 from compress.nn.family import dense_layers, layers_of
+from compress.nn.forward import forward
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
@@ -26,19 +27,20 @@ def strong(model: PreTrainedModel) -> PreTrainedModel:
     with torch.no_grad():
         for _, module in dense_layers(model):
             module.weight.mul_(8)
-            module.bias.normal_()
+            if module.bias is not None:
+                module.bias.normal_()
         for layer in layers_of(model):
             for part in ("attention_norm", "ffn_norm"):
-                layer.part(part).weight.uniform_(0.5, 2)
-                layer.part(part).bias.normal_()
+                for name, value in layer.part(part).named_parameters():
+                    value.uniform_(0.5, 2) if name == "weight" else value.normal_()
     return model
 
 
 def cut(model: PreTrainedModel) -> PreTrainedModel:
-    """Two of four heads and 40 of 64 neurons in every layer."""
+    """Half of the heads and 40 of 64 neurons in every layer."""
     found = copy.deepcopy(model)
     for layer in layers_of(found):
-        keep_heads(found, layer, torch.tensor([0, 2]))
+        keep_heads(found, layer, torch.arange(0, layer.heads, 2))
         keep_neurons(found, layer, torch.arange(40))
     return found
 
@@ -54,8 +56,9 @@ def fit(model: PreTrainedModel, original: PreTrainedModel, context: Context, **c
 def states(model: PreTrainedModel, context: Context) -> list[Tensor]:
     """The layers' outputs, without padding."""
     batch = context.collate(list(context.train))
-    found = model(**{name: batch[name] for name in SIGNATURE.names}, output_hidden_states=True).hidden_states
-    return [state[batch["attention_mask"].bool()] for state in found[1:]]
+    found = forward(model, context.task.signature(model.config), batch, hidden_states=True).hidden_states
+    real = batch["attention_mask"].bool() if "attention_mask" in batch else ...
+    return [state[real].flatten(0, -2) for state in found[1:]]
 
 
 def distance(model: PreTrainedModel, original: PreTrainedModel, context: Context) -> float:
@@ -69,22 +72,23 @@ def test_an_uncut_model_stays_as_it_is(model_type: str, make_model: Callable, ma
 
 
 def test_a_twin_takes_over_exactly(model_type: str, make_model: Callable, make_context: Callable) -> None:
-    """Neuron 63 does what neuron 0 does, and head 3 what head 1 does: what is left can do all of it."""
+    """Neuron 63 does what neuron 0 does, and the last head what the first does: what is left can do all of it."""
     original = strong(make_model(model_type, layers=2))
     with torch.no_grad():
         for layer in layers_of(original):
-            layer.part("ffn_in").weight[63] = layer.part("ffn_in").weight[0]
-            layer.part("ffn_in").bias[63] = layer.part("ffn_in").bias[0]
-            for part in ("query", "key", "value"):
-                layer.part(part).weight[24:] = layer.part(part).weight[8:16]
-                layer.part(part).bias[24:] = layer.part(part).bias[8:16]
+            for part in (*layer.attention_inputs, *layer.ffn_inputs):
+                for what, start, end in layer.ranges(part):
+                    width = (end - start) // (layer.neurons if what == "neurons" else layer.heads)
+                    for value in layer.part(part).parameters():
+                        value[end - width : end] = value[start : start + width]
     found, context = copy.deepcopy(original), make_context(original, count=60)
     for layer in layers_of(found):
-        keep_heads(found, layer, torch.arange(3))
+        keep_heads(found, layer, torch.arange(layer.heads - 1))
         keep_neurons(found, layer, torch.arange(63))
-    assert distance(found, original, context) > 0.01
+    before = distance(found, original, context)
     fit(found, original, context, examples=60, ridge=1e-9)
-    assert distance(found, original, context) < 1e-6
+    assert before > 0.01
+    assert distance(found, original, context) < 1e-4 * before
 
 
 def test_every_layer_comes_nearer(model_type: str, make_model: Callable, make_context: Callable) -> None:
@@ -121,6 +125,8 @@ def test_a_layer_stands_for_those_dropped_after_it(
     wanted = states(original, context)
     for near, far, state in zip(states(model, context), states(before, context), wanted[1::2], strict=True):
         assert (near - state).pow(2).mean() < 0.6 * (far - state).pow(2).mean()
+    if layers_of(model)[0].family.ffn.position != "post":
+        return
     norms = [layers_of(original)[3].part("ffn_norm"), layers_of(model)[1].part("ffn_norm")]
     assert torch.equal(norms[0].weight, norms[1].weight) and torch.equal(norms[0].bias, norms[1].bias)
     # Its attention stays what it was cut from.
@@ -147,10 +153,11 @@ def test_padding_does_not_count(make_model: Callable, make_context: Callable, mo
         torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("bert_type", ["bert", "distilbert", "roberta"])
 def test_what_the_head_reads_counts_more_in_the_last_layer(
-    model_type: str, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
+    bert_type: str, make_model: Callable, make_context: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = strong(make_model(model_type, layers=2))
+    original = strong(make_model(bert_type, layers=2))
     context = make_context(original)
     batch = context.collate(list(context.train))
     # A classifier reads each example's first position.

@@ -25,8 +25,8 @@ def direct(context: Any, rows: list[int]) -> Any:
     return batch, answer_of(context.teacher, SIGNATURE, batch)[0]
 
 
-def test_as_running_the_teacher(model_type: str, make_model: Callable, make_context: Callable) -> None:
-    context = make_context(make_model(model_type))
+def test_as_running_the_teacher(bert_type: str, make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model(bert_type))
     outputs = TeacherOutputs(context, [2, 4])
     rows = [7, 0, 15]
     batch, expected = direct(context, rows)
@@ -42,8 +42,8 @@ def test_as_running_the_teacher(model_type: str, make_model: Callable, make_cont
         assert bool((found[~mask] == 0).all())
 
 
-def test_queries_keys_and_values_are_stored_too(model_type: str, make_model: Callable, make_context: Callable) -> None:
-    context = make_context(make_model(model_type))
+def test_queries_keys_and_values_are_stored_too(bert_type: str, make_model: Callable, make_context: Callable) -> None:
+    context = make_context(make_model(bert_type))
     outputs, rows = TeacherOutputs(context, [], relation_layer=3), [7, 0, 15]
     batch = context.collate([context.train[row] for row in rows])
     mask = batch["attention_mask"].bool()

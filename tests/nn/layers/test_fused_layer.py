@@ -73,6 +73,36 @@ def test_the_ffn_by_hand(by_hand: FusedLayer) -> None:
     torch.testing.assert_close(by_hand(STATES), found)
 
 
+def test_pre_norm_by_hand(by_hand: FusedLayer) -> None:
+    """The same weights read what is normalised, and what they give is added to what is not."""
+    layer = FusedLayer(dataclasses.replace(SMALL, pre_norm=1)).eval()
+    layer.load_state_dict(by_hand.state_dict())
+    # [1, 3] and [5, 1] norm to [-1, 1] and [1, -1], whose mean is 0: nothing is added.
+    torch.testing.assert_close(layer.attend(STATES, None), STATES)
+    # From the second alone, [1, -1] is added to both.
+    expected = tensor([[[2.0, 2.0], [6.0, 0.0]]])
+    torch.testing.assert_close(layer.attend(STATES, tensor([[[[False, True]]]])), expected)
+    # The neuron sees -1 and 1: three times the second is added to the second position.
+    torch.testing.assert_close(layer.feed_forward(STATES), tensor([[[1.0, 3.0], [5.0, 4.0]]]))
+
+
+@pytest.mark.parametrize(("heads", "neurons"), [(0, 1), (1, 0), (0, 0)])
+def test_pre_norm_what_was_dropped_leaves_no_norm(heads: int, neurons: int) -> None:
+    layer = filled(dataclasses.replace(SMALL, pre_norm=1, heads=heads, neurons=neurons))
+    assert sum(isinstance(part, nn.LayerNorm) for part in layer.modules()) == heads + neurons
+    # All other weights are 0, so that what is there adds nothing.
+    torch.testing.assert_close(layer(STATES), STATES)
+    first = dataclasses.replace(layer.sizes, first_token=1)
+    torch.testing.assert_close(filled(first)(STATES), STATES[:, :1])
+
+
+def test_structures_from_before_pre_norm_are_post_norm() -> None:
+    sizes = FusedLayer.sizes_of(FusedLayer(SMALL))
+    assert "pre_norm" not in sizes
+    assert FusedLayer.build(sizes).sizes == SMALL
+    assert FusedLayer.sizes_of(FusedLayer(dataclasses.replace(SMALL, pre_norm=1))) == {**sizes, "pre_norm": 1}
+
+
 def test_scores_are_products_of_query_and_key() -> None:
     # Queries are the input, keys the input times ln 2, in its first position: scores of the first token are 1 * 1 and
     # 1 * 3 times ln 2, shares 2 to 8. Values: the second position, 3 and 1: (2 * 3 + 8 * 1) / 10 = 1.4, beside the 5.0
@@ -89,10 +119,11 @@ def test_scores_are_products_of_query_and_key() -> None:
     torch.testing.assert_close(seen[0], tensor([[[0.0, 1.4], [0.0, 536 / 520]]]))
 
 
-@pytest.fixture
-def torchs() -> nn.TransformerEncoderLayer:
+@pytest.fixture(params=[0, 1], ids=["post-norm", "pre-norm"])
+def torchs(request: pytest.FixtureRequest) -> nn.TransformerEncoderLayer:
     torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0, activation="gelu", batch_first=True)
+    pre_norm = bool(request.param)
+    layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0, activation="gelu", batch_first=True, norm_first=pre_norm)
     for parameter in layer.parameters():
         # Torch's biases are 0 and its norms 1.
         nn.init.normal_(parameter, std=0.5)
@@ -139,7 +170,8 @@ def test_it_is_torchs_own_layer(
     torchs: nn.TransformerEncoderLayer, mask: Tensor, separate: int, first_token: int
 ) -> None:
     states = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(1))
-    fused = like(torchs, dataclasses.replace(WIDE, separate=separate, first_token=first_token))
+    sizes = dataclasses.replace(WIDE, separate=separate, first_token=first_token, pre_norm=int(torchs.norm_first))
+    fused = like(torchs, sizes)
     # Torch's fast path sets what is padding to 0; the other does not.
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -23,16 +23,16 @@ def test_heads_own_rows_of_query_key_value_and_columns_of_the_output() -> None:
     value = tensor([[0.0], [-2.0], [3.0], [0.0]])
     output = tensor([[0.0, 4.0, 0.0, -4.0]])
     # 1 + 4 + 4 + 16 = 25 and 9 + 16 = 25.
-    assert head_magnitude(query, key, value, output, 2).tolist() == [5.0, 5.0]
+    assert head_magnitude([query, key, value], output, 2).tolist() == [5.0, 5.0]
     # As four heads of width 1: 1 + 4; 4 + 16; 9; 16.
-    squares = head_magnitude(query, key, value, output, 1).pow(2)
+    squares = head_magnitude([query, key, value], output, 4).pow(2)
     torch.testing.assert_close(squares, tensor([5.0, 20.0, 9.0, 16.0], dtype=torch.float64))
 
 
 def test_a_neuron_matters_as_much_as_what_it_reads_times_what_it_writes() -> None:
     inner = tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
     outer = tensor([[0.0, 9.0, 0.0], [2.0, 9.0, -6.0]])
-    assert neuron_magnitude(inner, outer).tolist() == [10.0, 0.0, 6.0]
+    assert neuron_magnitude([inner], outer).tolist() == [10.0, 0.0, 6.0]
 
 
 def test_total() -> None:
