@@ -16,6 +16,7 @@ from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
+from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -113,49 +114,11 @@ class TextClassification(TaskDefaults):
 
     def load_processor(self, folder: Path) -> Any:
         """The tokenizer. Raises InputError where there is none, or none that runs without Transformers."""
-        from transformers import AutoTokenizer
-
-        way_out = "Save it beside the model: tokenizer.save_pretrained(DIR)."
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"model.path is {folder}, whose tokenizer cannot be loaded ({_first_line(error)}). {way_out}"
-            ) from error
-        # Where there is no file at all, Transformers makes a tokenizer that knows no word.
-        if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
-            raise InputError(f"model.path is {folder}, which has no tokenizer. {way_out}")
-        if tokenizer.pad_token_id is None:
-            raise InputError(
-                f"model.path is {folder}, whose tokenizer has no pad token; batches need one. "
-                "Set tokenizer.pad_token to one of its own special tokens and save it again."
-            )
-        if not tokenizer.is_fast:
-            raise InputError(
-                f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one."
-            )
-        return tokenizer
+        return load_tokenizer(folder)
 
     def save_processor(self, processor: Any, folder: Path) -> None:
         """Write the tokenizer so that it truncates at `max_length` and pads nothing by itself."""
-        import json
-
-        processor = copy.deepcopy(processor)
-        processor.model_max_length = self.max_length
-        backend = processor.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(self.max_length)
-        processor.save_pretrained(folder)
-        # save_pretrained resets both on some tokenizers; what a stock loader reads is this file.
-        backend.no_padding()
-        backend.enable_truncation(self.max_length)
-        backend.save(str(folder / "tokenizer.json"))
-        path = folder / "tokenizer_config.json"
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if settings.get("tokenizer_class") == "TokenizersBackend":
-            # A class of Transformers 5 only; earlier ones know the same thing by this name.
-            settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-            path.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+        save_tokenizer(processor, folder, max_length=self.max_length)
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
         """`config` with one label per distinct label of `examples`, in alphabetical order."""
@@ -204,13 +167,11 @@ class TextClassification(TaskDefaults):
     ) -> Dataset:
         from datasets import Dataset as DatasetType
 
-        limit = min(self.max_length, _longest_input(config, processor))
-        if limit < self.max_length:
-            raise InputError(
-                f"data.max_length is {self.max_length}; this model takes at most {limit} tokens. Use {limit} or less."
-            )
+        require_fitting_length(self.max_length, config)
         pairs = len(texts) == 2
-        encoded = processor(*texts, truncation=True, max_length=limit, padding=False, return_token_type_ids=pairs)
+        encoded = processor(
+            *texts, truncation=True, max_length=self.max_length, padding=False, return_token_type_ids=pairs
+        )
         if pairs and getattr(config, "type_vocab_size", 1) > 1 and any(map(any, encoded["token_type_ids"])):
             raise InputError(
                 f"data.text is {list(self.text_columns)}; a {config.model_type} model marks the second text of a pair "
@@ -218,12 +179,7 @@ class TextClassification(TaskDefaults):
                 "with RoBERTa, XLM-R and DistilBERT."
             )
         lengths = [len(ids) for ids in encoded["input_ids"]]
-        largest = max(max(ids) for ids in encoded["input_ids"])
-        if largest >= config.vocab_size:
-            raise InputError(
-                f"model.path has a tokenizer that yields token {largest}; the model knows {config.vocab_size} tokens, "
-                "so the tokenizer is another model's. Save the right one beside the model."
-            )
+        require_known_tokens(encoded["input_ids"], config)
         return DatasetType.from_dict(
             {
                 "input_ids": encoded["input_ids"],
@@ -358,15 +314,3 @@ class TextClassification(TaskDefaults):
                     f"has the label {value!r}, which the model does not know (it knows: {', '.join(names)}). {hint}",
                 )
         return [table[value] for value in values]
-
-
-def _longest_input(config: Any, processor: Any) -> int:
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    # RoBERTa counts positions from the padding index on, so two of them are never reached.
-    if config.model_type in {"roberta", "xlm-roberta"}:
-        positions -= int(config.pad_token_id) + 1
-    return positions
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(": ")
