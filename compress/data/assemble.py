@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List
 
 from compress.core.checks import nearest
 from compress.core.context import Splits
@@ -42,12 +42,19 @@ def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_shar
 
 
 def with_class_names(part: Dataset) -> Dataset:
-    """Numbers of classes become their names, so that labels match a model's by name; -1 (unlabelled) becomes None."""
+    """Numbers of classes, and of lists of them, become their names, so that labels match a model's by name; -1
+    (unlabelled) becomes None."""
     for column, feature in part.features.items():
         if isinstance(feature, ClassLabel):
-            names = [feature.names[n] if n is not None and n >= 0 else None for n in part[column][:]]
-            part = part.remove_columns(column).add_column(column, names)
+            part = part.remove_columns(column).add_column(column, _names(feature, part[column][:]))
+        elif isinstance(feature, List) and isinstance(feature.feature, ClassLabel):
+            lists = [None if numbers is None else _names(feature.feature, numbers) for numbers in part[column][:]]
+            part = part.remove_columns(column).add_column(column, lists)
     return part
+
+
+def _names(classes: ClassLabel, numbers: Sequence[int | None]) -> list[str | None]:
+    return [classes.names[number] if number is not None and number >= 0 else None for number in numbers]
 
 
 def _with_groups(parts: Mapping[str, Dataset], group: str) -> dict[str, Dataset]:

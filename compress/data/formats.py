@@ -15,6 +15,7 @@ from datasets import Dataset
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
+from compress.data.tagged import Columns, LineError, read_conllu, read_iob
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
@@ -24,7 +25,8 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
 
     `.jsonl` keeps the kinds of its values ("01" stays text); `.csv` and `.tsv` are text throughout, nothing is taken
     for a missing value, and a comma, a semicolon or a tab separates values, whichever the first line has; `.parquet` is
-    taken as it is. plain_text: whether `.txt` is read too, a text per line, as a column `text`.
+    taken as it is; `.conll`, `.iob`, `.bio` and `.conllu` hold a word per line, see `compress.data.tagged`. plain_text:
+    whether `.txt` is read too, a text per line, as a column `text`.
     """
     path = Path(name).expanduser()
     try:
@@ -152,6 +154,16 @@ def _read_parquet(data: bytes) -> pa.Table:
     return table.drop_columns([name for name in table.column_names if name.startswith("__index_level_")])
 
 
+def _read_tagged(read: Callable[[str], Columns]) -> Callable[[bytes], pa.Table]:
+    def table(data: bytes) -> pa.Table:
+        try:
+            return pa.table(read(_text(data)))
+        except LineError as error:
+            raise _UnreadableError(str(error)) from error
+
+    return table
+
+
 def _read_lines(data: bytes) -> pa.Table:
     return pa.table({"text": pa.array([line.strip() for line in _text(data).split("\n") if line.strip()], pa.string())})
 
@@ -165,4 +177,8 @@ READERS: Mapping[str, Callable[[bytes], pa.Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".parquet": _read_parquet,
+    ".conll": _read_tagged(read_iob),
+    ".iob": _read_tagged(read_iob),
+    ".bio": _read_tagged(read_iob),
+    ".conllu": _read_tagged(read_conllu),
 }

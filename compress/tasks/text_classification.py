@@ -14,6 +14,7 @@ from compress.core.checks import nearest, require_integer
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
+from compress.tasks.heads import load_with_head, load_with_new_head
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
@@ -71,46 +72,15 @@ class TextClassification(TaskDefaults):
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The classifier of `folder`. Raises InputError where it has no classification head of its own."""
-        import torch
         from transformers import AutoModelForSequenceClassification
 
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
-        missing = ", ".join(sorted(loading["missing_keys"])[:4])
-        if any(key.startswith(f"{model.base_model_prefix}.") for key in loading["missing_keys"]):
-            raise InputError(
-                f"model.path is {folder}, whose weights are incomplete (missing: {missing}). Copy or save it again."
-            )
-        if missing:
-            raise InputError(
-                f"model.path is {folder}, which has no trained classification head (missing: {missing}). "
-                "Fine-tune it first, or let this run do it: model=fine_tuned."
-            )
-        return model.eval()
+        return load_with_head(AutoModelForSequenceClassification, folder, self.name)
 
     def load_pretrained(self, folder: Path, config: Any) -> PreTrainedModel:
         """A pretrained encoder with a classification head for `config`: its own where the labels are as many."""
-        import torch
         from transformers import AutoModelForSequenceClassification
 
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            # A head for another number of labels is made anew. Nothing else may be: see below.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        wrong = sorted(str(key[0]) for key in loading["mismatched_keys"])
-        encoder = [name for name in wrong if name.startswith(f"{model.base_model_prefix}.")]
-        if encoder:
-            raise InputError(
-                f"{folder}: the weight {encoder[0]} has another shape than config.json says. Copy it again."
-            )
-        return model
+        return load_with_new_head(AutoModelForSequenceClassification, folder, config)
 
     def load_processor(self, folder: Path) -> Any:
         """The tokenizer. Raises InputError where there is none, or none that runs without Transformers."""

@@ -1,0 +1,86 @@
+"""Models with a head: which recipe is for which, and how one is loaded, or an encoder given a new one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compress.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# How the names of Transformers' classes end, and the recipe for what they do.
+RECIPES: Mapping[str, str] = {
+    "ForSequenceClassification": "text_classification",
+    "ForTokenClassification": "token_classification",
+    "ForImageClassification": "image_classification",
+}
+
+
+def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
+    """The model of `folder`, all of it from there, in FP32 and evaluation mode. loader: the library's Auto class for
+    the head. Raises InputError where the head is not there, is for another recipe, or weights are missing."""
+    import torch
+
+    require_head(folder, recipe)
+    model, loading = loader.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
+    )
+    missing = ", ".join(sorted(loading["missing_keys"])[:4])
+    if any(key.startswith(f"{model.base_model_prefix}.") for key in loading["missing_keys"]):
+        raise InputError(
+            f"model.path is {folder}, whose weights are incomplete (missing: {missing}). Copy or save it again."
+        )
+    if missing:
+        raise InputError(
+            f"model.path is {folder}, which has no trained classification head (missing: {missing}). "
+            "Fine-tune it first, or let this run do it: model=fine_tuned."
+        )
+    return model.eval()
+
+
+def load_with_new_head(loader: Any, folder: Path, config: Any) -> PreTrainedModel:
+    """A pretrained encoder with a head for `config`: its own where the labels are as many."""
+    import torch
+
+    model, loading = loader.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        # A head for another number of labels is made anew. Nothing else may be: see below.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    wrong = sorted(str(key[0]) for key in loading["mismatched_keys"])
+    encoder = [name for name in wrong if name.startswith(f"{model.base_model_prefix}.")]
+    if encoder:
+        raise InputError(f"{folder}: the weight {encoder[0]} has another shape than config.json says. Copy it again.")
+    return model
+
+
+def require_head(folder: Path, recipe: str) -> None:
+    """Raise InputError where the model of `folder`, by its configuration, has a head that another recipe than `recipe`
+    is for. A model without a head, or with one that no recipe knows, is left to its loader."""
+    architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    found = {_recipe_of(str(name)): str(name) for name in architectures}
+    others = {other: name for other, name in found.items() if other is not None}
+    if others and recipe not in others:
+        other, name = next(iter(others.items()))
+        raise InputError(
+            f"model.path is {folder}, a {name}: this model has a {_words(other)} head; use -cn {other}. "
+            f"Or give one with a {_words(recipe)} head."
+        )
+
+
+def _recipe_of(architecture: str) -> str | None:
+    return next((recipe for end, recipe in RECIPES.items() if architecture.endswith(end)), None)
+
+
+def _words(recipe: str) -> str:
+    """`text_classification` is a text-classification head."""
+    return recipe.replace("_", "-")
