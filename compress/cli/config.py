@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gate", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
-# These every data group has, for whatever task reads them; not every task does.
-READ_FROM_DATA = ("source", "text", "label", "group", "max_length")
 LARGEST_SEED = 2**32 - 1
 # Where packages lay whose classes a recipe's own file may name, and where they lie now.
 MOVED = {
@@ -185,7 +183,7 @@ def _require_read(settings: DictConfig) -> None:
     assert isinstance(raw, dict)
     read = {name.rpartition(".")[2] for name in re.findall(r"\$\{([\w.]+)", str(raw))}
     own = [str(name) for name in raw if name not in (*PARTS, "hydra", "student")]
-    data = [f"data.{name}" for name in raw["data"] if name not in READ_FROM_DATA]
+    data = [f"data.{name}" for name in raw["data"] if name not in _read_by_tasks()]
     for name in (*own, *data):
         if name.rpartition(".")[2] not in read:
             known = [*PARTS, *(f"data.{other}" for other in raw["data"] if other in read)]
@@ -193,6 +191,13 @@ def _require_read(settings: DictConfig) -> None:
                 f"{name} is set, but nothing reads it. {nearest(name, known) or 'Remove it.'} "
                 f"(A value of your own is welcome where another setting takes it up, as ${{{name}}}.)"
             )
+
+
+def _read_by_tasks() -> set[str]:
+    """What a data group may say for whatever task reads it; not every task reads all of it."""
+    tasks = (settings_root() / "conf" / "task").glob("*.yaml")
+    named = (name for path in tasks for name in re.findall(r"\$\{data\.(\w+)\}", path.read_text(encoding="utf-8")))
+    return {"source", "group", *named}
 
 
 def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -150,8 +150,14 @@ def _tags_of_spans(document: Document, spans: Sequence[Mapping[str, Any]], schem
 def _checked(span: Mapping[str, Any], text: str, place: _Place) -> tuple[int, int, str]:
     """First character and the one after the last, without spaces at the ends, and the label."""
     begin, end, label = (span.get(name) for name in ("start", "end", "label"))
-    known = isinstance(begin, int) and isinstance(end, int) and isinstance(label, str) and label != ""
-    if known and 0 <= begin < end <= len(text) and text[begin:end].strip():
+    if (
+        isinstance(begin, int)
+        and isinstance(end, int)
+        and 0 <= begin < end <= len(text)
+        and text[begin:end].strip()
+        and isinstance(label, str)
+        and label
+    ):
         found = text[begin:end]
         return begin + len(found) - len(found.lstrip()), begin + len(found.rstrip()), label
     raise place.error(
@@ -188,8 +194,8 @@ def scheme_asked(setting: str, labels: Sequence[str]) -> Scheme:
         prefixes = "O, B-TYPE and I-TYPE" if setting == "bio" else "O, B-TYPE, I-TYPE, E-TYPE and S-TYPE"
         raise InputError(
             f"data.scheme is {setting}; entity F1 needs labels that are {prefixes}, and the labels are "
-            f"{', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''} ({found}). Use data.scheme={found}, or rename "
-            "the labels in the data, or in the model's id2label."
+            f"{', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''} ({found}). Use data.scheme={found}, or "
+            "rename the labels in the data, or in the model's id2label."
         )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,23 +105,22 @@ def windows_of(documents: Sequence[Document], tokenizer: Any, *, max_length: int
     """
     room = max_length - tokenizer.num_special_tokens_to_add()
     whole = [(document, 0, len(document.words)) for document in documents]
-    counts = []
-    for (document, _, _), numbers in zip(whole, _aligned(whole, tokenizer, special=False)[1], strict=True):
-        found = [0] * len(document.words)
-        for number in numbers:
-            if number is not None:
-                found[number] += 1
-        counts.append(found)
-    ranges = [cut(found, room, stride) for found in counts]
-    parts = [(documents[i], begin, end) for i, windows in enumerate(ranges) for begin, end in windows]
-    ids, numbers = _aligned(parts, tokenizer, special=True, max_length=max_length)
-    places = [(document, place) for document, windows in enumerate(ranges) for place in range(len(windows))]
+    _, of_pieces = _aligned(whole, tokenizer, special=False)
+    counts = [Counter(numbers) for numbers in of_pieces]
+    ranges = [
+        cut([count[word] for word in range(len(document.words))], room, stride)
+        for document, count in zip(documents, counts, strict=True)
+    ]
+    places = [(number, place) for number, windows in enumerate(ranges) for place in range(len(windows))]
+    parts = [(documents[number], *ranges[number][place]) for number, place in places]
     made = []
-    for (document, place), tokens, of_words in zip(places, ids, numbers, strict=True):
-        first = _first_pieces(of_words)
-        total = len(documents[document].words)
-        judged = [w if w >= 0 and judges(ranges[document], w, total) == place else -1 for w in first]
-        made.append(Window(document, tuple(tokens), tuple(first), tuple(judged)))
+    for (number, place), tokens, words in zip(
+        places, *_aligned(parts, tokenizer, special=True, max_length=max_length), strict=True
+    ):
+        first = _first_pieces(words)
+        total = len(documents[number].words)
+        judged = [word if word >= 0 and judges(ranges[number], word, total) == place else -1 for word in first]
+        made.append(Window(number, tuple(tokens), tuple(first), tuple(judged)))
     return made
 
 
@@ -197,7 +197,9 @@ def separate_words(tokenizer: Any) -> Any:
     if isinstance(step, ByteLevel):
         step.add_prefix_space = True
     elif isinstance(step, Steps):
-        for inner in step:
+        # The class counts and gives its steps, and does not say so to a type checker.
+        steps: Any = step
+        for inner in steps:
             if isinstance(inner, ByteLevel) and inner.use_regex:
                 inner.add_prefix_space = True
     return tokenizer
