@@ -159,10 +159,10 @@ def _by_offsets(encoded: Any, row: int, document: Document, begin: int, end: int
     ends = [last - shift for _, last in document.spans[begin:end]]
     special = encoded.sequence_ids(row)
     found: list[int | None] = []
-    for (first, last), inside in zip(encoded["offset_mapping"][row], special, strict=True):
+    for (first, _), inside in zip(encoded["offset_mapping"][row], special, strict=True):
         # A piece may begin at the space before its word, so the first word that ends behind its beginning is meant.
         number = bisect_right(ends, first)
-        found.append(number if inside is not None and last > first and number < len(ends) else None)
+        found.append(number if inside is not None and number < len(ends) else None)
     return found
 
 

@@ -95,7 +95,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"that is a folder\. Give one file in it \(\.jsonl, \.csv, \.tsv, \.parquet\)"
+        InputError, match=r"that is a folder\. Give one file in it \(\.jsonl, \.csv, \.tsv, \.parquet, \.conll, \.iob"
     ):
         read_file("data.train", str(tmp_path))
 
@@ -103,7 +103,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", "a", "its suffix is '.txt'; it must be one of .jsonl, .csv, .tsv, .parquet. Convert"),
+        ("a.txt", "a", "its suffix is '.txt'; it must be one of .jsonl, .csv, .tsv, .parquet, .conll, "),
         ("a.jsonl", "", "it holds no rows. Give"),
         ("a.jsonl", "\n\n", "it holds no rows. Give"),
         ("a.csv", "", "it holds no rows. Give"),
