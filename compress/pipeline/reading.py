@@ -18,8 +18,9 @@ from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches
 
 UNLABELLED = "unlabelled"
-# Columns of encoded examples that say something about them, and are not what the model reads.
-ABOUT = ("labels", "length", "group")
+# Columns of encoded examples that say something about them, and are not what the model reads: `document` and `words` say
+# where in a longer text a row lies.
+ABOUT = ("labels", "length", "group", "document", "words")
 Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 
@@ -50,9 +51,16 @@ class Reading:
         encoded = self._task.encode_unlabelled(examples, self.processor, self._config)
         told = [column for column in encoded.column_names if column not in ABOUT]
         kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, told)
-        splits = {**self._splits, UNLABELLED: examples.select(kept)}
-        more = Reading(self._task, splits, self.processor, self._config, self._origins)
-        more._encoded = {**self._encoded, UNLABELLED: encoded.select(kept)}
+        units = self._task.units(encoded)
+        if units is None:
+            examples, encoded = examples.select(kept), encoded.select(kept)
+        else:
+            # Of several rows that are one example each must be new: none may be known from what judges.
+            gone = {units[row] for row in set(range(len(encoded))) - set(kept)}
+            examples = examples.select([unit for unit in range(len(examples)) if unit not in gone])
+            encoded = encoded.select([row for row, unit in enumerate(units) if unit not in gone])
+        more = Reading(self._task, {**self._splits, UNLABELLED: examples}, self.processor, self._config, self._origins)
+        more._encoded = {**self._encoded, UNLABELLED: encoded}
         return more, note
 
     @property

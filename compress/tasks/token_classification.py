@@ -15,6 +15,7 @@ from compress.core.checks import nearest, require_choice, require_integer
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.metric import Metric
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
+from compress.core.task import TaskDefaults
 from compress.tasks.heads import load_with_head, load_with_new_head
 from compress.tasks.metrics.entities import Entity, Scheme
 from compress.tasks.metrics.entity_f1 import EntityF1, count, count_by_type
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
 # Stands for a tag where there is none to learn; PyTorch's losses leave it out by themselves.
 NO_LABEL = -100
 NO_ENTITY = "no entity"
+# The column that holds the teacher's answers where they are the truth.
+ANSWERS = "teacher_tags"
+ANSWERED = (
+    "data.tags is null: the teacher's own answers are taken for the truth, so every score is the agreement with the "
+    "teacher"
+)
+ROWS_AT_ONCE = 32
 INPUTS = '{"input_ids": [text.ids], "attention_mask": [text.attention_mask]}'
 USAGE = """\
 import json, numpy, PACKAGE, tokenizers
@@ -47,8 +55,9 @@ print([(word, names[str(tags[number])]) for number, word in enumerate(words)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification:
-    """words, tags: the columns that hold a list of words and a list of their tags. text, spans: for examples without
+class TokenClassification(TaskDefaults):
+    """words, tags: the columns that hold a list of words and a list of their tags; without tags (None) the teacher's
+    answers are taken for them. text, spans: for examples without
     `words`, the columns of a text and of the spans in it, each with start, end and label.
 
     scheme: bio, bioes or plain, how tags mark entities, or auto: as the model's labels say. max_length: longest input,
@@ -56,7 +65,7 @@ class TokenClassification:
     """
 
     words: str
-    tags: str
+    tags: str | None
     text: str
     spans: str
     scheme: str
@@ -69,6 +78,10 @@ class TokenClassification:
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 128, for example.")
         require_integer("data.stride", self.stride, 0, "Use 32, for example.")
+        if self.tags is not None and (not isinstance(self.tags, str) or not self.tags):
+            raise InputError(
+                f"data.tags is {self.tags!r}; it must name a column, or be null for the teacher's answers."
+            )
         require_choice("data.scheme", self.scheme, ("auto", "bio", "bioes", "plain"))
         if self.stride > self.max_length // 2:
             raise InputError(
@@ -79,7 +92,7 @@ class TokenClassification:
     @property
     def columns(self) -> Columns:
         """Where words and tags are."""
-        return Columns(tokens=self.words, tags=self.tags, text=self.text, spans=self.spans)
+        return Columns(tokens=self.words, tags=self.tags or ANSWERS, text=self.text, spans=self.spans)
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The tagger of `folder`. Raises InputError where it has no token-classification head of its own."""
@@ -104,6 +117,11 @@ class TokenClassification:
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
         """`config` with one label per distinct tag of `examples`, in alphabetical order; see `completed`."""
+        if self.tags is None:
+            raise InputError(
+                "data.tags is null; a model that is yet to be fine-tuned learns from tags. Name their column, or give "
+                "a model that answers already: model=folder."
+            )
         spans_as: Scheme = "bioes" if self.scheme == "bioes" else "plain" if self.scheme == "plain" else "bio"
         documents = self.columns.documents(examples, "train")
         tags = [tag for tags in self.columns.tagged(examples, documents, spans_as, "train") for tag in tags]
@@ -140,11 +158,37 @@ class TokenClassification:
         groups = examples["group"][:] if "group" in examples.column_names else range(len(labels))
         return self._encoded(documents, labels, groups, processor, config)
 
+    @property
+    def asks_teacher(self) -> str:
+        """What is to be told where the teacher's answers are the truth, else nothing."""
+        return "" if self.tags is not None else ANSWERED
+
+    def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
+        """The examples with the tags that `model` gives. A word of which it sees nothing has its first label."""
+        import torch
+
+        from compress.nn.forward import forward
+
+        documents = self.columns.documents(examples, split)
+        rows = self._encoded(documents, None, range(len(documents)), processor, config)
+        signature = self.signature(config)
+        tags = [[str(config.id2label[0])] * len(document.words) for document in documents]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            chosen = [rows[row] for row in range(start, min(start + ROWS_AT_ONCE, len(rows)))]
+            batch = self.collate(chosen, processor)
+            with torch.inference_mode():
+                output = forward(model, signature, batch).output
+            for row, answer in zip(chosen, output.argmax(dim=-1).tolist(), strict=True):
+                # What follows the row's own pieces is padding.
+                for word, label in zip(row["words"], answer, strict=False):
+                    if word >= 0:
+                        tags[row["document"]][word] = str(config.id2label[label])
+        return examples.add_column(ANSWERS, tags)
+
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
         """The same columns, with `NO_LABEL` for labels. Examples have tokens or text. Raises InputError as `encode`."""
         documents = self.columns.documents(examples, "unlabelled")
-        labels = [[NO_LABEL] * len(document.words) for document in documents]
-        return self._encoded(documents, labels, range(len(documents)), processor, config)
+        return self._encoded(documents, None, range(len(documents)), processor, config)
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
         """The first words of one example and the last of another."""
@@ -255,12 +299,12 @@ class TokenClassification:
     def _encoded(
         self,
         documents: Sequence[Document],
-        labels: Sequence[Sequence[int]],
+        labels: Sequence[Sequence[int]] | None,
         groups: Sequence[int],
         processor: Any,
         config: Any,
     ) -> Dataset:
-        """labels: of each document, for each word."""
+        """labels: of each document, for each word; None where nobody knows them."""
         from datasets import Dataset as DatasetType
 
         require_fitting_length(self.max_length, config)
@@ -271,7 +315,7 @@ class TokenClassification:
                 "input_ids": [list(window.ids) for window in windows],
                 "attention_mask": [[1] * len(window.ids) for window in windows],
                 "labels": [
-                    [NO_LABEL if word < 0 else labels[window.document][word] for word in window.words]
+                    [NO_LABEL if word < 0 or labels is None else labels[window.document][word] for word in window.words]
                     for window in windows
                 ],
                 "words": [list(window.judged) for window in windows],
@@ -300,7 +344,7 @@ class TokenClassification:
         names = {str(name): int(index) for index, name in config.id2label.items()}
         numbers = {str(index): index for index in names.values()}
         given = {tag for of_example in tags for tag in of_example}
-        where = f"data.tags={self.tags}: "
+        where = "" if self.tags is None else f"data.tags={self.tags}: "
         if len(given) < 2:
             raise TooLittleError(
                 f"{where}data.{split} has a single tag ({next(iter(given))!r}), so nothing can be compared. Give "

@@ -212,6 +212,29 @@ def test_spliced_sentences_are_whole_words() -> None:
     assert all(set(words) <= known for words in made["tokens"])
 
 
+# Without labels.
+
+
+def test_the_teachers_answers_are_the_truth(tokenizer: PreTrainedTokenizerFast) -> None:
+    free, model = task(tags=None), tagger()
+    examples = data(tokens=[["kas"] * 3 + ["los"] * 5, ["kar"]])
+    answered = free.answered(examples, model, tokenizer, model.config, "train")
+    assert [len(tags) for tags in answered["teacher_tags"]] == [8, 1]
+    rows = free.encode(answered, tokenizer, model.config, "train")
+    batch = free.collate([rows[row] for row in range(3)], tokenizer)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    statistics = free.statistics([row[: rows["length"][i]].numpy() for i, row in enumerate(logits)], rows, model.config)
+    assert statistics[:, 1].sum() > 0
+    assert free.metric(model.config).value(statistics) == 1.0
+    assert "agreement with the teacher" in free.asks_teacher and TASK.asks_teacher == ""
+
+
+def test_a_model_yet_to_be_made_has_no_answers() -> None:
+    with pytest.raises(InputError, match=r"data.tags is null; a model that is yet to be fine-tuned learns from tags"):
+        task(tags=None).fit_config(tagger().config, data(tokens=[["kas"]]))
+
+
 # What cannot be used.
 
 
