@@ -77,6 +77,15 @@ class Task(Protocol):
         """What a model of this configuration takes and gives: all that whoever calls or exports it needs to know."""
         ...
 
+    @property
+    def asks_teacher(self) -> str:
+        """What to tell where examples have no labels and the teacher's answers are the truth; "" where they have."""
+        ...
+
+    def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
+        """The examples with the answers of `model`, the teacher, as `encode` takes them for labels."""
+        ...
+
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """What `collate` needs, a row each, with columns `labels`, `length` (the size of an example: tokens, patches)
         and `group`."""
@@ -156,6 +165,15 @@ class TaskDefaults:
 
     name: ClassVar[str]
     size_unit: ClassVar[str] = "tokens"
+
+    @property
+    def asks_teacher(self) -> str:
+        """Nothing: examples have labels."""
+        return ""
+
+    def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
+        """As they are."""
+        return examples
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
         """None: of what is not text, parts of two examples make no third."""

@@ -56,8 +56,12 @@ class Material:
         shape = recipe.teacher.look(recipe.task, config)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         known = {name: split for name, split in given.items() if split is not None}
+        asked, notes = recipe.task.asks_teacher, splits.notes
+        if asked:
+            known = {name: recipe.task.answered(split, shape, processor, config, name) for name, split in known.items()}
+            notes = (*notes, asked)
         reading = Reading(recipe.task, known, processor, config, splits.origins)
-        return cls(splits.notes, config, shape, reading, splits.unlabelled, recipe.teacher)
+        return cls(notes, config, shape, reading, splits.unlabelled, recipe.teacher)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

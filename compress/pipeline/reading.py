@@ -18,8 +18,8 @@ from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches
 
 UNLABELLED = "unlabelled"
-# Columns of encoded examples that say something about them, and are not what the model reads: `document` and `words` say
-# where in a longer text a row lies.
+# Columns of encoded examples that say something about them, such as where in a longer document a row lies, and are not
+# what the model reads.
 ABOUT = ("labels", "length", "group", "document", "words")
 Origins = Mapping[str, tuple[str, Sequence[int]]]
 
