@@ -174,6 +174,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return tiny_tokenizer()
 
 
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[[], PreTrainedTokenizerFast]:
+    """`make_tokenizer()`: a tiny tokenizer of one's own."""
+    return tiny_tokenizer
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A tiny BERT classifier as a user has it: written by Transformers' own save_pretrained."""

@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,10 @@ def save_tagger(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    from tests.conftest import tiny_tokenizer
-
+def result(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable) -> RunResult:
     folder = tmp_path_factory.mktemp("tagger")
     given = (
-        f"model.path={save_tagger(folder / 'teacher', tiny_tokenizer())}",
+        f"model.path={save_tagger(folder / 'teacher', make_tokenizer())}",
         f"data.train={write(folder / 'train.jsonl', 80)}",
         f"data.test={write(folder / 'test.jsonl', 20)}",
         f"store={folder / 'store'}",
