@@ -30,9 +30,9 @@ QUICK = (
 )
 
 
-def write(path: Path, count: int) -> Path:
+def write(path: Path, count: int, seed: int) -> Path:
     """Sentences of 3 to 30 words, half of which do not fit into a window; words that end with m or r are entities."""
-    draw = random.Random(0)
+    draw = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
         for _ in range(count):
             words = draw.choices(WORDS, k=draw.randint(3, 30))
@@ -64,8 +64,8 @@ def result(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable) -
     folder = tmp_path_factory.mktemp("tagger")
     given = (
         f"model.path={save_tagger(folder / 'teacher', make_tokenizer())}",
-        f"data.train={write(folder / 'train.jsonl', 80)}",
-        f"data.test={write(folder / 'test.jsonl', 20)}",
+        f"data.train={write(folder / 'train.jsonl', 80, 0)}",
+        f"data.test={write(folder / 'test.jsonl', 20, 1)}",
         f"store={folder / 'store'}",
     )
     return compress.run(compress.recipe("token_classification", *given, *QUICK, "data.tags=null"), folder / "run")
