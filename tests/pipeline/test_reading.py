@@ -12,6 +12,7 @@ from compress.methods.training.transfer import transfer_fingerprint, transfer_se
 from compress.pipeline.prepared import _joined
 from compress.pipeline.reading import Reading
 from compress.tasks.text_classification import TextClassification
+from compress.tasks.token_classification import TokenClassification
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 
@@ -140,3 +141,19 @@ def test_nothing_is_spliced_where_nothing_new_can_be(tokenizer: Any, make_model:
     told = Reading(task, {"train": train, "validation": split}, tokenizer, config).for_student(reading, 0)
     assert told is not None and told.aligned(4) == [True, True]
     assert len(transfer_set(told, 4)) == 2 and transfer_fingerprint(told, 4)[0] == reading.fingerprint("train")
+
+
+def test_a_long_unlabelled_text_stays_whole_or_goes_whole(tokenizer: Any, make_model: Callable) -> None:
+    names = {"words": "tokens", "tags": "tags", "text": "text", "spans": "spans", "scheme": "auto"}
+    task, config = TokenClassification(**names, max_length=6, stride=0), make_model().config
+    judging = Dataset.from_dict({"tokens": [["kas", "kat", "kan", "kam"]], "tags": [["cold", "warm", "cold", "warm"]]})
+    train = Dataset.from_dict({"tokens": [["los", "lot"]], "tags": [["cold", "warm"]]})
+    # Windows of four words; the first of the second text is the validation split's.
+    texts = [["kat"] * 4 + ["kas"], ["kas", "kat", "kan", "kam", "los"], ["kar"]]
+    unlabelled = Dataset.from_dict({"tokens": texts})
+    reading = Reading(task, {"train": train, "validation": judging}, tokenizer, config)
+    whole, _ = reading.with_unlabelled(unlabelled)
+    assert whole.unlabelled is not None
+    assert whole.unlabelled["input_ids"][:] == [[2, 5, 5, 5, 5, 3], [2, 4, 3], [2, 8, 3]]
+    again = whole.read_by(tokenizer, config).unlabelled
+    assert again is not None and again["input_ids"][:] == whole.unlabelled["input_ids"][:]
