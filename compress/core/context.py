@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
     from compress.core.task import Task
 
+# The column of a source that knows where it found an example: said in messages, and no part of the content.
+FILE = "__file__"
+
 
 @dataclass(frozen=True)
 class Splits:
     """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
-    there is one, numbers the group each example belongs to. `notes` say what the source decided by itself.
+    there is one, numbers the group each example belongs to; FILE, where there is one, names its file. `notes` say what
+    the source decided by itself.
     `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on. `origins`: for a
     split that was cut from what was read as one, that one's name, and for each example its row there."""
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, List
 
 from compress.core.checks import nearest
-from compress.core.context import Splits
+from compress.core.context import FILE, Splits
 from compress.core.errors import InputError
+from compress.data.image_bytes import with_image_bytes
 from compress.data.splits import held_out, number_groups
 
 
 def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_share: float, seed: int) -> Splits:
     """The splits from those that were read: `parts` holds train, validation or both, and perhaps test.
 
-    Columns stay as read, except that class numbers become class names, and that `group` (a column of each part)
-    is numbered, across all parts, in a column `group`. Raises InputError where the column is missing or incomplete,
-    and where there is too little to split.
+    Columns stay as read, except that class numbers become class names, images the bytes of their files, and that
+    `group` (a column of each part) is numbered, across all parts, in a column `group`. Raises InputError where the
+    column is missing or incomplete, and where there is too little to split.
     """
-    parts = {name: with_class_names(part) for name, part in parts.items()}
+    parts = {name: with_image_bytes(with_class_names(part)) for name, part in parts.items()}
     notes: list[str] = []
     origins: dict[str, tuple[str, Sequence[int]]] = {}
     if group is not None:
@@ -122,6 +125,19 @@ def _overlaps(parts: Mapping[str, Dataset]) -> list[str]:
 
 
 def _rows(part: Dataset) -> list[str]:
-    """Each example as one text: its columns' names and values, in alphabetical order."""
-    names = sorted(part.column_names)
-    return [repr((names, values)) for values in zip(*(map(str, part[name][:]) for name in names), strict=True)]
+    """Each example as one text: its columns' names and values, in alphabetical order; of bytes what stands for them."""
+    names = sorted(name for name in part.column_names if name != FILE)
+    columns = [_digests(part, name) if _is_bytes(part, name) else map(str, part[name][:]) for name in names]
+    return [repr((names, values)) for values in zip(*columns, strict=True)]
+
+
+def _is_bytes(part: Dataset, name: str) -> bool:
+    kind = part.features.arrow_schema.field(name).type
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _digests(part: Dataset, name: str) -> Iterator[str]:
+    # One after the other: as text, all images of a split would take four times their size.
+    for row in part.select_columns([name]):
+        value = row[name]  # type: ignore[call-overload]
+        yield "None" if value is None else hashlib.sha256(value).hexdigest()

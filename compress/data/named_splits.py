@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,8 +14,9 @@ from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
 from compress.data.assemble import assemble
+from compress.data.formats import read_file
+from compress.data.image_bytes import with_image_bytes
 from compress.data.splits import require_share
-from compress.data.unlabelled import with_unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,13 @@ class NamedSplits(SourceDefaults):
     def assembled(self, parts: Mapping[str, Dataset]) -> Splits:
         """All splits, from those given. Raises InputError where they, or the unlabelled text, cannot be used."""
         splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
-        return with_unlabelled(splits, self.unlabelled)
+        if self.unlabelled is None:
+            return splits
+        return dataclasses.replace(splits, unlabelled=self.read_unlabelled(self.unlabelled))
+
+    def read_unlabelled(self, path: str) -> Dataset:
+        """The examples without labels, all columns. Raises InputError where they cannot be read."""
+        return with_image_bytes(read_file("data.unlabelled", path, plain_text=True))
 
     def _same(self, one: str, other: str) -> bool:
         """Whether two settings name the same examples."""

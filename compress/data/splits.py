@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from compress.core.context import FILE
 from compress.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,13 +62,14 @@ def number_groups(columns: Sequence[Sequence[object]]) -> list[list[int]]:
 def fingerprint(dataset: Dataset) -> str:
     """A sha256 of content: column names in alphabetical order, and each column's values in row order.
 
-    Independent of the path, the file format, the order of columns, and how the values are stored (32 or 64 bits,
-    chunks). Text, whole numbers, fractions and truth values are different kinds: "1" is not 1.
+    Independent of the path (and of the column FILE, which holds paths), the file format, the order of columns, and how
+    the values are stored (32 or 64 bits, chunks). Text, whole numbers, fractions and truth values are different kinds:
+    "1" is not 1.
     """
     digest = hashlib.sha256(f"{len(dataset)} rows".encode())
     # Parts of a fixed number of rows: the memory stays small, and the chunks that a file happens to have do not count.
     for table in dataset.with_format("arrow").iter(batch_size=10_000):
-        for name in sorted(table.column_names):
+        for name in sorted(set(table.column_names) - {FILE}):
             digest.update(f"column {name!r}".encode())
             _add(digest, pa.concat_arrays(table[name].chunks))
     return digest.hexdigest()

@@ -1,22 +1,13 @@
-"""Examples without labels: read from a file, and kept apart from those that judge."""
+"""Examples without labels: kept apart from those that judge."""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from datasets import Dataset
 
-from compress.core.context import Splits
 from compress.core.errors import InputError
-from compress.data.formats import read_file
-
-
-def with_unlabelled(splits: Splits, path: str | None) -> Splits:
-    """`splits` with the examples of the file `path`, all columns. Raises InputError where it cannot be read."""
-    if path is None:
-        return splits
-    return dataclasses.replace(splits, unlabelled=read_file("data.unlabelled", path, plain_text=True))
 
 
 def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequence[str]) -> tuple[list[int], str]:
@@ -48,5 +39,8 @@ def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequen
     return kept, note
 
 
-def _rows(part: Dataset, columns: Sequence[str]) -> Iterator[str]:
-    yield from map(repr, zip(*(part[column][:] for column in columns), strict=True))
+def _rows(part: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
+    # Batch by batch, and what stands for a row instead of the row: images are large.
+    for batch in part.select_columns(list(columns)).iter(batch_size=1000):
+        for row in zip(*(batch[column] for column in columns), strict=True):
+            yield hashlib.sha256(repr(row).encode()).digest()

@@ -1,0 +1,67 @@
+"""What tasks with one label for each example share: names to numbers, and the loss of those that have a label."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compress.core.checks import nearest
+from compress.core.errors import ExampleError, InputError, TooLittleError
+
+if TYPE_CHECKING:
+    import torch
+
+# Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
+NO_LABEL = -100
+
+
+def with_labels(config: Any, values: Sequence[Any], column: str) -> Any:
+    """`config` with one label for each distinct value of data.train's `column`, in alphabetical order."""
+    names = sorted({str(value) for value in values})
+    if len(names) < 2:
+        raise InputError(f"data.label={column}: data.train has a single label ({names[0]!r}); two are needed.")
+    config = copy.deepcopy(config)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    return config
+
+
+def label_numbers(values: Sequence[Any], config: Any, column: str, split: str) -> list[int]:
+    """The model's number of each label, which is written as its name or as that number. Raises InputError for a label
+    that the model does not know, and where all are the same."""
+    written = [str(value) for value in values]
+    if len(set(written)) < 2:
+        raise TooLittleError(
+            f"data.label={column}: data.{split} has a single label ({written[0]!r}), so nothing can be "
+            "compared. Give examples of at least two."
+        )
+    names = {str(name): int(index) for index, name in config.id2label.items()}
+    # The model's own numbers are as good as names, as long as none of them is a name.
+    numbered = all(value.isdecimal() for value in written) and not set(written) & names.keys()
+    table = {str(index): index for index in names.values()} if numbered else names
+    for row, value in enumerate(written):
+        if value not in table:
+            rename = "Rename it in the data, or in the model's id2label."
+            hint = " ".join(part for part in (nearest(value, names), rename) if part)
+            known = ", ".join(names) + (f", as 0 to {len(names) - 1}" if numbered else "")
+            raise ExampleError(
+                f"data.label={column}: ",
+                split,
+                row,
+                f"has the label {value!r}, which the model does not know (it knows: {known}). {hint}",
+            )
+    return [table[value] for value in written]
+
+
+def labelled_loss(logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Mean cross-entropy of the rows that have a label, 0 where none has. logits: (rows, labels)."""
+    from torch.nn.functional import cross_entropy
+
+    total = cross_entropy(logits.float(), batch["labels"], ignore_index=NO_LABEL, reduction="sum")
+    return total / labelled(batch).clamp(min=1)
+
+
+def labelled(batch: Mapping[str, Any]) -> torch.Tensor:
+    """How many rows have a label."""
+    return (batch["labels"] != NO_LABEL).sum()
