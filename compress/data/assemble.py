@@ -139,5 +139,5 @@ def _is_bytes(part: Dataset, name: str) -> bool:
 def _digests(part: Dataset, name: str) -> Iterator[str]:
     # One after the other: as text, all images of a split would take four times their size.
     for row in part.select_columns([name]):
-        value = row[name]  # type: ignore[call-overload]
+        value = row[name]
         yield "None" if value is None else hashlib.sha256(value).hexdigest()
