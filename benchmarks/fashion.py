@@ -154,7 +154,7 @@ def pixel_values(images: np.ndarray) -> torch.Tensor:
     return ((torch.from_numpy(images).float() / 255 - MEAN) / DEVIATION)[:, None]
 
 
-def learn(model: ViTForImageClassification, part: Images, epochs: int, steps: int | None, batch: int = 128) -> None:
+def learn(model: ViTForImageClassification, part: Images, epochs: int, steps: int | None, batch: int = 64) -> None:
     """AdamW with a learning rate that rises to 1e-3 for the first tenth and then falls as a cosine; half of the images
     mirrored."""
     pixels, labels = pixel_values(part[0]), torch.from_numpy(part[1].astype(np.int64))
