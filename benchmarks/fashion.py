@@ -49,9 +49,7 @@ def main() -> int:
     parser.add_argument("--archive", type=Path, help=f"the .deb of {PACKAGE}, where it is at hand already")
     parser.add_argument("--train", type=int, default=20_000, help="images in train.parquet, which compress learns from")
     parser.add_argument("--validation", type=int, default=5_000, help="images in validation.parquet")
-    parser.add_argument(
-        "--epochs", type=int, default=4, help="passes of the teacher over its images"
-    )
+    parser.add_argument("--epochs", type=int, default=4, help="passes of the teacher over its images")
     parser.add_argument("--steps", type=int, help="stop the teacher's training there: for a look whether all works")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
