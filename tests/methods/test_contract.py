@@ -29,8 +29,8 @@ from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Recipe
 from compress.core.signature import Signature
+from compress.core.stage import Stage
 from compress.core.structure import Edit, Structure
-from compress.core.words import Stage
 from compress.nn.checkpoint import save_model, settle
 from compress.nn.family import known_families
 from compress.nn.vocabulary import reads_tokens
@@ -298,7 +298,7 @@ def test_a_family_is_refused_by_name(method: str, model_type: str, make_model: C
 def fused(*methods: str) -> list[str]:
     """These methods, with a fusion where one of them chooses sizes by the latency of fused layers and none follows:
     before what cannot be fused, or at the end."""
-    readers = [i for i, method in enumerate(methods) if getattr(stage_of(method), "uses_latency", False)]
+    readers = [i for i, method in enumerate(methods) if stage_of(method).uses_latency]
     if not readers or any("fused" in stage_of(method).leaves for method in methods[readers[-1] :]):
         return list(methods)
     refused = stage_of(FUSION).refuses
@@ -339,8 +339,6 @@ def test_it_refuses_what_it_says(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_milder_settings_are_its_own(method: str, make_model: Callable) -> None:
     stage = stage_of(method)
-    if not hasattr(stage, "relax"):
-        pytest.skip("it knows none")
 
     def latency(sizes: Any) -> LatencyTable:
         curves = {0: 0.0, 4: 1.0}, {0: 0.0, 64: 0.5}
