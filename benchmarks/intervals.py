@@ -66,7 +66,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Case:
-    """A metric and examples to judge it on. strength: of the candidate's losses, that a search fits to WORSE."""
+    """A metric and examples to judge it on."""
 
     metric: Metric
     draw: Draw
@@ -232,22 +232,19 @@ def judged(case: Case, trials: int, seed: int) -> Mapping[str, Any]:
     }
 
 
-def truth(case: Case, loss: float, seed: int) -> float:
-    """The difference of values over very many examples."""
-    groups = case.layout.groups(MANY)
-    if case.layout.together > 10:
-        # As many groups as would make the number of groups the limit: the mean over them does not depend on it.
-        groups = np.arange(MANY) // 10
+def truth(case: Case, loss: float, seed: int, examples: int = MANY) -> float:
+    """The difference of values over very many examples, in small groups: it does not depend on how large they are."""
+    groups = np.arange(examples) // min(case.layout.together, 10)
     before, after = case.draw(groups, np.random.default_rng(seed), loss)
     return case.metric.value(after) - case.metric.value(before)
 
 
-def fitted(case: Case, seed: int) -> float:
+def fitted(case: Case, seed: int, examples: int = MANY) -> float:
     """The loss at which the candidate is WORSE, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(14):
         middle = (low + high) / 2
-        low, high = (low, middle) if truth(case, middle, seed) < -WORSE else (middle, high)
+        low, high = (low, middle) if truth(case, middle, seed, examples) < -WORSE else (middle, high)
     return high
 
 
@@ -264,20 +261,19 @@ def share_passed(
 
 
 def promised(case: Case, margin: float, trials: int, generator: np.random.Generator) -> tuple[int | None, float | None]:
-    """How many examples are named for an equal model, as the median of what samples say whose own answer is that they
-    cannot tell, and how often so many examples let it pass."""
+    """How many examples are named for an equal model, the median over samples, and how often so many let it pass; None
+    where most samples say that no number does that one would label."""
     groups, named = case.layout.groups(case.layout.examples), []
     for _ in range(trials // 5):
         found = estimate(*case.draw(groups, generator, 0.0), groups.tolist(), case.metric)
-        interval = found.interval(CONFIDENCE)
         # The difference is the truth's, not the sample's: tested is whether the number is enough where it is right.
-        told = examples_to_decide(0.0, interval, margin, len(groups), CONFIDENCE)
-        if told is not None:
-            named.append(told)
-    if not named:
+        told = examples_to_decide(0.0, found.interval(CONFIDENCE), margin, len(groups), CONFIDENCE)
+        named.append(math.inf if told is None else told)
+    middle = float(np.median(named))
+    if math.isinf(middle):
         return None, None
-    needed = math.ceil(float(np.median(named)) / case.layout.together) * case.layout.together
-    return needed, share_passed(case, 0.0, margin, max(needed, 2 * case.layout.together), trials // 2, generator)
+    needed = max(2, math.ceil(middle / case.layout.together)) * case.layout.together
+    return needed, share_passed(case, 0.0, margin, needed, trials // 2, generator)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pytest
 
 from compress.core.blame import Blame
 from compress.core.ledger import Row
+from compress.core.metric import CORRELATION, SHARE, Label
 from compress.report.drawing import Drawing
 from compress.report.page import write_page
 
@@ -217,3 +218,29 @@ def test_a_browser_has_nothing_to_complain_about(rows: list[Row], summary: dict[
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     (tmp_path / "bad.html").write_text(html.replace("<main>", "<main><script>1</script>"), encoding="utf-8")
     assert console_messages((tmp_path / "bad.html").as_uri(), tmp_path / "profile") != []
+
+
+def test_another_metric_is_written_in_its_own_words(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    label = Label("entity_f1", "entity F1", SHARE)
+    told = [dataclasses.replace(row, metric=label, reasons=(), blame=None) for row in rows]
+    summary.update(label.to_json())
+    for part in (summary["teacher"], summary["student"]):
+        part["test"]["entity_f1"] = part["test"].pop("accuracy")
+    summary["teacher"]["by_class"] = {"EMAIL": (12.0, 13.0, 14.0), "PER": (9.0, 9.0, 10.0)}
+    summary["student"]["by_class"] = {"PER": (8.0, 9.0, 10.0)}
+    html, outline = page(told, summary, tmp_path)
+    assert "ccuracy" not in html
+    assert "entity F1, test split" in outline.words and "entity F1 may drop by, points" in outline.words
+    # 2 * 12 / 27, and 2 * 8 / 19.
+    assert "EMAIL 88.89% (12 of 14) \N{EN DASH}" in outline.words
+    assert "84.21% (8 of 10)" in outline.words
+
+
+def test_a_correlation_has_no_points(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    label = Label("spearman", "Spearman correlation", CORRELATION)
+    summary.update(label.to_json())
+    for part in (summary["teacher"], summary["student"]):
+        part["test"]["spearman"] = part["test"].pop("accuracy")
+    told = [dataclasses.replace(row, metric=label, reasons=(), blame=None) for row in rows]
+    _, outline = page(told, summary, tmp_path)
+    assert "points" not in outline.words and "0.9180" in outline.words
