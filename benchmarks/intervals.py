@@ -1,6 +1,6 @@
 """What the interval of each metric is worth: known truths, drawn many times, judged as a gate judges them.
 
-python -m benchmarks.intervals [--trials 1000]
+python -m benchmarks.intervals [--trials 600]
 
 For each metric and way of drawing examples: how often a model that is exactly at the margin passes, which should be at
 most 5% at confidence 0.95; how often an equal one passes and one that is two points worse does; and how often as many
@@ -115,8 +115,8 @@ def entities_drawn(rate: float) -> Draw:
         changed = shares(groups, generator, CHANGED)
         again = generator.binomial(found, changed), generator.binomial(actual - found, changed)
         after = found - again[0] + generator.binomial(sum(again), 0.9)
-        after = generator.binomial(after, 1 - shares(groups, generator, loss))
         wrong, one, other = generator.poisson(np.array([[0.06], [0.02], [0.02]]) * rate, (3, count))
+        after = generator.binomial(after, 1 - shares(groups, generator, loss))
         before = np.stack([found, found + wrong + one, actual], axis=1)
         return before.astype(float), np.stack([after, after + wrong + other, actual], axis=1).astype(float)
 
@@ -178,7 +178,7 @@ def cases() -> Iterator[tuple[str, Case]]:
 def main() -> int:
     """Print a line for each case and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--trials", type=int, default=600)
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -213,7 +213,6 @@ def judged(case: Case, trials: int, seed: int) -> Mapping[str, Any]:
     generator = np.random.default_rng(seed)
     worse = fitted(case, seed)
     margin, twice = -truth(case, worse / 2, seed), -truth(case, worse, seed)
-    same = truth(case, 0.0, seed)
     layout = case.layout
     passed = {
         name: share_passed(case, loss, margin, layout.examples, trials, generator)
@@ -225,7 +224,7 @@ def judged(case: Case, trials: int, seed: int) -> Mapping[str, Any]:
         "layout": layout.name,
         "examples": layout.examples,
         "margin": margin,
-        "differences": {"equal": same, "at_margin": -margin, "worse": -twice},
+        "differences": {"equal": 0.0, "at_margin": -margin, "worse": -twice},
         **{f"passed_{name}": share for name, share in passed.items()},
         "examples_to_decide": needed,
         "power": power,
@@ -233,10 +232,16 @@ def judged(case: Case, trials: int, seed: int) -> Mapping[str, Any]:
 
 
 def truth(case: Case, loss: float, seed: int, examples: int = MANY) -> float:
-    """The difference of values over very many examples, in small groups: it does not depend on how large they are."""
+    """The difference of values over very many examples, in small groups: it does not depend on how large they are.
+
+    Less what the same draws give without a loss, where the models are alike and the truth is 0: chance that both share
+    cancels out.
+    """
     groups = np.arange(examples) // min(case.layout.together, 10)
+    alike = case.draw(groups, np.random.default_rng(seed), 0.0)
     before, after = case.draw(groups, np.random.default_rng(seed), loss)
-    return case.metric.value(after) - case.metric.value(before)
+    value = case.metric.value
+    return value(after) - value(before) - value(alike[1]) + value(alike[0])
 
 
 def fitted(case: Case, seed: int, examples: int = MANY) -> float:

@@ -262,7 +262,9 @@ def _told_to(ledger: Ledger, on_row: OnRow, stage: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        on_row(ledger.append(_broken_row(stage, _reason(error), time.monotonic() - started)))
+        # The teacher's row is the first: nothing before it tells the ledger what broke.
+        metric = ledger.rows[0].metric
+        on_row(ledger.append(_broken_row(stage, metric, _reason(error), time.monotonic() - started)))
         if isinstance(error, SystemExit):
             raise StageError(f"the stage {stage} called for an end of the process ({_reason(error)})") from error
         raise
@@ -275,7 +277,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _broken_row(stage: str, reason: str, seconds: float) -> Row:
+def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
     told: dict[str, Any] = {
         "stage": stage,
         "verdict": "error",
@@ -285,6 +287,7 @@ def _broken_row(stage: str, reason: str, seconds: float) -> Row:
         "reused": False,
         "notes": (),
         "findings": (),
+        "metric": metric,
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
     return Row(**values)

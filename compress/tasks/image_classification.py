@@ -63,6 +63,7 @@ class ImageClassification(TaskDefaults):
 
     name: ClassVar[str] = "image_classification"
     pipeline_tag: ClassVar[str] = "image-classification"
+    size_unit: ClassVar[str] = "patches"
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The classifier of `folder`. Raises InputError where it has no classification head of its own."""
