@@ -22,11 +22,10 @@ WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", 
 QUICK = (
     *("data.max_length=16", "data.stride=4", "device=cpu", "runtime.threads=1", "objective.speedup=null"),
     *("stage/prune@stages.prune=structured", "stages.prune.refit=true", "stages.prune.recovery_epochs=0"),
-    *("stages.prune.importance.examples=16", "stages.distill.layers=2", "stages.distill.epochs=1"),
-    *("stages.distill.imitation.shortest_epoch=1", "blame_seconds=0"),
+    *("stages.prune.importance.examples=16", "blame_seconds=0"),
     *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4"),
-    *(f"gates.{stage}.on_failure=warn" for stage in ("distill", "prune", "fuse", "quantize")),
-    "order=[distill,prune,fuse,quantize]",
+    *(f"gates.{stage}.on_failure=warn" for stage in ("prune", "quantize")),
+    "order=[prune,quantize]",
 )
 
 
