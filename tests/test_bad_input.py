@@ -18,7 +18,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, GPT2Config
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    GPT2Config,
+)
 
 from compress.cli.commands.run import main
 from compress.cli.config import build, compose_settings
@@ -1039,3 +1045,31 @@ def _holder(folder: Path) -> str:
         f"import filelock, time; lock = filelock.FileLock({str(folder / '.lock')!r}); lock.acquire(); "
         "print(1, flush=True); time.sleep(60)"
     )
+
+
+@pytest.mark.parametrize(
+    ("tags", "setting", "message"),
+    [
+        (["cold", "warm"], "seed=0", r"this model has a text-classification head; use -cn text_classification"),
+        (["cold"], "seed=0", r"data.tags=tags: example 1 of data.train has 1 tags for 2 tokens"),
+        (["cold", "wram"], "seed=0", r"example 1 of data.train has the tag 'wram'.*Did you mean 'warm'\?"),
+        (["cold", "warm"], "data.scheme=bio", r"data.scheme is bio; entity F1 needs labels that are O, B-TYPE"),
+        (["cold", "warm"], "data.tokens=3", r"data.tokens is 3; it must be text. Use data.tokens=TEXT"),
+        (["cold", "warm"], "data.stride=99", r"data.stride is 99; it must be at most half of data.max_length"),
+    ],
+)
+def test_tagged_words_that_cannot_be_used(
+    tags: list[str], setting: str, message: str, terminal: Terminal, tmp_path: Path
+) -> None:
+    if "head" not in message:
+        config = AutoConfig.from_pretrained(terminal.model)
+        AutoModelForTokenClassification.from_config(config).save_pretrained(terminal.model)
+    rows = [{"tokens": ["kas", "kat"], "tags": tags}, *({"tokens": ["los"], "tags": [tag]} for tag in ("cold", "warm"))]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    files = [f"data.{name}={tmp_path / name}.jsonl" for name in ("train", "validation")]
+    answer = terminal.type("-cn", "token_classification", *terminal.command(*files, setting)[3:])
+    assert answer.status == 2
+    assert re.search(message, answer.message), answer.message
+    terminal.require_nothing_left()

@@ -94,3 +94,11 @@ def test_the_snippet_runs_word_for_word(result: RunResult) -> None:
 
 def test_long_texts_are_one_example_each(result: RunResult) -> None:
     assert result.summary["teacher"]["test"]["examples"] == 20
+
+
+def test_an_export_is_measured_on_tags_of_ones_own(result: RunResult, tmp_path: Path) -> None:
+    found = compress.evaluate(result.export, write(tmp_path / "own.jsonl", 10, 2), tags="tags")
+    assert (found.metric, len(found.statistics)) == ("entity_f1", 10)
+    # 10 sentences hold so many runs of words that end with m or r.
+    rows = [json.loads(line) for line in (tmp_path / "own.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sum(actual for _, _, actual in found.statistics) == sum(row["tags"].count("B-END") for row in rows)

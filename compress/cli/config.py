@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -23,6 +23,7 @@ from compress.core.checks import nearest, require_at_least, require_choice, requ
 from compress.core.defaults import with_defaults
 from compress.core.errors import CompressError, InputError
 from compress.core.stage import StageDefaults
+from compress.core.task import TaskDefaults
 from compress.core.words import SourceDefaults, TeacherDefaults
 from compress.measure.environment import allowed_cpus, int8_weight_bits
 
@@ -100,7 +101,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
         name=name,
         teacher=_build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns")),
         data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
-        task=_build("task", plain["task"], offers=("encode", "collate", "signature", "statistics")),
+        task=_build("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics")),
         runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={
@@ -302,14 +303,16 @@ def _require_kinds(where: str, kind: Any, values: Mapping[str, Any]) -> None:
         # A class of the user's own may name types that exist for the type checker only.
         return
     place = "data" if where in ("task", "data.source") else where
+    # A field may say which setting it is, where that has another name.
+    typed = {part.name: part.metadata.get("setting") for part in fields(kind)} if is_dataclass(kind) else {}
     for name, value in values.items():
-        wanted = hints.get(name)
+        wanted, setting = hints.get(name), typed.get(name) or f"{place}.{name}"
         if wanted is str and not isinstance(value, str):
             shown = "null" if value is None else value
-            raise InputError(f'{place}.{name} is {shown}; it must be text. Use {place}.{name}=TEXT, or "3" for digits.')
+            raise InputError(f'{setting} is {shown}; it must be text. Use {setting}=TEXT, or "3" for digits.')
         if isinstance(wanted, type) and is_dataclass(wanted) and not isinstance(value, wanted):
             shown = "null" if value is None else value
-            raise InputError(f"{place}.{name} is {shown}; it must be a group of settings ({wanted.__name__}).")
+            raise InputError(f"{setting} is {shown}; it must be a group of settings ({wanted.__name__}).")
 
 
 def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:

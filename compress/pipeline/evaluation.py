@@ -66,7 +66,7 @@ def _task_of(folder: Path, facts: Mapping[str, Any], columns: Mapping[str, str])
         raise InputError(f"{folder} does not say {missing[0]} of its task: another release made it. Export it again.")
     settings = {name: facts["task"][name] for name in needed}
     # The other settings are numbers and the like.
-    known = [name for name, value in settings.items() if isinstance(value, str | list)]
+    known = [name for name, value in settings.items() if value is None or isinstance(value, str | list)]
     unknown = sorted(columns.keys() - set(known))
     if unknown:
         raise InputError(f"{unknown[0]} is no column of this task; it has {' and '.join(known)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,7 +64,7 @@ class TokenClassification(TaskDefaults):
     in tokens; longer texts are read in windows, of which two neighbours share `stride` words.
     """
 
-    words: str
+    words: str = field(metadata={"setting": "data.tokens"})
     tags: str | None
     text: str
     spans: str
