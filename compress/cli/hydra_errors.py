@@ -12,7 +12,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from compress.cli.config import GROUPS, known_settings, nearest_setting, settings_root
+from compress.cli.config import GROUPS, compose_settings, known_settings, nearest_setting, settings_root
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 
@@ -112,7 +112,7 @@ def _unknown(wrong: str, recipe: str, choices: Sequence[str], folder: Path | Non
         known = known_settings(recipe, choices, folder)
         # Hydra's own are near nothing but each other.
         known = [name for name in known if name.startswith("hydra.") == wrong.startswith("hydra.")]
-        hint = _method_with(wrong, recipe, choices, folder) or _recipe_with(wrong, choices)
+        hint = _method_with(wrong, recipe, choices, folder) or _recipe_with(wrong, recipe, choices, folder)
         hint = hint or nearest_setting(wrong, known)
     except (HydraException, OmegaConfBaseException, InputError):
         hint = ""
@@ -134,13 +134,15 @@ def _method_with(wrong: str, recipe: str, choices: Sequence[str], folder: Path |
     return ""
 
 
-def _recipe_with(wrong: str, choices: Sequence[str]) -> str:
-    """A sentence that names a recipe of ours that has this setting."""
-    for path in sorted((settings_root() / "recipes").glob("*.yaml"), reverse=True):
+def _recipe_with(wrong: str, recipe: str, choices: Sequence[str], folder: Path | None) -> str:
+    """A sentence that names a recipe of ours that has this setting; if there is one, for the task of `recipe`."""
+    names = sorted((path.stem for path in (settings_root() / "recipes").glob("*.yaml")), reverse=True)
+    task = compose_settings(recipe, (), folder).task["_target_"]
+    for name in sorted(names, key=lambda name: compose_settings(name).task["_target_"] != task):
         # Such choices may not fit another recipe.
         with contextlib.suppress(HydraException, OmegaConfBaseException, InputError):
-            if wrong in known_settings(path.stem, choices):
-                return f"The recipe {path.stem} has it: compress -cn {path.stem} ..."
+            if wrong in known_settings(name, choices):
+                return f"The recipe {name} has it: compress -cn {name} ..."
     return ""
 
 
