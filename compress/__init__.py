@@ -44,8 +44,8 @@ def load(folder: str | Path) -> PreTrainedModel:
 
 
 def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None, **columns: str) -> Evaluation:
-    """Scores and latency of an exported folder on a file of labelled examples, measured in a process of its own, on the
-    runtime that the export was made for.
+    """Scores and latency of an exported folder on a file of labelled examples, or a folder of images with a folder for
+    each class, measured in a process of its own, on the runtime that the export was made for.
 
     columns: the task's own, such as `text` and `label`, where they differ from the run's. threads: all cores of this
     process where None.

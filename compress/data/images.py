@@ -45,7 +45,7 @@ class Images(NamedSplits):
         self.check_files()
         return self.assembled(
             {
-                split: _read_classes(f"data.{split}", path)
+                split: read_classes(f"data.{split}", path)
                 if Path(path).expanduser().is_dir()
                 else read_file(f"data.{split}", path)
                 for split, path in self.named.items()
@@ -66,7 +66,9 @@ class Images(NamedSplits):
         return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
-def _read_classes(setting: str, name: str) -> Dataset:
+def read_classes(setting: str, name: str) -> Dataset:
+    """The images of a folder that holds a folder for each class. Columns: image, label, FILE. Raises InputError, which
+    names `setting`, where it is none, or where one cannot be read."""
     folder = Path(name).expanduser()
     classes = _classes(setting, name)
     files = {label: _files(folder / label) for label in classes}

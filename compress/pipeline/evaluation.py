@@ -18,6 +18,8 @@ from compress.core.runtime import Runtime
 from compress.core.task import Task
 from compress.data.assemble import with_class_names
 from compress.data.formats import read_file
+from compress.data.image_bytes import with_image_bytes
+from compress.data.images import read_classes
 from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus
 from compress.measure.evaluate import candidate_of, score, size_of, time_candidate
@@ -35,7 +37,8 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
     task, runtime = _task_of(folder, facts, columns), _runtime_of(folder, facts, threads or len(allowed_cpus()))
     config, processor = read_config(folder), task.load_processor(folder)
     signature = task.signature(config)
-    raw = with_class_names(read_file("data", str(data)))
+    read = read_classes if data.expanduser().is_dir() else read_file
+    raw = with_image_bytes(with_class_names(read("data", str(data))))
     # Which examples belong together nobody said, whatever a column is called.
     raw = raw.remove_columns([name for name in raw.column_names if name == "group"])
     examples = task.encode(raw, processor, config, "data")
