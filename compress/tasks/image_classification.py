@@ -50,7 +50,7 @@ USAGE = (
     '"Put the name of an image file here.")).convert(use["pillow_mode"])\n'
     'pixels = (numpy.atleast_3d(image.resize(use["pillow_size"], use["resample"]).crop(use["pillow_box"])) '
     '* use["rescale_factor"] - use["image_mean"]) / use["image_std"]\n'
-    'print(json.load(open("config.json"))["id2label"][str(int(numpy.argmax(RUN)))])\n'
+    'print(json.load(open("config.json"))["id2label"][str(numpy.argmax(RUN))])\n'
 )
 
 

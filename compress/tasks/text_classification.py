@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compress.core.checks import nearest, require_integer
-from compress.core.errors import ExampleError, InputError, TooLittleError
+from compress.core.errors import ExampleError, InputError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.heads import load_with_head, load_with_new_head
+from compress.tasks.labels import NO_LABEL, label_numbers, labelled, labelled_loss, with_labels
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from compress.core.runtime import Runtime
 
-# Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
-NO_LABEL = -100
 INPUTS = '{"input_ids": [text.ids], "attention_mask": [text.attention_mask]}'
 USAGE = """\
 import json, numpy, PACKAGE, tokenizers
@@ -92,13 +90,7 @@ class TextClassification(TaskDefaults):
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
         """`config` with one label per distinct label of `examples`, in alphabetical order."""
-        names = sorted({str(label) for label in self._column(examples, self.label, "data.train")})
-        if len(names) < 2:
-            raise InputError(f"data.label={self.label}: data.train has a single label ({names[0]!r}); two are needed.")
-        config = copy.deepcopy(config)
-        config.id2label = dict(enumerate(names))
-        config.label2id = {name: index for index, name in enumerate(names)}
-        return config
+        return with_labels(config, self._column(examples, self.label, "data.train"), self.label)
 
     def signature(self, config: Any) -> Signature:
         """Token numbers and which of them are no padding; (rows, labels)."""
@@ -108,7 +100,7 @@ class TextClassification(TaskDefaults):
         """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
         unknown labels and single-class data. Padding is left to `collate`."""
         texts = [self._texts(examples, column, split) for column in self.text_columns]
-        labels = self._labels(examples, config, split)
+        labels = label_numbers(self._column(examples, self.label, split), config, self.label, split)
         groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return self._encoded(texts, labels, list(groups), processor, config)
 
@@ -194,15 +186,11 @@ class TextClassification(TaskDefaults):
 
     def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
         """Mean cross-entropy of the rows that have a label, 0 where none has."""
-        from torch.nn.functional import cross_entropy
-
-        labels = batch["labels"]
-        total = cross_entropy(output.float(), labels, ignore_index=NO_LABEL, reduction="sum")
-        return total / self.labelled(batch).clamp(min=1)
+        return labelled_loss(output, batch)
 
     def labelled(self, batch: Mapping[str, Any]) -> torch.Tensor:
         """How many rows have a label."""
-        return (batch["labels"] != NO_LABEL).sum()
+        return labelled(batch)
 
     def metric(self, config: Any) -> Accuracy:
         """Accuracy."""
@@ -261,26 +249,3 @@ class TextClassification(TaskDefaults):
                     f"has no text ({text!r}); every example needs some. Remove the row, or name another column.",
                 )
         return texts
-
-    def _labels(self, examples: Dataset, config: Any, split: str) -> list[int]:
-        values = [str(value) for value in self._column(examples, self.label, split)]
-        if len(set(values)) < 2:
-            raise TooLittleError(
-                f"data.label={self.label}: data.{split} has a single label ({values[0]!r}), so nothing can be "
-                "compared. Give examples of at least two."
-            )
-        names = {str(name): int(index) for index, name in config.id2label.items()}
-        numbers = {str(index): index for index in names.values()}
-        # Labels that are the model's own numbers are as good as names, as long as none of them is a name.
-        table = numbers if set(values) <= numbers.keys() and not set(values) & names.keys() else names
-        for row, value in enumerate(values):
-            if value not in table:
-                rename = "Rename it in the data, or in the model's id2label."
-                hint = " ".join(part for part in (nearest(value, names), rename) if part)
-                raise ExampleError(
-                    f"data.label={self.label}: ",
-                    split,
-                    row,
-                    f"has the label {value!r}, which the model does not know (it knows: {', '.join(names)}). {hint}",
-                )
-        return [table[value] for value in values]

@@ -268,7 +268,7 @@ RUNTIME = SimpleNamespace(
     snippet=(
         "torch, transformers",
         'model = transformers.AutoModelForImageClassification.from_pretrained(".")',
-        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()}).logits.detach()",
+        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()}).logits.detach().numpy()",
     )
 )
 

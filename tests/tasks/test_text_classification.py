@@ -172,7 +172,7 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
         ),
         ({"text": ["kas", "los"], "label": ["warm", "cool"]}, r"'cool'.*Did you mean 'cold'\?"),
         ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has the label 'None'"),
-        ({"text": ["kas", "los"], "label": [1, 2]}, r"example 1 of data.train has the label '1'"),
+        ({"text": ["kas", "los"], "label": [1, 2]}, r"example 2 .* the label '2', .*cold, warm, as 0 to 1"),
         ({"text": ["kas", "los"], "label": ["warm", "warm"]}, r"data.train has a single label \('warm'\)"),
         ({"txt": ["kas", "los"], "label": ["warm", "cold"]}, r"data.text is 'text', a column .*found: txt, label"),
         ({"text": ["kas", "los"], "klass": ["warm", "cold"]}, r"data.label is 'label'.*Name the column: data.label="),

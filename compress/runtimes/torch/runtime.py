@@ -34,7 +34,7 @@ class TorchRuntime:
     snippet: ClassVar[tuple[str, str, str]] = (
         "compress, torch",
         'model = compress.load(".")',
-        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()})[0].detach()",
+        "model(**{name: torch.tensor(values) for name, values in INPUTS.items()})[0].detach().numpy()",
     )
 
     def __post_init__(self) -> None:
