@@ -14,6 +14,7 @@ from compress.nn.family import Layer, base_of, family_of, head_size, last_attend
 from compress.nn.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
 from compress.nn.layers.low_rank_embedding import LowRankEmbedding
+from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.structure import replace_module
 
 # What a fused layer takes over from each block as it is.
@@ -132,11 +133,10 @@ def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
     scale = sizes.head_size**-0.5
     with torch.no_grad():
         if sizes.separate:
-            last = layer.part("query")
-            last = getattr(last, "up", last)
+            fused.query, fused.key, fused.value = (_with_bias(layer.part(part)) for part in ("query", "key", "value"))  # type: ignore[assignment]
+            last = getattr(fused.query, "up", fused.query)
             last.weight.mul_(scale)  # type: ignore[operator]
             last.bias.mul_(scale)  # type: ignore[operator]
-            fused.query, fused.key, fused.value = (layer.part(part) for part in ("query", "key", "value"))  # type: ignore[assignment]
             return fused
         query, key, value = (_affine(layer.part(part)) for part in ("query", "key", "value"))
         query = (query[0] * scale, query[1] * scale)
@@ -146,6 +146,16 @@ def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
         else:
             _fill(fused.query_key_value, query, key, value)
     return fused
+
+
+def _with_bias(module: nn.Module) -> nn.Module:
+    """The same function with a bias, of zeros where there was none: a fused layer's products all have one."""
+    if isinstance(module, LowRankLinear):
+        return LowRankLinear.of(module.up.weight, module.down.weight, _affine(module.up)[1])
+    assert isinstance(module, nn.Linear)
+    if module.bias is None:
+        module.bias = nn.Parameter(_affine(module)[1])
+    return module
 
 
 def _affine(linear: nn.Module) -> tuple[Tensor, Tensor]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from compress.core.errors import InputError
+from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import base_of, layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
-from compress.nn.layers import FusedEmbeddings, LowRankEmbedding
+from compress.nn.layers import FusedEmbeddings, LowRankEmbedding, LowRankLinear
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
+from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads
 from compress.nn.vocabulary import factorize_word_embeddings
 
@@ -48,6 +51,22 @@ def test_query_key_and_value_are_stacked_and_the_query_scaled(fusable_type: str,
     assert torch.equal(last.query.weight, query * scale)
     assert torch.equal(last.key_value.weight, torch.cat([key, value]))
     assert [layer.module.sizes.first_token for layer in layers_of(model)] == [0, 0, 0, 1]
+
+
+def test_products_without_a_bias_are_fused_where_one_was_factorized(make_model: Callable, tmp_path: Path) -> None:
+    model = make_model("vit")
+    for layer in layers_of(model):
+        for part in ("query", "key", "value"):
+            layer.part(part).bias = None
+        value = layer.part("value")
+        replace_module(model, layer.path_of("value"), LowRankLinear.of(torch.eye(32), value.weight.detach(), None))
+    pixels = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model(pixel_values=pixels).logits
+        fuse_layers(model, first_token=True)
+        torch.testing.assert_close(model(pixel_values=pixels).logits, before, rtol=1e-5, atol=1e-6)
+        save_model(model, tmp_path)
+        assert torch.equal(load_model(tmp_path)(pixel_values=pixels).logits, model(pixel_values=pixels).logits)
 
 
 @pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta"])

@@ -181,7 +181,7 @@ def _refit_part(
         missing = (target - sums[part])[here]
         weights = torch.where(passage.read, extra, 1.0) / _unit(layer, target).clamp(min=1e-12)
         equations.add(inputs[0][here], missing, weights[here])
-    weight, bias = equations.solve(ridge)
+    weight, bias = equations.solve(ridge, bias=module.bias is not None)
     module.weight.add_(weight.to(module.weight))
     if module.bias is not None:
         module.bias.add_(bias.to(module.bias))

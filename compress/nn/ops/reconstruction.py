@@ -34,8 +34,8 @@ class LeastSquares:
         self.gram.add_((weighted.T @ x).double().cpu())
         self.cross.add_((missing.T @ weighted).double().cpu())
 
-    def solve(self, ridge: float) -> tuple[Tensor, Tensor]:
-        """What to add to the weight, (out, in), and to the bias, (out,).
+    def solve(self, ridge: float, *, bias: bool = True) -> tuple[Tensor, Tensor]:
+        """What to add to the weight, (out, in), and to the bias, (out,); zeros for the latter where there is none.
 
         D = [weight change, bias change] minimises the sum of w ||D x - m||² + r ||D||². The derivative by D is zero
         where D (gram + r 1) = cross. r is `ridge` (> 0) times the mean of gram's diagonal. A ridge on the change, not
@@ -49,8 +49,12 @@ class LeastSquares:
             raise ValueError(f"ridge {ridge} is not greater than 0")
         # Where no position came at all, nothing is missing, whatever the ridge.
         strength = (ridge * self.gram.diagonal().mean()).clamp(min=1e-300)
-        gram = self.gram + strength * torch.eye(len(self.gram), dtype=torch.float64)
-        change = torch.linalg.solve(gram, self.cross.T).T
+        gram, cross = self.gram + strength * torch.eye(len(self.gram), dtype=torch.float64), self.cross
+        if not bias:
+            # A weight that is best together with a bias is not the best alone.
+            change = torch.linalg.solve(gram[:-1, :-1], cross[:, :-1].T).T
+            return change, change.new_zeros(len(change))
+        change = torch.linalg.solve(gram, cross.T).T
         return change[:, :-1], change[:, -1]
 
 

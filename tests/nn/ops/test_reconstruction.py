@@ -37,6 +37,15 @@ def test_one_input_by_hand() -> None:
     torch.testing.assert_close((weight, bias), (tensor([[0.5]]).double(), tensor([1.0]).double()))
 
 
+def test_a_layer_without_a_bias_is_fitted_without_one() -> None:
+    # x = 1, 2; m = 1, 3: through both goes 2 x - 1; without the 1, the sum of x m is 7, of x x 5.
+    equations = LeastSquares.empty(1, 1)
+    equations.add(tensor([[1.0], [2.0]]).double(), tensor([[1.0], [3.0]]).double(), torch.ones(2).double())
+    with_bias, alone = equations.solve(1e-12), equations.solve(1e-12, bias=False)
+    torch.testing.assert_close(with_bias, (tensor([[2.0]]).double(), tensor([-1.0]).double()))
+    torch.testing.assert_close(alone, (tensor([[1.4]]).double(), tensor([0.0]).double()))
+
+
 def test_a_positions_weight_counts_like_so_many_positions() -> None:
     x, missing = draw(0, 5, 2), draw(1, 5, 3)
     weighted = fit(x, missing, 0.1, tensor([1.0, 2.0, 1.0, 1.0, 3.0]).double())
