@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import random
 import shutil
@@ -136,6 +137,16 @@ def write_examples(path: Path, count: int, seed: int = 0) -> Path:
 def one_thread() -> None:
     """A run in this process leaves its number of threads behind, and sums in another order differ in the last bit."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_another_run() -> Iterator[None]:
+    """A command run in this process leaves a handler that writes to its run's folder, which goes with the test."""
+    yield
+    for handler in list(logging.getLogger().handlers):
+        if isinstance(handler, logging.FileHandler):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(params=sorted(known_families()))

@@ -135,8 +135,8 @@ def _fused(layer: Layer, sizes: FusedLayerSizes) -> FusedLayer:
         if sizes.separate:
             fused.query, fused.key, fused.value = (_with_bias(layer.part(part)) for part in ("query", "key", "value"))  # type: ignore[assignment]
             last = getattr(fused.query, "up", fused.query)
-            last.weight.mul_(scale)  # type: ignore[operator]
-            last.bias.mul_(scale)  # type: ignore[operator]
+            last.weight.mul_(scale)
+            last.bias.mul_(scale)
             return fused
         query, key, value = (_affine(layer.part(part)) for part in ("query", "key", "value"))
         query = (query[0] * scale, query[1] * scale)

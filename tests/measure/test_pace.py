@@ -11,8 +11,8 @@ from compress.measure.pace import seconds_per_step
 from compress.tasks.text_classification import TextClassification
 
 
-def test_the_model_is_left_as_it_was(make_model: Callable, model_type: str, batch: dict[str, Tensor]) -> None:
-    model = make_model(model_type)
+def test_the_model_is_left_as_it_was(make_model: Callable, text_type: str, batch: dict[str, Tensor]) -> None:
+    model = make_model(text_type)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert seconds_per_step(model, batch, TextClassification(text="text", label="label", max_length=16), "cpu") > 0
     assert not model.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from compress.core.blame import Milder, Setback
@@ -109,9 +111,15 @@ def test_trimmed_fused_quantized_saved_and_run(
     stage: FactorizeEmbeddings, make_model: Callable, make_context: Callable, tmp_path: Path
 ) -> None:
     """Through every later stage that touches embeddings, to what ONNX Runtime executes."""
-    context: Context = make_context(make_model(layers=2), count=6)
+    processors: list[Any] = []
+    context: Context = make_context(make_model(layers=2), count=6, use_processor=processors.append)
     model = stage.apply(copy.deepcopy(context.teacher), context)
     model = PruneVocabulary(min_count=1, most_tokens=None, keep_characters=True).apply(model, context)
+    # The stages after it are shown examples as the new tokenizer reads them.
+    lines = (tmp_path / "context-6.jsonl").read_text(encoding="utf-8").splitlines()
+    examples = Dataset.from_list([json.loads(line) for line in lines])
+    trimmed = context.task.encode(examples, processors[0], model.config, "train")
+    context = dataclasses.replace(context, train=trimmed, processor=processors[0])
     model = FuseLayers(first_token=True).apply(model, context)
     calibration = Calibration(method="minmax", percentile=99.9, examples=2)
     quantize = QuantizeInt8(

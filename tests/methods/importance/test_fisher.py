@@ -16,7 +16,6 @@ from compress.core.errors import InputError
 from compress.methods.importance.fisher import FisherImportance
 from compress.nn.family import Layer, dense_layers, layers_of
 from compress.nn.structure import replace_module
-from compress.tasks.text_classification import SIGNATURE
 
 
 def derivatives(model: PreTrainedModel, context: Context, changes: list[tuple[Layer, str, slice]]) -> torch.Tensor:
@@ -36,7 +35,7 @@ def derivatives(model: PreTrainedModel, context: Context, changes: list[tuple[La
 
                 hooks.append(layer.part(part).register_forward_pre_hook(scaled))
             with torch.no_grad():
-                logits = model(**{name: batch[name] for name in SIGNATURE.names}).logits
+                logits = model(**{name: batch[name] for name in context.task.signature(model.config).names}).logits
             # The task's own loss rounds to float32, too coarse for a difference.
             losses.append(torch.nn.functional.cross_entropy(logits, batch["labels"]))
             for hook in hooks:
@@ -112,7 +111,7 @@ def test_components_by_the_gradient_of_an_explicit_mask(
         expected = torch.zeros(len(module.mask), dtype=torch.float64)
         for row in context.train:
             batch = context.collate([row])
-            logits = masked(**{name: batch[name] for name in SIGNATURE.names}).logits
+            logits = masked(**{name: batch[name] for name in context.task.signature(model.config).names}).logits
             loss = torch.nn.functional.cross_entropy(logits, batch["labels"])
             expected += torch.autograd.grad(loss, module.mask)[0].pow(2)
         torch.testing.assert_close(found[path], expected, rtol=1e-3, atol=1e-9)

@@ -184,7 +184,7 @@ def inputs_of(model: PreTrainedModel, context: Context, path: str, count: int) -
     hook = model.get_submodule(path).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].flatten()))
     for row in np.random.default_rng(context.seed).permutation(len(context.train))[:count]:
         batch = context.collate([context.train[int(row)]])
-        model(**{name: batch[name] for name in SIGNATURE.names})
+        model(**{name: batch[name] for name in context.task.signature(model.config).names})
     hook.remove()
     return torch.cat(seen)
 
@@ -426,7 +426,7 @@ def test_wild_channels_spoil_no_others(
 ) -> None:
     context = make_context(make_model(model_type))
     batch = context.collate(list(context.train))
-    inputs = {name: batch[name] for name in SIGNATURE.names}
+    inputs = {name: batch[name] for name in context.task.signature(context.teacher.config).names}
 
     @torch.no_grad()
     def moved(stage: QuantizeInt8) -> float:
