@@ -173,6 +173,12 @@ def fusable_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if family.attention.plain))
+def plain_type(request: pytest.FixtureRequest) -> str:
+    """Every family with a key and value for each head, a bias everywhere and no gate: numbers by hand hold for all."""
+    return str(request.param)
+
+
 @pytest.fixture
 def make_model() -> Callable[..., PreTrainedModel]:
     """`make_model(model_type, layers=4, seed=0)`."""
@@ -294,7 +300,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def batch(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
     """Three rows of 9, 5 and 2 tokens; three images, where a test of every family has come to one that reads these."""
-    given = [name for name in ("model_type", "text_type", "fusable_type") if name in request.fixturenames]
+    given = [name for name in ("model_type", "text_type", "fusable_type", "plain_type") if name in request.fixturenames]
     return tiny_batch(request.getfixturevalue(given[0]) if given else "bert", lengths=[9, 5, 2])
 
 

@@ -53,7 +53,9 @@ class Reconstruction:
         def errors(layer: Layer, part: str, width: int, at_once: int) -> Tensor:
             if part not in layer.parts:
                 return torch.zeros(0, dtype=torch.float64)
-            gram = _centred(grams[layer.path_of(part)])
+            gram = grams[layer.path_of(part)]
+            # What is constant is left to the bias, where there is one.
+            gram = gram[:-1, :-1] if layer.part(part).bias is None else _centred(gram)
             return elimination_errors(layer.weight(part), gram, width, self.ridge, at_once)
 
         found = []

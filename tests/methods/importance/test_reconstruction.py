@@ -14,9 +14,9 @@ from compress.nn.ops.masks import strongest
 
 
 def test_one_of_two_twins_goes_first(
-    model_type: str, make_model: Callable, make_context: Callable, notes: list
+    plain_type: str, make_model: Callable, make_context: Callable, notes: list
 ) -> None:
-    model = make_model(model_type, layers=1)
+    model = make_model(plain_type, layers=1)
     layer = layers_of(model)[0]
     with torch.no_grad():
         for part in ("query", "key", "value"):
@@ -45,6 +45,10 @@ def test_what_is_constant_is_left_to_the_bias(make_model: Callable, make_context
         layer.part("ffn_in").bias[5] = 100
     found = Reconstruction(examples=8, ridge=1e-6).of(model, make_context(model))[0]
     assert found.neurons[5] < 1e-5 * found.neurons.max()
+    # Where there is none, nothing else is as large.
+    layer.part("ffn_out").bias = None
+    found = Reconstruction(examples=8, ridge=1e-6).of(model, make_context(model))[0]
+    assert found.neurons.argmax() == 5
 
 
 @pytest.mark.parametrize(("name", "value"), [("examples", 0), ("ridge", 0)])
