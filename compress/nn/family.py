@@ -30,8 +30,9 @@ class Family:
     hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer. mirrors: what
     of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
     so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
-    mask serves all layers; `own`, where the model makes masks itself, such as for windows. typical: settings without
-    which a small model would not be one of this family.
+    mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
+    classifier looks for padding by that token's number, because it reads the last token before it. typical: settings
+    without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -50,6 +51,7 @@ class Family:
     mirrors: tuple[str, ...] = ()
     fixed_width: str | None = None
     attention_mask: str = "padding"
+    finds_padding: bool = False
     typical: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -141,6 +143,11 @@ class Layer:
         """How many inputs of the attention's output projection belong to each of `heads`."""
         size = self.family.head_size(self.config)
         return size if self.family.shares_all(self.config) else size * self.family.sharing(self.config)
+
+    @property
+    def query_heads(self) -> int:
+        """How many heads of the queries the layer has now, which may be more than `heads`."""
+        return self.heads * self.head_width // self.family.head_size(self.config)
 
     @property
     def neurons(self) -> int:

@@ -74,6 +74,19 @@ def require_known_tokens(texts: Iterable[Sequence[int]], config: Any) -> None:
         )
 
 
+def require_findable_padding(tokenizer: Any, config: Any) -> None:
+    """Raise InputError where a classifier of this configuration would look for another padding token than the
+    tokenizer's, or for none, and then read the wrong token of every row that is padded."""
+    from compress.nn.family import family_of
+
+    if family_of(config).finds_padding and config.pad_token_id != tokenizer.pad_token_id:
+        raise InputError(
+            f"model.path has pad_token_id={config.pad_token_id} in config.json, and a tokenizer whose padding is token "
+            f"{tokenizer.pad_token_id}; a {config.model_type} classifier finds the end of a text by that number. Train "
+            f"it with config.pad_token_id={tokenizer.pad_token_id} and save it again."
+        )
+
+
 def _longest_input(config: Any) -> int:
     positions = int(getattr(config, "max_position_embeddings", 512))
     # RoBERTa counts positions from the padding index on, so two of them are never reached.

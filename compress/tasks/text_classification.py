@@ -17,7 +17,13 @@ from compress.tasks.heads import load_with_head, load_with_new_head
 from compress.tasks.labels import NO_LABEL, label_numbers, labelled, labelled_loss, with_labels
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
-from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
+from compress.tasks.text import (
+    load_tokenizer,
+    require_findable_padding,
+    require_fitting_length,
+    require_known_tokens,
+    save_tokenizer,
+)
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -130,6 +136,7 @@ class TextClassification(TaskDefaults):
         from datasets import Dataset as DatasetType
 
         require_fitting_length(self.max_length, config)
+        require_findable_padding(processor, config)
         pairs = len(texts) == 2
         encoded = processor(
             *texts, truncation=True, max_length=self.max_length, padding=False, return_token_type_ids=pairs

@@ -50,7 +50,7 @@ def edit(model: PreTrainedModel, how: str) -> None:
     layer = layers_of(model)[1]
     dense = layer.part("ffn_in")
     if how == "heads":
-        keep_heads(model, layer, torch.tensor([0, 2]))
+        keep_heads(model, layer, torch.arange(0, layer.heads, 2))
     elif how == "neurons":
         keep_neurons(model, layer, torch.arange(32))
     elif how == "low_rank":

@@ -53,9 +53,9 @@ def varied(model: PreTrainedModel, *, cut: bool, factors: bool) -> PreTrainedMod
 @pytest.mark.parametrize("form", ["plain", "fused", "first token"])
 @pytest.mark.parametrize(("cut", "factors"), [(False, False), (True, False), (False, True), (True, True)])
 def test_the_function_stays_the_same(
-    model_type: str, cut: bool, factors: bool, form: str, make_model: Callable, batch: dict[str, Tensor]
+    plain_type: str, cut: bool, factors: bool, form: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = varied(make_model(model_type), cut=cut, factors=factors)
+    model = varied(make_model(plain_type), cut=cut, factors=factors)
     if form != "plain":
         fuse_layers(model, first_token=form == "first token")
         fuse_embeddings(model)
@@ -97,8 +97,8 @@ def test_where_channels_may_be_scaled(make_model: Callable) -> None:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_no_factor_passes_gelu(model_type: str, fused: bool, make_model: Callable) -> None:
-    model = make_model(model_type, layers=2)
+def test_no_factor_passes_gelu(plain_type: str, fused: bool, make_model: Callable) -> None:
+    model = make_model(plain_type, layers=2)
     expected = [layer.path_of("ffn_out") for layer in layers_of(model)]
     if fused:
         expected = [f"{layer.path}.ffn_out" for layer in layers_of(model)]

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
-from compress.nn.family import head_size, hidden_size, layers_of
+from compress.nn.family import family_of, head_size, hidden_size, layers_of
 from compress.nn.layers import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, narrow, tell_config
@@ -32,15 +32,20 @@ def test_kept_heads_answer_as_the_original_without_the_others(
     model_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
     model = make_model(model_type)
-    silenced = copy.deepcopy(model)
-    # Heads 1 and 2 of layer 0 and head 0 of layer 3 leave: columns 8..23 and 0..7 of the output projection.
-    zero_columns(silenced, 0, "attention_output", list(range(8, 24)))
-    zero_columns(silenced, 3, "attention_output", list(range(8)))
+    silenced, family = copy.deepcopy(model), family_of(model.config)
     before = logits(model, batch)
-    keep_heads(model, layers_of(model)[0], torch.tensor([0, 3]))
-    keep_heads(model, layers_of(model)[3], torch.tensor([1, 2, 3]))
-    assert [layer.heads for layer in layers_of(model)] == [2, 4, 4, 3]
+    if family.sharing_field is None:
+        # Heads 1 and 2 of layer 0 and head 0 of layer 3 leave: columns 8..23 and 0..7 of the output projection.
+        gone, kept, left = (range(8, 24), range(8)), ([0, 3], [1, 2, 3]), [2, 4, 4, 3]
+    else:
+        # Two heads share each key and value: the first two of layer 0 leave with theirs, and the others of layer 3.
+        gone, kept, left = (range(16), range(16, 32)), ([1], [0]), [1, 2, 2, 1]
+    for number, columns, heads in zip((0, 3), gone, kept, strict=True):
+        zero_columns(silenced, number, "attention_output", list(columns))
+        keep_heads(model, layers_of(model)[number], torch.tensor(heads))
+    assert [layer.heads for layer in layers_of(model)] == left
     assert layers_of(model)[0].weight("query").shape == (16, 32)
+    assert layers_of(model)[0].weight("key").shape == (16 if family.sharing_field is None else 8, 32)
     torch.testing.assert_close(logits(model, batch), logits(silenced, batch), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(logits(model, batch), before, rtol=1e-5, atol=1e-6)
 
@@ -101,8 +106,8 @@ def test_the_configuration_is_told_of_one_width_only(make_model: Callable) -> No
     assert model.config.intermediate_size == 16
 
 
-def test_narrow_keeps_the_strongest_positions_and_heads(model_type: str, make_model: Callable) -> None:
-    model = make_model(model_type, layers=2)
+def test_narrow_keeps_the_strongest_positions_and_heads(plain_type: str, make_model: Callable) -> None:
+    model = make_model(plain_type, layers=2)
     hidden, heads = list(range(1, 32, 2)), {0: [0, 2], 1: [1, 3]}
     with torch.no_grad():
         for number, layer in enumerate(layers_of(model)):
@@ -124,16 +129,16 @@ def test_narrow_keeps_the_strongest_positions_and_heads(model_type: str, make_mo
 
 
 def test_narrow_to_the_same_width_changes_nothing(
-    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+    plain_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(plain_type)
     assert torch.equal(logits(narrow(model, 32), batch), logits(model, batch))
 
 
 def test_narrow_leaves_the_original_alone_and_can_learn(
-    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+    plain_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(plain_type)
     before = logits(model, batch)
     found = narrow(model, 8)
     assert logits(found, batch).shape == (3, 2)

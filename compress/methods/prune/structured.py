@@ -168,7 +168,7 @@ class PruneStructured(StageDefaults):
         title = "recovery after pruning"
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         for number, layer in zip(kept, layers_of(model), strict=True):
-            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons, from layer {number}")
+            context.note(f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons, from layer {number}")
         return model
 
     def _kept_layers(self, importance: Tensor) -> list[int]:

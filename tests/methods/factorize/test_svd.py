@@ -45,10 +45,10 @@ def ranks(model: nn.Module) -> dict[str, int]:
 
 
 def test_by_ratio(
-    stage: FactorizeSvd, model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: FactorizeSvd, plain_type: str, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    model = make_model(model_type, layers=1)
-    found = stage.apply(model, make_context(make_model(model_type)))
+    model = make_model(plain_type, layers=1)
+    found = stage.apply(model, make_context(make_model(plain_type)))
     layer = layers_of(found)[0]
     # 32 x 32: 512 values in two factors of 64 a rank; 64 x 32: 1024 in two of 96, rounded down.
     attention = [layer.path_of(part) for part in ("query", "key", "value", "attention_output")]

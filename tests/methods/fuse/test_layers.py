@@ -32,9 +32,9 @@ def logits(model, batch) -> torch.Tensor:
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("first_token", [True, False])
 def test_the_function_stays_the_same(
-    model_type: str, first_token: bool, attention: str, make_model: Callable, make_context: Callable, batch: dict
+    plain_type: str, first_token: bool, attention: str, make_model: Callable, make_context: Callable, batch: dict
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(plain_type)
     model.set_attn_implementation(attention)
     keep_heads(model, layers_of(model)[1], torch.tensor([0, 2, 3]))
     keep_neurons(model, layers_of(model)[3], torch.arange(0, 64, 4))

@@ -14,8 +14,8 @@ from compress.nn.family import layers_of
 
 
 @torch.no_grad()
-def test_constant_inputs_by_hand(make_model: Callable, make_context: Callable, model_type: str, notes: list) -> None:
-    model = make_model(model_type, layers=1)
+def test_constant_inputs_by_hand(make_model: Callable, make_context: Callable, plain_type: str, notes: list) -> None:
+    model = make_model(plain_type, layers=1)
     layer = layers_of(model)[0]
     for part in ("value", "attention_output", "ffn_in", "ffn_out"):
         layer.part(part).weight.zero_()

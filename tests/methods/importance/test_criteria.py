@@ -34,13 +34,14 @@ def test_a_value_for_every_part_of_every_layer(
     name: str, model_type: str, make_model: Callable, make_context: Callable
 ) -> None:
     model = make_model(model_type, layers=3)
-    keep_heads(model, layers_of(model)[1], torch.tensor([0, 2]))
+    units = layers_of(model)[1].heads
+    keep_heads(model, layers_of(model)[1], torch.arange(0, units, 2))
     keep_neurons(model, layers_of(model)[2], torch.arange(24))
     before, context = copy.deepcopy(model.state_dict()), make_context(make_model(model_type))
     for parameter in model.parameters():
         parameter.requires_grad_(name == "magnitude")
     found = criterion_of(name).of(model, context)
-    assert [tuple(layer.heads.shape) for layer in found] == [(4,), (2,), (4,)]
+    assert [tuple(layer.heads.shape) for layer in found] == [(units,), (units // 2,), (units,)]
     assert [tuple(layer.neurons.shape) for layer in found] == [(64,), (64,), (24,)]
     for layer in found:
         values = torch.cat([layer.heads, layer.neurons, torch.tensor([layer.layer], dtype=torch.float64)])

@@ -44,8 +44,8 @@ def derivatives(model: PreTrainedModel, context: Context, changes: list[tuple[La
     return torch.stack(values)
 
 
-def test_the_definition(model_type: str, make_model: Callable, make_context: Callable) -> None:
-    model = make_model(model_type, layers=2)
+def test_the_definition(plain_type: str, make_model: Callable, make_context: Callable) -> None:
+    model = make_model(plain_type, layers=2)
     with torch.no_grad():
         for _, module in dense_layers(model):
             module.weight.mul_(8)
@@ -89,9 +89,9 @@ class Masked(nn.Module):
 
 
 def test_components_by_the_gradient_of_an_explicit_mask(
-    model_type: str, make_model: Callable, make_context: Callable
+    plain_type: str, make_model: Callable, make_context: Callable
 ) -> None:
-    model = make_model(model_type, layers=2).requires_grad_(False)
+    model = make_model(plain_type, layers=2).requires_grad_(False)
     with torch.no_grad():
         for _, module in dense_layers(model):
             module.weight.mul_(8)

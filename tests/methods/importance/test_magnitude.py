@@ -11,8 +11,8 @@ from compress.nn.family import layers_of
 
 
 @torch.no_grad()
-def test_weights_of_one_head_and_one_neuron(make_model: Callable, make_context: Callable, model_type: str) -> None:
-    model = make_model(model_type, layers=2)
+def test_weights_of_one_head_and_one_neuron(make_model: Callable, make_context: Callable, plain_type: str) -> None:
+    model = make_model(plain_type, layers=2)
     layer = layers_of(model)[1]
     for part in layer.parts:
         layer.part(part).weight.zero_()

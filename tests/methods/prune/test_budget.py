@@ -203,12 +203,12 @@ def test_what_no_cut_reaches_is_refused_with_nothing_but_the_table(stage, make_m
     dataclasses.replace(stage, target_latency_ms=None, kept_importance=0.1).check_latency(make_model(), latency)
 
 
-def test_a_model_without_some_blocks_is_cut_again(model_type, stage, make_model, make_context) -> None:
-    model = make_model(model_type)
+def test_a_model_without_some_blocks_is_cut_again(plain_type, stage, make_model, make_context) -> None:
+    model = make_model(plain_type)
     drop_attention(model, layers_of(model)[3])
     drop_ffn(model, layers_of(model)[0])
     asked = dataclasses.replace(stage, target_latency_ms=8.0, blocks=True)
-    found = asked.apply(copy.deepcopy(model), make_context(make_model(model_type), latency=lambda _: TABLE))
+    found = asked.apply(copy.deepcopy(model), make_context(make_model(plain_type), latency=lambda _: TABLE))
     assert all(heads or neurons for heads, neurons in sizes(found))
     assert TABLE.predict(sizes(found)) <= 8.0
 
@@ -219,8 +219,8 @@ def low_ranks(model: Any) -> list[dict[str, int]]:
     return [{name: part.rank for name, part in layer.items() if isinstance(part, LowRankLinear)} for layer in parts]
 
 
-def test_ranks_compete_too(model_type, ranked, make_model, make_context, notes) -> None:
-    teacher = make_model(model_type)
+def test_ranks_compete_too(plain_type, ranked, make_model, make_context, notes) -> None:
+    teacher = make_model(plain_type)
     asked: list[Any] = []
 
     def latency(sizes: Any, **given: Any) -> LatencyTable:

@@ -87,9 +87,9 @@ def kept_heads(model: PreTrainedModel) -> list[list[float]]:
 
 
 def test_the_strongest_heads_of_each_layer(
-    stage: PruneStructured, model_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: PruneStructured, plain_type: str, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    model = make_model(model_type, layers=3)
+    model = make_model(plain_type, layers=3)
     for layer, importance in zip(layers_of(model), ([1, 2, 3, 4], [4, 3, 2, 1], [1, 9, 2, 8]), strict=True):
         set_heads(layer, importance)
     found = dataclasses.replace(stage, heads=0.5).apply(model, make_context(model))

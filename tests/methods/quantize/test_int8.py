@@ -422,15 +422,15 @@ def test_channels_are_scaled_before_ranges_are_found(make_model: Callable, make_
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_wild_channels_spoil_no_others(
-    model_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+    plain_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    context = make_context(make_model(model_type))
+    context = make_context(make_model(plain_type))
     batch = context.collate(list(context.train))
     inputs = {name: batch[name] for name in context.task.signature(context.teacher.config).names}
 
     @torch.no_grad()
     def moved(stage: QuantizeInt8) -> float:
-        model = relu_model(make_model, model_type)
+        model = relu_model(make_model, plain_type)
         if fused:
             fuse_layers(model, first_token=True)
         before = model(**inputs).logits
@@ -470,13 +470,13 @@ def test_smoothing_is_a_share(strength: Any) -> None:
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_what_relu_gave_may_have_a_fixed_range(
-    model_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+    plain_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    model = relu_model(make_model, model_type)
+    model = relu_model(make_model, plain_type)
     if fused:
         fuse_layers(model, first_token=True)
     paths = [f"{layer.path}.ffn_out" if fused else layer.path_of("ffn_out") for layer in layers_of(model)]
-    context = make_context(make_model(model_type))
+    context = make_context(make_model(plain_type))
     largest = [inputs_of(model, context, path, 8).max() for path in paths]
     found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
     kinds = {path: edit.kind for path, edit in structure_of(found).edits.items() if edit.kind.endswith("linear")}
