@@ -152,3 +152,23 @@ def test_narrow_refuses_an_edited_model(make_model: Callable) -> None:
     keep_heads(model, layers_of(model)[0], torch.tensor([0, 1]))
     with pytest.raises(InputError, match=r"bert.encoder.layer.0.attention.self.query was pruned or factorized"):
         narrow(model, 16)
+
+
+def test_a_layer_keeps_the_window_it_has(make_model: Callable, batch: dict[str, Tensor]) -> None:
+    # Of four layers the last two see the last three tokens only.
+    model = make_model("qwen2")
+    assert model.config.layer_types == ["full_attention"] * 2 + ["sliding_attention"] * 2
+    keep_layers(model, [1, 2])
+    assert model.config.layer_types == ["full_attention", "sliding_attention"]
+    assert [layer.part("attention").layer_idx for layer in layers_of(model)] == [0, 1]
+    first, second = (layer.module for layer in layers_of(model))
+    assert (first.self_attn.sliding_window, second.self_attn.sliding_window) == (None, 3)
+    # What an early token changes of the first layer's outputs reaches all later ones; of the second's, the next two.
+    states = model(**batch, output_hidden_states=True).hidden_states
+    changed = {**batch, "input_ids": batch["input_ids"].clone()}
+    changed["input_ids"][0, 0] += 1
+    moved = model(**changed, output_hidden_states=True).hidden_states
+    assert (moved[1][0] != states[1][0]).any(dim=1).all()
+    keep_layers(model, [1])
+    states, moved = (model(**given, output_hidden_states=True).hidden_states[1] for given in (batch, changed))
+    assert (moved[0] != states[0]).any(dim=1).tolist() == [True] * 3 + [False] * 6

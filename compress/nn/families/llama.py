@@ -12,6 +12,7 @@ LLAMA = Family(
         output="self_attn.o_proj",
         norm="input_layernorm",
         position="pre",
+        rms=True,
         sharing_attributes=("num_key_value_groups",),
         plain=False,
     ),
