@@ -85,7 +85,7 @@ class Family:
             and self.sharing_field is None
             and self.head_size_field is None
             and {"query", "key", "value"} == set(self.attention.inputs)
-            and not any(block.rms or block.position == "around" for block in blocks)
+            and not any(block.rms for block in blocks)
         )
 
     def head_size(self, config: PretrainedConfig) -> int:
@@ -161,10 +161,7 @@ class Layer:
     @property
     def attention_inputs(self) -> tuple[str, ...]:
         """The names of the matrices that read the attention's input; none where it was dropped."""
-        block = self.family.attention
-        there = {name for name, _ in self.module.named_modules()} if block.optional else set()
-        names = (name for name, path in block.inputs.items() if name not in block.optional or path in there)
-        return tuple(names) if self.heads else ()
+        return tuple(self.family.attention.inputs) if self.heads else ()
 
     @property
     def ffn_inputs(self) -> tuple[str, ...]:

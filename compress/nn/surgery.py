@@ -21,8 +21,7 @@ from compress.nn.structure import replace_module, structure_of
 
 def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
     """Keep these heads (indices among `Layer.heads`, ascending) of one layer, in place, each with the key and value
-    that belong to it. Raises InputError for a family whose heads cannot leave."""
-    require_cuttable_heads(model, "heads")
+    that belong to it."""
     size = head_size(model)
     columns = _spread(heads, layer.head_width)
     kept = {"heads": columns}
@@ -154,16 +153,6 @@ def _hidden_importance(model: PreTrainedModel) -> Tensor:
             total = squares if total is None else total + squares
     assert total is not None
     return total
-
-
-def require_cuttable_heads(model: PreTrainedModel, setting: str) -> None:
-    """Raise InputError for a family whose attention heads cannot be cut. setting: what asked for it."""
-    family = family_of(model.config)
-    if family.attention.fixed_heads is not None:
-        raise InputError(
-            f"{setting}: the heads of a {family.model_type} model cannot be cut, because "
-            f"{family.attention.fixed_heads}. Set heads=1, and cut neurons and layers."
-        )
 
 
 def require_changeable_width(model: PreTrainedModel, setting: str) -> None:

@@ -51,8 +51,7 @@ def test_parts_are_used_as_named(model_type: str, make_model: Callable, batch: d
     states = model(**batch, output_hidden_states=True).hidden_states
     block = layer.family.attention
     for part in layer.attention_inputs:
-        if not part.startswith("position"):
-            assert torch.equal(seen[part][0], states[0] if block.position == "post" else seen["attention_norm"][1])
+        assert torch.equal(seen[part][0], states[0] if block.position == "post" else seen["attention_norm"][1])
     torch.testing.assert_close(seen["ffn_out"][0], neurons(layer, seen), atol=1e-6, rtol=1e-5)
     if not block.plain:
         return
@@ -97,9 +96,8 @@ def test_norms_stand_where_the_table_says(
         return
     assert torch.equal(seen["attention_norm"][0], states[0])
     assert torch.equal(seen[first_ffn][0], seen["ffn_norm"][1])
-    added = torch.equal(seen["ffn_norm"][0], seen["attention_output"][1] + states[0])
-    assert added == (layer.family.attention.position == "pre")
-    assert torch.equal(output, seen["ffn_out"][1] + seen["ffn_norm"][0]) == added
+    assert torch.equal(seen["ffn_norm"][0], seen["attention_output"][1] + states[0])
+    assert torch.equal(output, seen["ffn_out"][1] + seen["ffn_norm"][0])
 
 
 def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
@@ -115,7 +113,7 @@ def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
 def test_every_weight_of_a_layer_is_in_its_table(model_type: str, make_model: Callable) -> None:
     layer = layers_of(make_model(model_type, layers=1))[0]
     attention, ffn = layer.family.attention, layer.family.ffn
-    others = [layer.module.get_submodule(path) for block in (attention, ffn) for path in (block.norm, *block.further)]
+    others = [layer.module.get_submodule(path) for path in (attention.norm, *attention.further, ffn.norm)]
     named = {id(value) for module in (*map(layer.part, layer.parts), *others) for value in module.parameters()}
     assert named == {id(value) for value in layer.module.parameters()}
 

@@ -27,11 +27,11 @@ from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
-from compress.methods.training.refit import refit, require_refittable
+from compress.methods.training.refit import refit
 from compress.nn.family import Layer, layers_of
 from compress.nn.ops.masks import count_kept, strongest
 from compress.nn.ops.schedules import share_left
-from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, require_cuttable_heads, tell_config
+from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,7 @@ class PruneStructured(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a layer that a model of this shape does not have, and for what its family cannot do."""
-        if self.heads < 1:
-            require_cuttable_heads(model, "stages.prune.heads")
-        if self.refit:
-            require_refittable(model, "stages.prune.refit")
+        """Raise InputError for a layer that a model of this shape does not have."""
         if not isinstance(self.layers, int | float) and self.layers[-1] >= len(layers_of(model)):
             raise InputError(
                 f"stages.prune.layers is {list(self.layers)}; the model's layers are 0 to {len(layers_of(model)) - 1}."
