@@ -95,7 +95,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
     _require_groups(OmegaConf.to_container(settings, resolve=False))
     plain = _plain(settings, name)
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
-    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop"))
+    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop", "max_drop"))
     plain["gates"] = _gates(plain)
     recipe = Recipe(
         name=name,

@@ -29,13 +29,15 @@ class Signature:
     inputs: what the model is called with, by name. output: what a student imitates and a runtime returns; `name` is the
     attribute of the model's answer that holds it, and what an export calls it. mask: the input that is 1 where a
     position along `sequence` is real and 0 where it is padding; None where there is no padding. fixed: axes that have
-    one size only, such as the height of an image; every other axis of an input may have any.
+    one size only, such as the height of an image; every other axis of an input may have any. more: what an export gives
+    besides, for libraries that read it; nothing here does.
     """
 
     inputs: tuple[Port, ...]
     output: Port
     mask: str | None
     fixed: Mapping[str, int] = field(default_factory=dict)
+    more: tuple[Port, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ class Signature:
             output=_port(data["output"]),
             mask=data["mask"],
             fixed=data["fixed"],
+            more=tuple(_port(port) for port in data["more"]),
         )
 
 

@@ -123,12 +123,19 @@ class Task(Protocol):
         """How many labels `label_loss` is a mean over."""
         ...
 
+    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor | None:
+        """How far the outputs of a batch are from the teacher's, a mean over its rows. None where they are logits, of
+        which the distributions are compared."""
+        ...
+
     def metric(self, config: Any) -> Metric:
         """What answers are judged by, for a model of this configuration."""
         ...
 
     def units(self, rows: Dataset) -> list[int] | None:
-        """For each row the number, from 0, of the example that it is judged as a part of; None: each row is one."""
+        """For each row the number, from 0, of the example that it is judged as a part of; None: each row is one. -1: the
+        row is there for the sake of others, such as a document to be found, is not judged itself, and not timed; such
+        rows come last."""
         ...
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
@@ -193,6 +200,10 @@ class TaskDefaults:
     def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
         """All are read alike: there is one processor."""
         return [True] * len(rows)
+
+    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor | None:
+        """None: outputs are logits."""
+        return None
 
     def units(self, rows: Dataset) -> list[int] | None:
         """None: each row is judged by itself."""

@@ -60,7 +60,12 @@ def first_of_each(values: Sequence[Any], units: Sequence[int] | None) -> list[An
     first: dict[int, Any] = {}
     for value, unit in zip(values, units, strict=True):
         first.setdefault(unit, value)
-    return [first[unit] for unit in sorted(first)]
+    return [first[unit] for unit in sorted(first) if unit >= 0]
+
+
+def timed(values: Sequence[Any], units: Sequence[int] | None) -> list[Any]:
+    """What is said of each row that is timed: the first ones. units: see `Task.units`."""
+    return list(values) if units is None else [value for value, unit in zip(values, units, strict=True) if unit >= 0]
 
 
 def time_candidate(

@@ -18,6 +18,7 @@ from compress.core.errors import InputError
 from compress.core.structure import Structure
 from compress.nn.family import family_of_type
 from compress.nn.layers import KINDS
+from compress.nn.sentence_encoder import FIELD, SentenceEncoder
 from compress.nn.structure import apply_structure, plain_form, structure_of
 
 WEIGHTS = "model.safetensors"
@@ -198,6 +199,8 @@ def _empty_model(config: PretrainedConfig, folder: Path) -> PreTrainedModel:
 def _architecture(config: PretrainedConfig) -> type[PreTrainedModel]:
     # The name comes from a file: only a model class of the library, for this very configuration, is accepted.
     name = str((config.architectures or [""])[0])
+    if name == SentenceEncoder.__name__ and hasattr(config, FIELD):
+        return SentenceEncoder
     found = getattr(transformers, name, None) if name.isidentifier() else None
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel) and found.config_class is type(config)):
         raise InputError(f"config.json names the architecture {name!r}, no {config.model_type} model of Transformers.")

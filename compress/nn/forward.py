@@ -15,10 +15,11 @@ from compress.core.signature import SEQUENCE, Signature
 @dataclass(frozen=True)
 class Answer:
     """output: what the signature calls so. hidden_states: the embeddings' output, then each layer's, where asked for,
-    else empty."""
+    else empty. more: what the signature calls so."""
 
     output: Tensor
     hidden_states: tuple[Tensor, ...]
+    more: tuple[Tensor, ...]
 
 
 def forward(model: Any, signature: Signature, batch: Mapping[str, Any], *, hidden_states: bool = False) -> Answer:
@@ -28,7 +29,11 @@ def forward(model: Any, signature: Signature, batch: Mapping[str, Any], *, hidde
     inputs = {name: value if value.device == device else value.to(device) for name, value in _inputs(signature, batch)}
     more = {"output_hidden_states": True} if hidden_states else {}
     outputs = model(**inputs, **more)
-    return Answer(getattr(outputs, signature.output.name), outputs.hidden_states if hidden_states else ())
+    return Answer(
+        output=getattr(outputs, signature.output.name),
+        hidden_states=outputs.hidden_states if hidden_states else (),
+        more=tuple(getattr(outputs, port.name) for port in signature.more),
+    )
 
 
 def _inputs(signature: Signature, batch: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:

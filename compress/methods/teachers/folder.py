@@ -15,33 +15,40 @@ from compress.core.context import TeacherContext
 from compress.core.errors import InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
+from compress.methods.teachers.place import folder_of
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderTeacher(TeacherDefaults):
-    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported."""
+    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported; or
+    `package:NAME/FOLDER` for one inside an installed Python package."""
 
     path: str
 
     learns: ClassVar[bool] = False
 
+    @property
+    def folder(self) -> Path:
+        """Where the model lies."""
+        return folder_of(self.path)
+
     def identity(self) -> Mapping[str, Any]:
         """The content of the folder's files."""
-        return {"files": hashes_of(Path(self.path))}
+        return {"files": hashes_of(self.folder)}
 
     def files(self) -> list[Path]:
         """The files of the folder."""
-        return files_below(Path(self.path))
+        return files_below(self.folder)
 
     def check_files(self) -> None:
         """Raise InputError where the folder is no checkpoint."""
-        check_checkpoint(Path(self.path))
+        check_checkpoint(self.folder)
 
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""
         self.check_files()
-        return read_config(Path(self.path)), task.load_processor(Path(self.path))
+        return read_config(self.folder), task.load_processor(self.folder)
 
     def look(self, task: Task, config: Any) -> PreTrainedModel:
         """The model itself: reading it takes no longer than checking it."""
@@ -52,7 +59,7 @@ class FolderTeacher(TeacherDefaults):
         return self._load(context.task)
 
     def _load(self, task: Task) -> PreTrainedModel:
-        folder = Path(self.path)
+        folder = self.folder
         if (folder / STRUCTURE).exists():
             return load_model(folder)
         try:

@@ -51,7 +51,8 @@ class Imitation:
 
     spliced: for each training example, so many made-up ones (see compress.tasks.splicing); or `auto`, with which as
     many are made up as the training examples are fewer than those of `shortest_epoch`. They take the place of
-    repetition: an epoch has no more steps for them. logits: softened by `temperature`. hidden: the hidden states of
+    repetition: an epoch has no more steps for them. logits: softened by `temperature`; where a task has other outputs,
+    its own loss of them. hidden: the hidden states of
     mapped layers. relations: those between positions, by queries, keys and values, of the student's last layer with
     attention and the teacher's layer `relation_layer` (from 1; None for its last that has), cut into `relation_heads`
     parts, or the most below it that both widths can be cut into. labels: the hard ones, of examples that have any.
@@ -313,7 +314,9 @@ class ImitationTrainer(ResumableTrainer):
             if signature.per_position:
                 mask = self._aligned(mask, rows, output)
             target = self._outputs.output(rows, output.shape[1]).to(output.device)
-            value = softened_logits_loss(output, target, settings.temperature, mask)
+            value = task.imitation_loss(output, target)
+            if value is None:
+                value = softened_logits_loss(output, target, settings.temperature, mask)
             parts.append((settings.logits_weight, [Mean(value, partial(counted, output, mask))]))
         if settings.labels_weight:
             mean = Mean(task.label_loss(output, inputs), lambda: float(task.labelled(inputs)))

@@ -40,7 +40,7 @@ def export_onnx(
     """Write `model.onnx` into `folder` and return its path.
 
     batch: an example of at least two rows, or the exporter freezes their number. The graph has the signature's inputs
-    and its output. attention_operator: see `export_module`.
+    and its outputs. attention_operator: see `export_module`.
     """
     if len(batch[signature.names[0]]) < 2:
         raise ValueError("the example batch needs at least two rows")
@@ -81,7 +81,7 @@ def export_module(
             opset_version=OPSET_WITH_ATTENTION if attention_operator else OPSET,
             dynamic_shapes={"inputs": shapes},
             input_names=list(inputs),
-            output_names=[signature.output.name],
+            output_names=[port.name for port in (signature.output, *signature.more)],
             custom_translation_table=translations(attention_operator=attention_operator),
             external_data=False,
             optimize=True,
@@ -112,13 +112,14 @@ class _OutputOnly(nn.Module):
         self.model, self.signature = model, signature
         self.hides_padding_only = family_of(model.config).attention_mask == "padding"
 
-    def forward(self, inputs: dict[str, Any]) -> Tensor:
+    def forward(self, inputs: dict[str, Any]) -> Tensor | tuple[Tensor, ...]:
         name = self.signature.mask
         if name is not None and self.hides_padding_only:
             # Made once, here: given a mask in two dimensions, Transformers checks and expands it at great length.
             blocked = (1 - inputs[name].to(torch.float32)) * torch.finfo(torch.float32).min
             inputs = {**inputs, name: blocked[:, None, None, :]}
-        return forward(self.model, self.signature, inputs).output
+        answer = forward(self.model, self.signature, inputs)
+        return (answer.output, *answer.more) if answer.more else answer.output
 
 
 def translations(*, attention_operator: bool = False) -> dict[Callable[..., Any], Callable[..., Any]]:
