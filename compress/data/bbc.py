@@ -64,11 +64,11 @@ class BbcPassages(SourceDefaults):
 
     def files(self) -> list[Path]:
         """The articles' files."""
-        return list(_folder().glob("*/*.txt"))
+        return list(corpus_folder().glob("*/*.txt"))
 
     def load(self) -> Splits:
         """Read, cut and split. Columns: text, label, group. Raises InputError where the package is not installed."""
-        every = list(read_articles(_folder()))
+        every = list(read_articles(corpus_folder()))
         articles = distinct(every)
         least, most = self.words
         found = [list(passages(article, least, most)) for article in articles]
@@ -113,7 +113,7 @@ class BbcPassages(SourceDefaults):
         }
 
 
-def _folder() -> Path:
+def corpus_folder() -> Path:
     # `find_spec` finds a package without importing it: nothing of its code is needed, and importing it is slow.
     specification = find_spec(PACKAGE)
     locations = (specification.submodule_search_locations if specification else None) or []

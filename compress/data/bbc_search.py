@@ -1,0 +1,107 @@
+"""Searching BBC news: texts to learn from, and headings that are to find the passages of their own articles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from compress.core.checks import require_integer
+from compress.core.context import Splits
+from compress.core.errors import InputError
+from compress.core.words import SourceDefaults
+from compress.data.bbc import PACKAGE, Article, corpus_folder, distinct, passages, read_articles
+from compress.data.retrieval import examples
+from compress.data.splits import held_out, require_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class BbcSearch(SourceDefaults):
+    """Articles are split, by topic in equal shares. Those to learn from give their headings and passages as texts; those
+    that judge give headings as queries, for which the passages of their own article, among those of all articles of
+    the split, are the relevant ones.
+
+    passages: how many of an article at most. words: the least and the most words of a passage. validation_share,
+    test_share: of the articles, 0 to 1. seed: draws which articles go where.
+    """
+
+    passages: int
+    words: Sequence[int]
+    validation_share: float
+    test_share: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        require_integer("data.passages", self.passages, 1, "Use 4, for example.")
+        if len(self.words) != 2:
+            raise InputError(f"data.words is {list(self.words)}; it must be two whole numbers. Use [15, 60].")
+        require_integer("data.words[0]", self.words[0], 1, "Use [15, 60], for example.")
+        require_integer("data.words[1]", self.words[1], self.words[0], "Put the smaller number first: [15, 60].")
+        require_share("data.validation_share", self.validation_share)
+        require_share("data.test_share", self.test_share)
+        if self.validation_share + self.test_share >= 1:
+            raise InputError(
+                f"data.validation_share is {self.validation_share} and data.test_share is {self.test_share}; together "
+                "they must stay below 1, so that texts are left for training. Use 0.25 and 0.25."
+            )
+        require_integer("seed", self.seed, 0, "Use 0, for example.")
+
+    def files(self) -> list[Path]:
+        """The articles' files."""
+        return list(corpus_folder().glob("*/*.txt"))
+
+    def load(self) -> Splits:
+        """Read, cut and split. Raises InputError where the package is not installed."""
+        articles = [article for article in distinct(list(read_articles(corpus_folder()))) if self._cut(article)]
+        sides = self._sides([article.topic for article in articles])
+        parts = {
+            side: [article for article, own in zip(articles, sides, strict=True) if own == side]
+            for side in ("train", "validation", "test")
+        }
+        train = [text for article in parts["train"] for text in (article.heading, *self._cut(article, every=True))]
+        note = (
+            f"{PACKAGE}: {len(articles)} distinct articles; the headings of {len(parts['validation'])} judge on the "
+            f"validation split, those of {len(parts['test'])} on the test split, by the passages that they find"
+        )
+        return Splits(
+            Dataset.from_dict({"text": list(dict.fromkeys(train))}),
+            self._judged(parts["validation"]),
+            self._judged(parts["test"]),
+            (note,),
+        )
+
+    def _cut(self, article: Article, *, every: bool = False) -> list[str]:
+        found = list(passages(article, *self.words))
+        return found if every else found[: self.passages]
+
+    def _sides(self, topics: Sequence[str]) -> np.ndarray[Any, Any]:
+        sides = np.full(len(topics), "train", dtype=object)
+        for topic in sorted(set(topics)):
+            rest = np.array([other == topic for other in topics])
+            for side, share in (
+                ("test", self.test_share),
+                ("validation", self.validation_share / (1 - self.test_share)),
+            ):
+                rows = np.flatnonzero(rest)
+                if len(rows) < 2:
+                    raise InputError(
+                        f"data.words is {list(self.words)}; that leaves too few articles of topic {topic!r} for three "
+                        "splits. Use a wider range of words."
+                    )
+                away = rows[held_out(rows, share, self.seed)]
+                sides[away] = side
+                rest[away] = False
+        return sides
+
+    def _judged(self, articles: Sequence[Article]) -> Dataset:
+        documents, relevant = {}, {}
+        for number, article in enumerate(articles):
+            own = {f"{number}.{place}": text for place, text in enumerate(self._cut(article))}
+            documents |= own
+            relevant[str(number)] = dict.fromkeys(own, 1.0)
+        queries = {str(number): article.heading for number, article in enumerate(articles)}
+        return examples(documents, queries, relevant, "text")
