@@ -20,16 +20,32 @@ class Proof:
     torch_exact: outputs equal bit for bit to those before saving. torch_difference: the largest difference to them;
     not 0 where another processor had computed them. max_difference: the largest absolute difference of outputs between
     torch and the runtime; tolerance: what was allowed. argmax_agreement: share of places (rows, or their positions)
-    whose largest output is the same. rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
+    whose largest output is the same; None where outputs are vectors, and then smallest_cosine: of the two vectors of a
+    row. rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
     """
 
     torch_exact: bool
     max_difference: float
     tolerance: float
-    argmax_agreement: float
+    argmax_agreement: float | None
     rows: int
     shapes: tuple[tuple[int, ...], ...]
     torch_difference: float = 0.0
+    smallest_cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class BatchEffect:
+    """By how much answers depend on what else is in a batch: examples alone, against the same in batches.
+
+    rows: examples compared. batch: how many stand together. largest_difference: of an output. changed: how many get
+    another answer, by the task's own understanding.
+    """
+
+    rows: int
+    batch: int
+    largest_difference: float
+    changed: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,8 @@ class Evaluation:
     metric: its name. statistics: of each judged example, in the order of the split, in the metric's columns. value: the
     metric's, over all of them. groups: for each example the number of the group it belongs to. figures: the task's
     further figures, by name. by_class: for each class that can be found or missed its true positives, how often the
-    model names it and how often it is there; empty where the task counts none. torch_ratio: the baseline's plain
+    model names it and how often it is there; empty where the task counts none. batch_effect: where it was measured.
+    torch_ratio: the baseline's plain
     PyTorch time over its time on this runtime (only for the baseline itself).
     """
 
@@ -82,6 +99,7 @@ class Evaluation:
     torch_ratio: float | None
     environment: Mapping[str, Any]
     by_class: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    batch_effect: BatchEffect | None = None
 
     @property
     def score(self) -> float:
@@ -106,7 +124,8 @@ class Comparison:
     Each interval is two-sided, its ends one-sided bounds at `confidence`. examples_to_decide: how many examples, at
     the spread and grouping seen here, put the whole interval on one side of -`margin` four times of five; None where no
     number that one would label does, because the difference lies on the margin itself. lost: classes of which the
-    baseline finds some and the candidate none: name, how many it finds, how many there are.
+    baseline finds some and the candidate none: name, how many it finds, how many there are. batch_effect: the
+    candidate's.
     """
 
     score_difference: float
@@ -119,3 +138,4 @@ class Comparison:
     confidence: float
     metric: Label = ACCURACY
     lost: tuple[tuple[str, int, int], ...] = ()
+    batch_effect: BatchEffect | None = None

@@ -30,13 +30,15 @@ class Gate:
     max_accuracy_drop: the non-inferiority margin on the scale of the metric's values: for accuracy, F1 and other
     shares a fraction (0.01 = one point). The stage passes only if the lower
     bound of (candidate - teacher) at `confidence` (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for
-    the ratio of latencies, or None. on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
+    the ratio of latencies, or None. max_batch_effect: the share of examples, 0 to 1, that may get another answer among
+    others in a batch than alone; None: told, and not judged. on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
     unproven where the measured values are within the limits) or `fail`.
     """
 
     name: str
     max_accuracy_drop: float
     min_speedup: float | None
+    max_batch_effect: float | None
     confidence: float
     on_failure: str
     on_inconclusive: str
@@ -49,6 +51,12 @@ class Gate:
             )
         if self.min_speedup is not None:
             require_positive(f"{self.name}.min_speedup", self.min_speedup, "Use 2 for twice as fast, or null.")
+        share = self.max_batch_effect
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1):
+            raise InputError(
+                f"{self.name}.max_batch_effect is {share}; it is a share of examples, in [0, 1]. Use 0 for none, or "
+                "null not to judge it."
+            )
         if not isinstance(self.confidence, int | float) or not 0.5 < self.confidence < 1:
             raise InputError(
                 f"{self.name}.confidence is {self.confidence}; it must lie between 0.5 and 1. Use 0.95, for example."
@@ -61,6 +69,8 @@ class Gate:
         findings = [self._judge_score(comparison)]
         if self.min_speedup is not None:
             findings.append(self._judge_speedup(comparison, self.min_speedup))
+        if self.max_batch_effect is not None:
+            findings.append(self._judge_batch_effect(comparison, self.max_batch_effect))
         outcomes = {finding.outcome for finding in findings}
         outcome: Outcome = (
             "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"
@@ -108,6 +118,14 @@ class Gate:
         if high < minimum:
             return Verdict("failed", (f"{text}: {minimum - comparison.speedup:.2f} below",), within)
         return Verdict("inconclusive", (f"{text}: too noisy to tell",), within)
+
+    def _judge_batch_effect(self, comparison: Comparison, limit: float) -> Verdict:
+        effect = comparison.batch_effect
+        if effect is None:
+            raise ValueError("a gate with max_batch_effect needs a comparison in which it was measured")
+        within = effect.changed <= limit * effect.rows
+        text = f"in batches of {effect.batch} {effect.changed} of {effect.rows} examples get another answer than alone"
+        return Verdict("passed" if within else "failed", (f"{text}, limit {limit:g} of them",), within)
 
     def decide(self, verdict: Verdict) -> Literal["keep", "roll_back", "stop"]:
         """What the run does with the stage's model."""

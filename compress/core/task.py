@@ -45,12 +45,14 @@ class Vocabulary(Protocol):
 class Task(Protocol):
     """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
 
-    size_unit: what an example's `length` counts, such as `tokens`.
+    size_unit: what an example's `length` counts, such as `tokens`. vectors: whether outputs are vectors, of which the
+    direction counts, and no scores of classes.
     """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     size_unit: ClassVar[str]
+    vectors: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -155,6 +157,10 @@ class Task(Protocol):
         is there; a class that is no longer found at all is told in the verdict. Empty where there is none to count."""
         ...
 
+    def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
+        """How many rows get another answer by `others` than by `outputs`, each the same rows' in the same order."""
+        ...
+
     def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
         """For each judged example, the name of the kind of answer it should get: the metric is also looked at by
         kind."""
@@ -171,6 +177,7 @@ class TaskDefaults:
 
     name: ClassVar[str]
     size_unit: ClassVar[str] = "tokens"
+    vectors: ClassVar[bool] = False
 
     @property
     def asks_teacher(self) -> str:
@@ -208,6 +215,11 @@ class TaskDefaults:
     def units(self, rows: Dataset) -> list[int] | None:
         """None: each row is judged by itself."""
         return None
+
+    def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
+        """Those whose largest output, at any place, is another."""
+        pairs = zip(outputs, others, strict=True)
+        return sum(bool((one.argmax(axis=-1) != other.argmax(axis=-1)).any()) for one, other in pairs)
 
     def by_class(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from compress.core.evaluation import Evaluation, Latency, Proof, Size
+from compress.core.evaluation import BatchEffect, Evaluation, Latency, Proof, Size
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.signature import Signature
@@ -117,7 +117,7 @@ def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
     """What `evaluation_to_json` gave, after a round trip through JSON."""
-    latency, size, proof = data["latency"], data["size"], data["proof"]
+    latency, size, proof, effect = (data[name] for name in ("latency", "size", "proof", "batch_effect"))
     return Evaluation(
         **{
             **data,
@@ -126,6 +126,7 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
             "by_class": {name: tuple(counts) for name, counts in data["by_class"].items()},
             "latency": None if latency is None else _latency_from_json(latency),
             "size": None if size is None else Size(**size),
+            "batch_effect": None if effect is None else BatchEffect(**effect),
             "proof": None if proof is None else Proof(**{**proof, "shapes": tuple(tuple(s) for s in proof["shapes"])}),
         }
     )

@@ -149,7 +149,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
     session = runtime.open(export or artifact, signature)
     found = _rows(signature, [session.run(batch) for batch in batches], batches)
     shapes = tuple(tuple(int(n) for n in next(iter(batch.values())).shape) for batch in batches)
-    proof = compare(reloaded, found, rounded=rounded or runtime.rounds, shapes=shapes)
+    proof = compare(reloaded, found, rounded=rounded or runtime.rounds, shapes=shapes, vectors=task.vectors)
     return dataclasses.replace(proof, torch_exact=changed == 0, torch_difference=changed)
 
 
@@ -184,10 +184,12 @@ def compare(
     *,
     rounded: bool,
     shapes: tuple[tuple[int, ...], ...],
+    vectors: bool = False,
 ) -> Proof:
     """The largest difference and the agreement of two models' outputs, for each row an array without padding.
 
-    rounded: int8 layers, or float arithmetic in less than FP32, whose tolerance is relative to the spread. Raises
+    rounded: int8 layers, or float arithmetic in less than FP32, whose tolerance is relative to the spread. vectors: see
+    Task. Raises
     StageError where the difference exceeds the tolerance.
     """
     if not all(np.isfinite(values).all() for values in runtime_outputs):
@@ -195,18 +197,25 @@ def compare(
     tolerance, difference = _tolerance(torch_outputs, rounded=rounded), _difference(torch_outputs, runtime_outputs)
     if difference > tolerance:
         raise StageError(f"the runtime's outputs differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")
-    same = [
-        np.atleast_1d(ours.argmax(-1) == theirs.argmax(-1)).ravel()
-        for ours, theirs in zip(torch_outputs, runtime_outputs, strict=True)
-    ]
+    pairs = list(zip(torch_outputs, runtime_outputs, strict=True))
     return Proof(
         torch_exact=True,
         max_difference=difference,
         tolerance=tolerance,
-        argmax_agreement=float(np.concatenate(same).mean()),
+        argmax_agreement=None if vectors else _agreement(pairs),
         rows=len(torch_outputs),
         shapes=shapes,
+        smallest_cosine=_smallest_cosine(pairs) if vectors else None,
     )
+
+
+def _agreement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    same = [np.atleast_1d(ours.argmax(-1) == theirs.argmax(-1)).ravel() for ours, theirs in pairs]
+    return float(np.concatenate(same).mean())
+
+
+def _smallest_cosine(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    return min(float(ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs))) for ours, theirs in pairs)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def compare(
         examples_to_decide=examples_to_decide(found.difference, interval, margin, examples, confidence),
         confidence=confidence,
         lost=lost_classes(baseline.by_class, candidate.by_class, metric.thing),
+        batch_effect=candidate.batch_effect,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,11 @@ def publish(
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
-        "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
+        "task": {
+            "name": recipe.task.name,
+            "pipeline_tag": recipe.task.pipeline_tag,
+            "outputs": "vectors" if recipe.task.vectors else "logits",
+        },
         **Label.of(metric).to_json(),
         "runtime": recipe.runtime.name,
         "runtime_label": recipe.runtime.label,
@@ -130,6 +134,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
     return {
         "artifact": finding.entry.key,
         "validation": evaluation.value,
+        "batch_effect": None if evaluation.batch_effect is None else asdict(evaluation.batch_effect),
         **({"by_class": dict(evaluation.by_class)} if evaluation.by_class else {}),
         "size_bytes": evaluation.size.bytes,
         "parameters": evaluation.size.parameters,
@@ -141,6 +146,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
             "max_difference": evaluation.proof.max_difference,
             "tolerance": evaluation.proof.tolerance,
             "argmax_agreement": evaluation.proof.argmax_agreement,
+            "smallest_cosine": evaluation.proof.smallest_cosine,
             "rows": evaluation.proof.rows,
         },
     }
@@ -179,7 +185,7 @@ def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
 
 def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
     gate = recipe.gates[name]
-    fields = ("max_accuracy_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
+    fields = ("max_accuracy_drop", "min_speedup", "max_batch_effect", "confidence", "on_failure", "on_inconclusive")
     return {field: getattr(gate, field) for field in fields}
 
 

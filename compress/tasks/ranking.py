@@ -47,6 +47,15 @@ def unit(vectors: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
+def nearest_of(vectors: np.ndarray, count: int = FIRST) -> np.ndarray:
+    """For each row the numbers of the `count` others (all, where there are fewer) with the largest cosine, ascending:
+    (rows, count). vectors: (rows, dimensions)."""
+    directions = unit(vectors)
+    cosines = directions @ directions.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.sort(np.argsort(-cosines, axis=1, kind="stable")[:, : min(count, len(vectors) - 1)], axis=1)
+
+
 def ranked(pool: Pool, queries: np.ndarray, documents: np.ndarray, teacher: np.ndarray) -> Ranked:
     """How the vectors of `documents` rank for those of `queries`: by their cosine.
 

@@ -17,7 +17,7 @@ from compress.core.task import TaskDefaults
 from compress.tasks.heads import require_head
 from compress.tasks.labels import NO_LABEL
 from compress.tasks.metrics.ndcg import FIRST, Ndcg
-from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, Pool, ranked, unit
+from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, Pool, nearest_of, ranked, unit
 from compress.tasks.splicing import splice
 from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
@@ -78,6 +78,7 @@ class SentenceEmbedding(TaskDefaults):
 
     name: ClassVar[str] = "sentence_embedding"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
+    vectors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
@@ -304,6 +305,10 @@ class SentenceEmbedding(TaskDefaults):
             short = vectors[:, :width]
             found[f"ndcg_of_{width}_dimensions"] = float(ranked(pool, short, short, teacher).ndcg.mean())
         return found
+
+    def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
+        """Those of whom, among these very rows, other ten are the nearest."""
+        return int((nearest_of(np.stack(outputs)) != nearest_of(np.stack(others))).any(axis=1).sum())
 
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """What each judged example is: a query, or a text."""
