@@ -35,8 +35,8 @@ from compress.methods.training.sensitivity import answers, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.family import layers_of
 from compress.nn.fusion import widest_sizes
+from compress.pipeline.made.artifacts import Workshop
 from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
 from compress.report import wording
 from compress.tasks.text_classification import SIGNATURE
 

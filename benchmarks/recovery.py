@@ -22,8 +22,8 @@ from compress.core.recipe import Recipe
 from compress.measure.statistics import paired_interval
 from compress.nn.checkpoint import load_model
 from compress.nn.forward import forward
+from compress.pipeline.made.artifacts import Workshop
 from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
 from compress.tasks.text_classification import SIGNATURE
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.

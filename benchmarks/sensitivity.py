@@ -22,7 +22,7 @@ from compress.measure.statistics import paired_interval
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.exchange import parts_from
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.made.artifacts import Workshop
 from compress.report import wording
 
 SHARES = (0.03, 0.06, 0.12)

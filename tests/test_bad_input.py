@@ -33,7 +33,7 @@ from compress.core.content import sha256_of
 from compress.core.errors import InputError
 from compress.core.recipe import Measurement
 from compress.measure import latency_table
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.made.artifacts import Workshop
 from compress.runtimes.onnx.file import require_data_inside
 
 QUICK = (

@@ -18,8 +18,8 @@ import torch
 
 import compress
 from compress.core.errors import InputError
+from compress.pipeline.made.artifacts import Workshop
 from compress.pipeline.spine import RunResult
-from compress.pipeline.workshop import Workshop
 from compress.tasks.text_classification import TextClassification
 
 SETTINGS = (

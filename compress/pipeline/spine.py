@@ -25,12 +25,12 @@ from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.methods.training.processes import same
 from compress.pipeline.blame.case import Case
+from compress.pipeline.loaded_recipe import Material
+from compress.pipeline.made.artifacts import Workshop
 from compress.pipeline.preflight import check_model, check_order, check_threads
-from compress.pipeline.prepared import Material
 from compress.pipeline.publish import Finding, publish
 from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
 from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
 from compress.report.tracking.follow import tracked
 
 OnRow = Callable[[Row], None]

@@ -12,10 +12,10 @@ from compress.core.evaluation import Evaluation
 from compress.measure.effort import Effort, Estimate, estimate
 from compress.measure.evaluate import evaluation_from_json
 from compress.measure.statistics import compare
+from compress.pipeline.loaded_recipe import Prepared
 from compress.pipeline.plan.disk import free_bytes
 from compress.pipeline.plan.past import find
 from compress.pipeline.plan.plan import Need, Piece, Plan
-from compress.pipeline.prepared import Prepared
 from compress.pipeline.store import Entry, content_key
 
 

@@ -9,13 +9,13 @@ import torch
 from compress.core.recipe import Recipe
 from compress.measure.effort import Effort
 from compress.measure.pace import seconds_per_step
-from compress.pipeline.materials import Materials
+from compress.pipeline.inputs import Materials
+from compress.pipeline.loaded_recipe import Material, Prepared
 from compress.pipeline.plan.chain import Chain
 from compress.pipeline.plan.disk import require_writable
 from compress.pipeline.plan.past import efforts
 from compress.pipeline.plan.plan import Plan
 from compress.pipeline.preflight import check_model, check_order, check_threads
-from compress.pipeline.prepared import Material, Prepared
 from compress.pipeline.run_folder import check_folders, require_unused
 
 

@@ -23,7 +23,7 @@ from compress.cli.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.methods.training import loop, processes
 from compress.methods.training.loop import Mean, Optimization, ResumableTrainer, own_rows, training_arguments
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.made.artifacts import Workshop
 
 SETTINGS = (
     "order=[distill]",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.recipe import Recipe
-from compress.pipeline.prepared import Material
+from compress.pipeline.loaded_recipe import Material
 
 # What recipes must have in common.
 OF_MATERIAL = ("model", "data", "task", "seed")

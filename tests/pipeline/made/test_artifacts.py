@@ -15,8 +15,8 @@ from compress.core.errors import InputError, ReloadError, StageError
 from compress.core.latency_table import LatencyTable
 from compress.methods.quantize.int8 import QuantizeInt8
 from compress.nn.fusion import widest_sizes
+from compress.pipeline.made.artifacts import Workshop
 from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
 
 Produce = Callable[..., tuple[Entry, Workshop]]
 
@@ -87,7 +87,7 @@ def test_a_resumed_stage_reads_the_table_that_it_began_with(produce: Produce, mo
     curves = [{0: 0.0, 4: 1.0}] * 4
     # Two of a busy machine, and one of a quiet one.
     left = [LatencyTable(time, 0.1, *curves, foreign_share=share) for time, share in ((1.0, 0.5), (2.0, 0.4), (3.0, 0))]
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: left.pop(0))
+    monkeypatch.setattr("compress.pipeline.made.artifacts.measure_table", lambda *_, **__: left.pop(0))
     read: list[float] = []
 
     def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
@@ -110,7 +110,9 @@ def test_a_resumed_stage_reads_the_table_that_it_began_with(produce: Produce, mo
 
 def test_a_stage_that_refuses_leaves_no_table_behind(produce: Produce, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = [{0: 0.0, 4: 1.0}] * 4
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: LatencyTable(1.0, 0.1, *curves))
+    monkeypatch.setattr(
+        "compress.pipeline.made.artifacts.measure_table", lambda *_, **__: LatencyTable(1.0, 0.1, *curves)
+    )
     asked: list[Path] = []
 
     def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
@@ -160,7 +162,7 @@ def test_only_what_is_another_on_reload_leaves_the_store(
         raise error
 
     entry, workshop = produce()
-    monkeypatch.setattr("compress.pipeline.workshop.prove", prove)
+    monkeypatch.setattr("compress.pipeline.made.artifacts.prove", prove)
     with pytest.raises(StageError, match=str(error)):
         workshop.export(entry)
     assert entry.folder.exists() == (not isinstance(error, ReloadError))

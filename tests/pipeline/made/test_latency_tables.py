@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from compress.core.latency_table import LatencyTable
+from compress.pipeline.made.latency_tables import BEGUN_WITH, Facts, Tables, begun_with
 from compress.pipeline.store import Store
-from compress.pipeline.tables import BEGUN_WITH, Facts, Tables, begun_with
 
 Measure = Callable[[], Facts]
 

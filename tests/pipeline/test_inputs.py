@@ -18,7 +18,7 @@ from compress.core.words import SourceDefaults
 from compress.data.bbc import BbcPassages
 from compress.data.hub import Hub
 from compress.methods.teachers.fine_tuned import FineTunedTeacher
-from compress.pipeline.materials import Materials
+from compress.pipeline.inputs import Materials
 
 Make = Callable[..., Recipe]
 

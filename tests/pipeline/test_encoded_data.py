@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from compress.measure.worker import load_batches
 from compress.methods.training.transfer import transfer_fingerprint, transfer_set
-from compress.pipeline.prepared import _joined
-from compress.pipeline.reading import Reading
+from compress.pipeline.encoded_data import Reading
+from compress.pipeline.loaded_recipe import _joined
 from compress.tasks.text_classification import TextClassification
 from compress.tasks.token_classification import TokenClassification
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary

@@ -16,6 +16,7 @@ from compress.measure.effort import Effort
 from compress.measure.environment import describe_machine
 from compress.nn.checkpoint import read_config
 from compress.pipeline.blame.case import Case
+from compress.pipeline.encoded_data import UNLABELLED, Reading
 from compress.pipeline.keys import (
     artifact_key,
     blame_key,
@@ -25,7 +26,6 @@ from compress.pipeline.keys import (
     teacher_key,
 )
 from compress.pipeline.preflight import check_examples, check_groups
-from compress.pipeline.reading import UNLABELLED, Reading
 from compress.pipeline.store import Entry
 
 Check = Callable[[Any, Any], None]

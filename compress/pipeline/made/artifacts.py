@@ -41,12 +41,12 @@ from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.blame.case import Case
+from compress.pipeline.encoded_data import UNLABELLED, Reading
 from compress.pipeline.keys import plots_key, precision_of
+from compress.pipeline.loaded_recipe import Check, Material, Prepared
+from compress.pipeline.made.latency_tables import BEGUN_WITH, Tables, begun_with
 from compress.pipeline.preflight import foreseen
-from compress.pipeline.prepared import Check, Material, Prepared
-from compress.pipeline.reading import UNLABELLED, Reading
 from compress.pipeline.store import Entry, Store, bytes_in
-from compress.pipeline.tables import BEGUN_WITH, Tables, begun_with
 from compress.report.drawing import Drawing, Plot
 from compress.runtimes.torch.runtime import TorchRuntime
 
