@@ -28,7 +28,7 @@ from compress.methods.training.processes import count_here, is_main, join, leave
 if TYPE_CHECKING:
     from compress.core.ledger import Row
     from compress.core.recipe import Recipe
-    from compress.pipeline.inputs import Materials
+    from compress.pipeline.inputs import InputsCache
     from compress.pipeline.spine import RunResult
 
 ENDINGS: dict[int, Ending] = {1: "broken", 2: "refused", 3: "nothing passed"}
@@ -125,7 +125,7 @@ def _run(
     transformers.utils.logging.disable_progress_bar()
     from rich.console import Console
 
-    from compress.pipeline.loaded_recipe import Material
+    from compress.pipeline.inputs import RecipeInputs
     from compress.pipeline.spine import run
     from compress.report.decision import decide, limits_missed
     from compress.report.table import StageTable
@@ -153,7 +153,7 @@ def _run(
         training_threads=threads,
         on_row=show,
         on_start=record,
-        read=_materials().of if shared else Material.of,
+        read=_inputs().read if shared else RecipeInputs.read,
     )
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
@@ -166,12 +166,12 @@ def _run(
 
 
 @cache
-def _materials() -> Materials:
-    from compress.pipeline.inputs import Materials
+def _inputs() -> InputsCache:
+    from compress.pipeline.inputs import InputsCache
 
     # One, as a teacher in memory can be large. Hydra varies the last setting first, so jobs that differ in their
     # stages alone come one after the other where these are named last.
-    return Materials(most=1)
+    return InputsCache(most=1)
 
 
 def _require_no_sweep() -> None:
