@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from transformers import PreTrainedModel
 
 from compress.core.recipe import Recipe
 from compress.pipeline.encoded_data import EncodedData
+from compress.pipeline.teacher_answers import teacher_answers_of
+from compress.pipeline.make_or_find import Work, find, make_or_find
+from compress.pipeline.store import Store
 
 # The settings that recipes with the same inputs have in common.
 OF_INPUTS = ("model", "data", "task", "seed")
@@ -27,7 +30,7 @@ class RecipeInputs:
 
     notes: what the source of the data decided by itself. config: the teacher's. shape: a model of the teacher's shape.
     labelled: the examples, encoded when first asked for, but for the `unlabelled` ones. identify: says what the teacher
-    is, by content.
+    is, by content. answers: what the teacher said of the examples, where that stands for their labels.
     """
 
     notes: tuple[str, ...]
@@ -36,6 +39,7 @@ class RecipeInputs:
     labelled: EncodedData
     unlabelled: Any
     identify: Callable[[], Mapping[str, Any]]
+    answers: tuple[Work[Any], ...] = ()
     _by_processor: dict[str, EncodedData] = field(default_factory=dict)
 
     @classmethod
@@ -46,12 +50,16 @@ class RecipeInputs:
         shape = recipe.teacher.look(task, config)
         given = {"train": splits.train, "validation": splits.validation, "test": splits.test}
         known = {name: split for name, split in given.items() if split is not None}
-        identify, notes = cache(recipe.teacher.identity), splits.notes
+        identify, notes, answers = cache(recipe.teacher.identity), splits.notes, []
         if task.asks_teacher:
             notes = (*notes, task.asks_teacher)
-            known = {name: task.answered(split, shape, processor, config, name) for name, split in known.items()}
+            for name, split in known.items():
+                answer = cache(partial(task.answered, split, shape, processor, config, name))
+                answers.append(teacher_answers_of(recipe, identify(), config.model_type, split, answer))
+                found = find(recipe.store.resolve(), answers[-1])
+                known[name] = answer() if found is None else found
         encoded = EncodedData(task, known, processor, config, splits.origins)
-        return cls(notes, config, shape, encoded, splits.unlabelled, identify)
+        return cls(notes, config, shape, encoded, splits.unlabelled, identify, tuple(answers))
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -72,6 +80,11 @@ class RecipeInputs:
         if artifact not in self._by_processor:
             self._by_processor[artifact] = self.encoded[0].encoded_by(*processor_and_config())
         return self._by_processor[artifact]
+
+    def keep_answers(self, store: Store) -> None:
+        """Let the next run find what the teacher answered."""
+        for work in self.answers:
+            make_or_find(store, work)
 
 
 class InputsCache:

@@ -93,7 +93,9 @@ def load(
     """
     store = Store(recipe.store, warn)
     try:
-        return LoadedRecipe(recipe, check, read(recipe)), store
+        loaded = LoadedRecipe(recipe, check, read(recipe))
+        loaded.inputs.keep_answers(store)
     except BaseException:
         store.leave_none_empty()
         raise
+    return loaded, store
