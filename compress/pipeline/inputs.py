@@ -13,9 +13,9 @@ from transformers import PreTrainedModel
 
 from compress.core.recipe import Recipe
 from compress.pipeline.encoded_data import EncodedData
-from compress.pipeline.teacher_answers import teacher_answers_of
 from compress.pipeline.make_or_find import Work, find, make_or_find
 from compress.pipeline.store import Store
+from compress.pipeline.teacher_answers import teacher_answers_of
 
 # The settings that recipes with the same inputs have in common.
 OF_INPUTS = ("model", "data", "task", "seed")

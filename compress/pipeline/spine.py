@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +14,13 @@ from typing import Any
 import torch
 
 from compress.core.blame import Blame
-from compress.core.errors import CompressError, NothingPassedError, StageError
-from compress.core.evaluation import Comparison, Evaluation
-from compress.core.gate import Verdict
+from compress.core.errors import CompressError, NothingPassedError
+from compress.core.evaluation import Comparison
 from compress.core.ledger import Ledger, Row
 from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
-from compress.measure.bystanders import disturbance
-from compress.measure.statistics import compare, percentiles
+from compress.measure.statistics import compare
 from compress.methods.training.processes import same
 from compress.pipeline.blame.case import Case
 from compress.pipeline.inputs import RecipeInputs
@@ -38,7 +35,8 @@ from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.preflight import check_model, check_order, check_threads
 from compress.pipeline.publish import Finding, publish
 from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
-from compress.pipeline.store import Entry, Store
+from compress.pipeline.steps import Step, row_of, told_to
+from compress.pipeline.store import Store
 from compress.report.tracking.follow import tracked
 
 OnRow = Callable[[Row], None]
@@ -52,15 +50,6 @@ class RunResult:
     rows: tuple[Row, ...]
     summary: Mapping[str, Any]
     export: Path
-
-
-@dataclass(frozen=True)
-class Step:
-    """A model on the way, with what was measured."""
-
-    stage: str
-    entry: Entry
-    evaluation: Evaluation
 
 
 def run(
@@ -94,12 +83,12 @@ def run(
         with tracked(recipe, folder, command=command, sweep=sweep, warn=_warn) as tracking:
 
             def tell(row: Row) -> None:
-                tracking.row(row)
-                on_row(row)
+                for told in (ledger.append, tracking.row, on_row):
+                    told(row)
 
-            teacher = _start(loaded, store, ledger, tell)
-            _check_latency(loaded, store, teacher, ledger, tell)
-            best = _compress(loaded, store, teacher, ledger, tell)
+            teacher = _start(loaded, store, tell)
+            _check_latency(loaded, store, teacher, tell)
+            best = _compress(loaded, store, teacher, tell)
             return _finish(loaded, store, folder, ledger, teacher, best, command, started)
 
 
@@ -118,29 +107,28 @@ def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def _start(loaded: LoadedRecipe, store: Store, ledger: Ledger, on_row: OnRow) -> Step:
+def _start(loaded: LoadedRecipe, store: Store, tell: OnRow) -> Step:
     started = time.monotonic()
     artifact = make_or_find(store, teacher_artifact(loaded))
     evaluation = make_or_find(store, evaluation_of(loaded, artifact, None))
     teacher = Step("teacher", artifact, evaluation)
-    label = Label.of(loaded.metric)
-    on_row(ledger.append(_row(teacher, label, None, None, "keep", time.monotonic() - started)))
+    tell(row_of(teacher, Label.of(loaded.metric), None, None, "keep", time.monotonic() - started))
     return teacher
 
 
-def _check_latency(loaded: LoadedRecipe, store: Store, teacher: Step, ledger: Ledger, on_row: OnRow) -> None:
+def _check_latency(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) -> None:
     """Raise InputError, before any stage works, for an objective that one of them could not reach."""
     for name, check in latency_checks(loaded, store, teacher.entry):
-        with _told_to(ledger, on_row, name):
+        with told_to(tell, name, Label.of(loaded.metric)):
             check()
 
 
-def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, ledger: Ledger, on_row: OnRow) -> Step:
+def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) -> Step:
     """The last step that was kept: the teacher itself where none was."""
     recipe, current = loaded.recipe, teacher
     for name in recipe.order:
         started, gate = time.monotonic(), recipe.gates[name]
-        with _told_to(ledger, on_row, name):
+        with told_to(tell, name, Label.of(loaded.metric)):
             artifact = make_or_find(store, stage_artifact(loaded, name, current.entry, teacher.entry))
             evaluation = make_or_find(store, evaluation_of(loaded, artifact, teacher.entry))
         comparison = compare(
@@ -156,11 +144,8 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, ledger: Ledger,
         blame = None
         if decision != "keep" or not verdict.within_limits:
             blame = _blame(loaded, store, name, comparison, (teacher, current, step))
-        on_row(
-            ledger.append(
-                _row(step, comparison.metric, comparison, verdict, decision, time.monotonic() - started, blame)
-            )
-        )
+        seconds = time.monotonic() - started
+        tell(row_of(step, comparison.metric, comparison, verdict, decision, seconds, blame))
         if decision == "keep":
             current = step
         if decision == "stop":
@@ -222,89 +207,3 @@ def _finding(loaded: LoadedRecipe, store: Store, step: Step) -> Finding:
     export = make_or_find(store, export_of(loaded, step.entry)).folder or step.entry.folder
     test = make_or_find(store, scores_on_test(loaded, step.entry)) if "test" in loaded.examples else None
     return Finding(step.stage, step.entry, export, step.evaluation, test)
-
-
-def _row(
-    step: Step,
-    metric: Label,
-    comparison: Comparison | None,
-    verdict: Verdict | None,
-    decision: str,
-    seconds: float,
-    blame: Blame | None = None,
-) -> Row:
-    evaluation = step.evaluation
-    assert evaluation.latency is not None and evaluation.size is not None
-    p50, p90 = percentiles(evaluation.latency)
-    return Row(
-        stage=step.stage,
-        artifact=step.entry.key,
-        verdict=verdict.outcome if verdict else "baseline",
-        reasons=verdict.reasons if verdict else (),
-        decision=decision,
-        metric=metric,
-        value=evaluation.value,
-        difference=comparison.score_difference if comparison else None,
-        interval=comparison.score_interval if comparison else None,
-        latency_ms_p50=p50,
-        latency_ms_p90=p90,
-        speedup=comparison.speedup if comparison else 1.0,
-        speedup_interval=comparison.speedup_interval if comparison else None,
-        speedup_vs_torch=comparison.speedup_vs_torch if comparison else evaluation.torch_ratio,
-        size_bytes=evaluation.size.bytes,
-        parameters=evaluation.size.parameters,
-        nonzero_parameters=evaluation.size.nonzero_parameters,
-        bytes_by_part=dict(evaluation.size.bytes_by_part),
-        seconds=seconds,
-        reused=step.entry.reused,
-        notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
-        blame=blame,
-        findings=verdict.findings if verdict else (),
-    )
-
-
-def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
-    """Sentences about a measurement that was not alone."""
-    assert evaluation.latency is not None
-    found = disturbance(evaluation.latency.foreign_share, evaluation.environment["threads"], "this was timed")
-    way_out = "to measure again on an idle machine, remove the folder evaluations from the store"
-    return () if found is None else (f"{found}: times and speed-up may be far off; {way_out}",)
-
-
-@contextlib.contextmanager
-def _told_to(ledger: Ledger, on_row: OnRow, stage: str) -> Iterator[None]:
-    """Whatever is raised inside becomes a row with the reason before it goes on its way: a stage may be the user's own,
-    and raise anything. A stage that ends the process breaks the run: its exit status is none of ours."""
-    started = time.monotonic()
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        # The teacher's row is the first: nothing before it tells the ledger what broke.
-        metric = ledger.rows[0].metric
-        on_row(ledger.append(_broken_row(stage, metric, _reason(error), time.monotonic() - started)))
-        if isinstance(error, SystemExit):
-            raise StageError(f"the stage {stage} called for an end of the process ({_reason(error)})") from error
-        raise
-
-
-def _reason(error: BaseException) -> str:
-    """In one line; what is not ours with its type, without which many a message says nothing."""
-    if isinstance(error, CompressError):
-        return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
-    told: dict[str, Any] = {
-        "stage": stage,
-        "verdict": "error",
-        "reasons": (reason,),
-        "decision": "stop",
-        "seconds": seconds,
-        "reused": False,
-        "notes": (),
-        "findings": (),
-        "metric": metric,
-    }
-    values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}
-    return Row(**values)
