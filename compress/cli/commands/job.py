@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.cli.commands.reasons import as_compress_error, complain
 from compress.cli.config import build, register
-from compress.cli.sweep import outcome
-from compress.cli.sweep.outcome import Ending, Outcome, measured
+from compress.cli.sweep import job_result
+from compress.cli.sweep.job_result import Ending, Outcome, measured
 from compress.cli.sweep.own import command_of
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -103,7 +103,7 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
         found = Outcome(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
         # Where it cannot be written it still comes back.
         with contextlib.suppress(OSError):
-            outcome.write(found, folder)
+            job_result.write(found, folder)
     return found
 
 
@@ -209,6 +209,6 @@ def _told(error: Exception, folder: Path) -> tuple[Ending, str]:
     if known is not None:
         return ENDINGS[known.exit_status], str(known)
     with contextlib.suppress(OSError):
-        (folder / outcome.TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (folder / job_result.TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     told = " ".join(f"{type(error).__name__}: {error}".split())
-    return "broken", f"{told} (see {folder / outcome.TRACEBACK})"
+    return "broken", f"{told} (see {folder / job_result.TRACEBACK})"

@@ -27,7 +27,7 @@ from compress.cli.hydra_errors import explain, quoted
 from compress.core.errors import CompressError, InputError
 
 if TYPE_CHECKING:
-    from compress.cli.sweep.outcome import Outcome
+    from compress.cli.sweep.job_result import Outcome
 
 INTERRUPTED = 130
 

@@ -9,8 +9,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from compress.cli.sweep import record
+from compress.cli.sweep.job_result import Outcome
 from compress.cli.sweep.launch import Command, InterruptedSweep, Overrides, values_of
-from compress.cli.sweep.outcome import Outcome
 from compress.cli.sweep.record import Job
 from compress.core.errors import InputError
 

@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.cli.config import build
 from compress.cli.hydra_errors import explain, in_quotes
-from compress.cli.sweep import outcome
+from compress.cli.sweep import job_result
 from compress.cli.sweep.composed import Composed
-from compress.cli.sweep.outcome import Outcome
+from compress.cli.sweep.job_result import Outcome
 from compress.cli.sweep.own import HYDRAS, command_of, own_folders
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -137,7 +137,7 @@ class Command:
         """
         folders = [self.folder_of(job, first + number) for number, job in enumerate(jobs)]
         for folder in folders:
-            outcome.forget(folder)
+            job_result.forget(folder)
         batches = [[number] for number in range(len(jobs))] if self._one_by_one else [list(range(len(jobs)))]
         found: list[Outcome] = []
         try:
@@ -146,7 +146,7 @@ class Command:
                     print(f"\njob {first + batch[0]}: {shown[batch[0]]}", flush=True)
                 found += self._launch([jobs[number] for number in batch], first + batch[0], folders[batch[0] :])
         except KeyboardInterrupt:
-            raise InterruptedSweep([outcome.read(folder) or _unfinished(folder) for folder in folders]) from None
+            raise InterruptedSweep([job_result.read(folder) or _unfinished(folder) for folder in folders]) from None
         return found
 
     @property
@@ -172,13 +172,13 @@ class Command:
         except Exception as error:  # noqa: BLE001 - each launcher has types of its own.
             # A job returns whatever happens: what comes here is a process that died, or the launcher's own failure.
             return self._after_a_death(jobs, first, folders, error)
-        return [outcome.read(folder) or _returned(value) for folder, value in zip(folders, returned, strict=False)]
+        return [job_result.read(folder) or _returned(value) for folder, value in zip(folders, returned, strict=False)]
 
     def _after_a_death(
         self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path], error: Exception
     ) -> list[Outcome]:
         told = shorten(f"{type(error).__name__}: {error}", 200)
-        found = [outcome.read(folder) for folder in folders[: len(jobs)]]
+        found = [job_result.read(folder) for folder in folders[: len(jobs)]]
         # When one of joblib's processes dies it ends them all: what was not finished runs again, one at a time.
         if len(jobs) > 1 and self._launcher.endswith(".JoblibLauncher"):
             return [known or self._launch([jobs[i]], first + i, folders[i:])[0] for i, known in enumerate(found)]

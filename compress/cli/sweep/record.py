@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compress.cli.sweep.outcome import Outcome, worst, write_whole
+from compress.cli.sweep.job_result import Outcome, worst, write_whole
 from compress.core.errors import CompressError, InputError
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import SWEEP

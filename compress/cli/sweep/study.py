@@ -13,7 +13,7 @@ from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from compress.cli.sweep.outcome import Outcome, from_json
+from compress.cli.sweep.job_result import Outcome, from_json
 from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 

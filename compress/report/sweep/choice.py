@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compress.core.checks import require_fraction
 from compress.core.errors import InputError
-from compress.report.sweep.outcome import Outcome
+from compress.report.sweep.standing import Outcome
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from compress.report.sweep.choice import Choice, choose, margin_for
 from compress.report.sweep.contributions import Contribution, contributions
 from compress.report.sweep.effects import Effect, main_effects
 from compress.report.sweep.factors import Factor, factors_of
-from compress.report.sweep.outcome import Outcome, outcome_of
 from compress.report.sweep.recommendation import Recommendation, recommend
 from compress.report.sweep.runs import find_runs
+from compress.report.sweep.standing import Outcome, outcome_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from compress.report import wording
 from compress.report.sweep.effect_words import lines, sentences
 from compress.report.sweep.evidence import Evidence
 from compress.report.sweep.factors import Factor
-from compress.report.sweep.outcome import TONES, Outcome
 from compress.report.sweep.scatter import SHAPES, bytes_front, bytes_picture, speed_front, speed_picture
+from compress.report.sweep.standing import TONES, Outcome
 from compress.report.sweep.strips import columns
 from compress.report.templates import environment, typographic
 from compress.report.wording import DECIMALS, finite, three_digits

@@ -11,7 +11,7 @@ from compress.report import wording
 from compress.report.sweep.choice import Choice
 from compress.report.sweep.factors import Factor
 from compress.report.sweep.nested import value_at
-from compress.report.sweep.outcome import Outcome
+from compress.report.sweep.standing import Outcome
 from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 _TOLD_SETTINGS = 4

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from compress.core.metric import Label, Unit
 from compress.report.sweep.front import front_of
-from compress.report.sweep.outcome import TONES, Outcome
 from compress.report.sweep.scales import Scale, Tick, scale_of
+from compress.report.sweep.standing import TONES, Outcome
 from compress.report.wording import capitalized, on_axis, three_digits
 
 # Of the part inside the axes; the template draws on 560 x 400.

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from compress.report import wording
 from compress.report.sweep.evidence import Evidence
-from compress.report.sweep.outcome import TONES
 from compress.report.sweep.scatter import bytes_front, speed_front
+from compress.report.sweep.standing import TONES
 from compress.report.table import STYLES
 from compress.report.wording import DECIMALS
 

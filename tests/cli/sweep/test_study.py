@@ -11,7 +11,7 @@ pytest.importorskip("optuna", reason="Optuna's extra is not installed")
 
 from optuna.distributions import FloatDistribution
 
-from compress.cli.sweep.outcome import Outcome
+from compress.cli.sweep.job_result import Outcome
 from compress.cli.sweep.study import Search, Study, outcome_of
 from compress.core.errors import InputError
 

@@ -9,8 +9,8 @@ import pytest
 from compress.core.errors import InputError
 from compress.report.sweep.choice import choose, margin_for
 from compress.report.sweep.evidence import gather
-from compress.report.sweep.outcome import outcome_of
 from compress.report.sweep.runs import Run, find_runs
+from compress.report.sweep.standing import outcome_of
 
 from .conftest import MakeRun, line, measured
 

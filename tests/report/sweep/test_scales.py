@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from compress.core.metric import ACCURACY
-from compress.report.sweep.outcome import outcome_of
 from compress.report.sweep.runs import Run
 from compress.report.sweep.scales import Scale, scale_of
 from compress.report.sweep.scatter import bytes_front, speed_front, speed_picture
+from compress.report.sweep.standing import outcome_of
 
 
 def test_places_and_ticks_by_hand() -> None:

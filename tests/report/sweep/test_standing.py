@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from compress.report.sweep.outcome import TONES, outcome_of
 from compress.report.sweep.runs import Run, find_runs
+from compress.report.sweep.standing import TONES, outcome_of
 
 from .conftest import MakeRun, line, measured
 
