@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from compress.cli.commands.reasons import as_compress_error, complain
 from compress.cli.config import build, register
 from compress.cli.sweep import job_result
-from compress.cli.sweep.job_result import Ending, Outcome, measured
+from compress.cli.sweep.job_result import Ending, JobResult, measured
 from compress.cli.sweep.own import command_of
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -61,7 +61,7 @@ def _help(recipe: Recipe, threads: int) -> None:
         Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
-def run_in_sweep(settings: DictConfig) -> Outcome:
+def run_in_sweep(settings: DictConfig) -> JobResult:
     """A job of a sweep, in whatever process and on whatever machine: how it ended, also written to its folder.
 
     Raises nothing but KeyboardInterrupt, so that the other jobs go on.
@@ -100,7 +100,7 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
         if row is not None:
             drop = recipe.gates[row.stage].max_accuracy_drop
         print(f"job {HydraConfig.get().job.num}: {ending}", flush=True)
-        found = Outcome(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
+        found = JobResult(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
         # Where it cannot be written it still comes back.
         with contextlib.suppress(OSError):
             job_result.write(found, folder)

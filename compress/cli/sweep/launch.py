@@ -24,7 +24,7 @@ from compress.cli.config import build
 from compress.cli.hydra_errors import explain, in_quotes
 from compress.cli.sweep import job_result
 from compress.cli.sweep.composed import Composed
-from compress.cli.sweep.job_result import Outcome
+from compress.cli.sweep.job_result import JobResult
 from compress.cli.sweep.own import HYDRAS, command_of, own_folders
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -129,7 +129,7 @@ class Command:
             (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
-    def launch(self, jobs: Sequence[Overrides], shown: Sequence[str], first: int) -> list[Outcome]:
+    def launch(self, jobs: Sequence[Overrides], shown: Sequence[str], first: int) -> list[JobResult]:
         """Run jobs, numbered from `first`, and return how each ended. One that fails stops no other. shown: as in
         `check`.
 
@@ -139,7 +139,7 @@ class Command:
         for folder in folders:
             job_result.forget(folder)
         batches = [[number] for number in range(len(jobs))] if self._one_by_one else [list(range(len(jobs)))]
-        found: list[Outcome] = []
+        found: list[JobResult] = []
         try:
             for batch in batches:
                 if self._one_by_one:
@@ -158,7 +158,7 @@ class Command:
         """Whether jobs run one after another in this process."""
         return self._launcher.endswith(".BasicLauncher")
 
-    def _launch(self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path]) -> list[Outcome]:
+    def _launch(self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path]) -> list[JobResult]:
         context = self._context
         if self._one_by_one:
             # It runs here, and would compose anew. Others take the loader along to processes of their own.
@@ -176,13 +176,13 @@ class Command:
 
     def _after_a_death(
         self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path], error: Exception
-    ) -> list[Outcome]:
+    ) -> list[JobResult]:
         told = shorten(f"{type(error).__name__}: {error}", 200)
         found = [job_result.read(folder) for folder in folders[: len(jobs)]]
         # When one of joblib's processes dies it ends them all: what was not finished runs again, one at a time.
         if len(jobs) > 1 and self._launcher.endswith(".JoblibLauncher"):
             return [known or self._launch([jobs[i]], first + i, folders[i:])[0] for i, known in enumerate(found)]
-        return [known or Outcome(ending="lost", reason=f"its process left no result ({told})") for known in found]
+        return [known or JobResult(ending="lost", reason=f"its process left no result ({told})") for known in found]
 
 
 class _Remembered:
@@ -200,24 +200,24 @@ class _Remembered:
 
 
 class InterruptedSweep(KeyboardInterrupt):
-    """The user stopped a sweep. outcomes: of every job that was to run."""
+    """The user stopped a sweep. results: of every job that was to run."""
 
-    def __init__(self, outcomes: list[Outcome]) -> None:
+    def __init__(self, results: list[JobResult]) -> None:
         super().__init__()
-        self.outcomes = outcomes
+        self.results = results
 
 
-def _returned(job: JobReturn) -> Outcome:
-    """What came back from a job that could not write its outcome."""
-    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Outcome):
+def _returned(job: JobReturn) -> JobResult:
+    """What came back from a job that could not write its result."""
+    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, JobResult):
         return job.return_value
-    return Outcome(ending="lost", reason="its process left no result")
+    return JobResult(ending="lost", reason="its process left no result")
 
 
-def _unfinished(folder: Path) -> Outcome:
+def _unfinished(folder: Path) -> JobResult:
     if folder.exists():
-        return Outcome(ending="interrupted", reason="the sweep was stopped")
-    return Outcome(ending="not started", reason="the sweep was stopped before")
+        return JobResult(ending="interrupted", reason="the sweep was stopped")
+    return JobResult(ending="not started", reason="the sweep was stopped before")
 
 
 def _told(wrong: dict[str, list[str]], jobs: int) -> str:
