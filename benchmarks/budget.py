@@ -35,8 +35,12 @@ from compress.methods.training.sensitivity import answers, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.family import layers_of
 from compress.nn.fusion import widest_sizes
-from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import LoadedRecipe, load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.made.exports import export_of
+from compress.pipeline.made.latency_tables import latency_table
+from compress.pipeline.make_or_find import make_or_find
+from compress.pipeline.store import Entry, Store
 from compress.report import wording
 from compress.tasks.text_classification import SIGNATURE
 
@@ -85,7 +89,9 @@ class Cut:
     """A cut teacher. kept: what the ledger says it kept. scores: of each example."""
 
     entry: Entry
-    workshop: Workshop
+    loaded: LoadedRecipe
+    store: Store
+    teacher: Entry
     kept: str
     divergence: float
     scores: np.ndarray
@@ -107,10 +113,10 @@ class Laboratory:
         self._work = work
         if threads is not None:
             self._settings.runtime.threads = threads
-        workshop = self._workshop(())
-        torch.set_num_threads(workshop.recipe.runtime.threads)
-        teacher, self.task = workshop.teacher(), workshop.recipe.task
-        self._processor, split = self.task.load_processor(teacher.folder), workshop.examples["validation"]
+        loaded, _, teacher = self._made(())
+        torch.set_num_threads(loaded.recipe.runtime.threads)
+        self.task = loaded.recipe.task
+        self._processor, split = self.task.load_processor(teacher.folder), loaded.examples["validation"]
         chosen = np.random.default_rng(0).permutation(len(split))[:examples]
         self._rows = [split[int(row)] for row in chosen]
         self._batches = [self.task.collate([row], self._processor) for row in self._rows]
@@ -122,22 +128,21 @@ class Laboratory:
     @property
     def uncut_ms(self) -> float:
         """What the teacher would take after the stages to come, by the latency table."""
-        workshop = self._workshop(())
-        teacher = workshop.teacher()
+        loaded, store, teacher = self._made(())
         model = load_model(teacher.folder)
-        table = workshop.latency_table(teacher, widest_sizes(model))
+        table = latency_table(loaded, store, teacher, widest_sizes(model), again=False)
         return table.predict([(layer.heads, layer.neurons) for layer in layers_of(model)])
 
     def cut(self, settings: Sequence[str]) -> Cut:
         """The teacher, as small as these settings ask for."""
-        workshop = self._workshop(settings)
-        teacher = workshop.teacher()
-        entry = workshop.produce("prune", teacher, teacher)
+        loaded, store, teacher = self._made(settings)
+        entry = make_or_find(store, stage_artifact(loaded, "prune", teacher, teacher))
         model = load_model(entry.folder)
         moved = shift_of(model, [()], self._batches, self._reference, self.task)
         notes = list(entry.facts["notes"])
         kept = next(note for note in notes if note.startswith("kept "))
-        return Cut(entry, workshop, kept, float(moved.mean[0]), self._scores(moved.logits[0]), notes)
+        scores = self._scores(moved.logits[0])
+        return Cut(entry, loaded, store, teacher, kept, float(moved.mean[0]), scores, notes)
 
     def compared(self, scores: np.ndarray, others: np.ndarray) -> str:
         """The mean difference, with its interval."""
@@ -150,12 +155,12 @@ class Laboratory:
         """How the fused INT8 exports of the two compare, in turns on the run's runtime."""
         candidates = []
         for cut in (without, given):
-            entry, teacher = cut.entry, cut.workshop.teacher()
+            entry = cut.entry
             for stage in ("fuse", "quantize"):
-                entry = cut.workshop.produce(stage, entry, teacher)
-            folder, _ = cut.workshop.export(entry)
+                entry = make_or_find(cut.store, stage_artifact(cut.loaded, stage, entry, cut.teacher))
+            folder = make_or_find(cut.store, export_of(cut.loaded, entry)).folder
             assert folder is not None
-            candidates.append(Candidate(runtime=cut.workshop.recipe.runtime, folder=folder, signature=SIGNATURE))
+            candidates.append(Candidate(runtime=cut.loaded.recipe.runtime, folder=folder, signature=SIGNATURE))
         files = [self._work / "timed.npz"] * 2
         write_batches(Dataset.from_list(self._rows), self.task, self._processor, SIGNATURE, files[0])
         chosen = representative([row["length"] for row in self._rows], TURNS.examples)
@@ -164,8 +169,10 @@ class Laboratory:
         ratio, (low, high) = speedup(latency, CONFIDENCE)
         return f"    its export is {ratio:.2f} [{low:.2f}, {high:.2f}] times as fast as the one without"
 
-    def _workshop(self, settings: Sequence[str]) -> Workshop:
-        return Workshop(self._recipe(settings), warn=tell, check=lambda *given: None)
+    def _made(self, settings: Sequence[str]) -> tuple[LoadedRecipe, Store, Entry]:
+        """The recipe with its data, its store, and its teacher."""
+        loaded, store = load(self._recipe(settings), warn=tell, check=lambda *given: None)
+        return loaded, store, make_or_find(store, teacher_artifact(loaded))
 
     def _recipe(self, settings: Sequence[str]) -> Recipe:
         given = [

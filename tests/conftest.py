@@ -294,7 +294,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring and proving start no processes, which take most of a tiny run's time."""
     monkeypatch.setattr(latency, "Worker", WorkerHere)
     monkeypatch.setattr(accuracy, "Worker", WorkerHere)
-    monkeypatch.setattr("compress.pipeline.workshop.prove", prove._prove_here)
+    monkeypatch.setattr("compress.pipeline.made.exports.prove", prove._prove_here)
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ from compress.core.content import sha256_of
 from compress.core.errors import InputError
 from compress.core.recipe import Measurement
 from compress.measure import latency_table
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
 from compress.runtimes.onnx.file import require_data_inside
 
 QUICK = (
@@ -825,11 +827,10 @@ def test_a_disk_that_fills_up(
 
 def _distilled(settings: list[str]) -> Path:
     """The folder of the artifact that a run with these settings would make first, without measuring it."""
-    workshop = Workshop(
-        build(compose_settings("text_classification", quoted(settings)), "r"), print, lambda model, processor: None
-    )
-    teacher = workshop.teacher()
-    return workshop.produce("distill", teacher, teacher).folder
+    recipe = build(compose_settings("text_classification", quoted(settings)), "r")
+    loaded, store = load(recipe, warn=print, check=lambda *given: None)
+    teacher = make_or_find(store, teacher_artifact(loaded))
+    return make_or_find(store, stage_artifact(loaded, "distill", teacher, teacher)).folder
 
 
 def test_a_refusal_in_a_process_of_its_own(terminal: Terminal) -> None:

@@ -92,7 +92,7 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     def again(*arguments: Any, **more: Any) -> None:
         raise AssertionError("something was done again")
 
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", again)
+    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_table", again)
     monkeypatch.setattr("transformers.Trainer.train", again)
     shutil.rmtree(folder / "run")
     second, _ = run(folder)
@@ -107,7 +107,7 @@ def test_a_table_of_a_busy_machine_does_not_refuse_what_a_quiet_one_allows(
     curve = {0: 0.1, 1: 1.0, 4: 2.0}, {0: 0.1, 8: 1.0, 64: 2.0}
     last = {0: 0.01, 1: 0.1, 4: 0.2}, {0: 0.01, 8: 0.1, 64: 0.2}
     left = [LatencyTable(teacher, 0.1, *curve, *last, foreign_share=share) for teacher, share in TABLES]
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: left.pop(0))
+    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_table", lambda *_, **__: left.pop(0))
     with pytest.raises(SystemExit) as done:
         main()
     assert done.value.code == 2 and "times the teacher's speed. Ask for less" in capsys.readouterr().err
@@ -127,9 +127,9 @@ def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
     saved = {"attention_output": {2: {4: -0.7, 12: -0.6}, 4: {4: -1.3, 12: -1.2}}}
     saved |= {name: {8: {4: -0.3, 12: -0.2}, 64: {4: -0.5, 12: -0.4}} for name in ("ffn_in", "ffn_out")}
     monkeypatch.setattr(
-        "compress.pipeline.workshop.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last)
+        "compress.pipeline.made.latency_tables.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last)
     )
-    monkeypatch.setattr("compress.pipeline.workshop.measure_low_rank", lambda *_, **__: (saved, 0.5))
+    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_low_rank", lambda *_, **__: (saved, 0.5))
     asked = ["objective.speedup=6", "stages.prune.ranks=true", "stages.prune.neuron_multiple=4"]
     monkeypatch.setattr(sys, "argv", [*sys.argv, *asked, "stages.factorize.min_saving=0"])
     rows, _ = run(folder)

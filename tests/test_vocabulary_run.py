@@ -18,8 +18,10 @@ import torch
 
 import compress
 from compress.core.errors import InputError
+from compress.pipeline.loaded_recipe import load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.spine import RunResult
-from compress.pipeline.workshop import Workshop
 from compress.tasks.text_classification import TextClassification
 
 SETTINGS = (
@@ -129,29 +131,29 @@ def _another_process_finds_everything_and_reads_the_same(result: RunResult, plac
 
 def test_each_artifact_is_shown_what_its_own_tokenizer_reads(place: Path) -> None:
     recipe = recipe_of(place)
-    workshop = Workshop(recipe, print, lambda model, processor: None)
-    teacher = workshop.teacher()
-    trimmed = workshop.produce("vocabulary", teacher, teacher)
+    loaded, store = load(recipe, warn=print, check=lambda *given: None)
+    teacher = make_or_find(store, teacher_artifact(loaded))
+    trimmed = make_or_find(store, stage_artifact(loaded, "vocabulary", teacher, teacher))
     assert teacher.facts["processor"] is None
     assert trimmed.facts["processor"] == trimmed.key
     # As a later run does it: nothing in memory, the tokenizer comes from the artifact's folder.
-    later = Workshop(recipe, print, lambda model, processor: None)
-    fresh, kept = later._reading(trimmed), workshop._reading(trimmed)
+    later, _ = load(recipe, warn=print, check=lambda *given: None)
+    fresh, kept = later.encoded(trimmed), loaded.encoded(trimmed)
     assert fresh.fingerprint("validation") == kept.fingerprint("validation")
     assert fresh.fingerprint("train") == kept.fingerprint("train")
-    assert kept.fingerprint("train") != workshop._reading(teacher).fingerprint("train")
-    assert kept.split("train")["labels"][:] == workshop._reading(teacher).split("train")["labels"][:]
-    quantized = later.produce("quantize", trimmed, teacher)
+    assert kept.fingerprint("train") != loaded.encoded(teacher).fingerprint("train")
+    assert kept.split("train")["labels"][:] == loaded.encoded(teacher).split("train")["labels"][:]
+    quantized = make_or_find(store, stage_artifact(later, "quantize", trimmed, teacher))
     assert quantized.facts["processor"] == trimmed.key
 
 
 def test_a_student_from_a_folder_must_read_the_same_tokens(place: Path) -> None:
     recipe = recipe_of(place, f"student.path={place}/teacher")
-    workshop = Workshop(recipe, print, lambda model, processor: None)
-    teacher = workshop.teacher()
-    trimmed = workshop.produce("vocabulary", teacher, teacher)
+    loaded, store = load(recipe, warn=print, check=lambda *given: None)
+    teacher = make_or_find(store, teacher_artifact(loaded))
+    trimmed = make_or_find(store, stage_artifact(loaded, "vocabulary", teacher, teacher))
     with pytest.raises(InputError, match=r"vocabulary has 34 entries .*trim the vocabulary after distilling"):
-        workshop.produce("distill", trimmed, teacher)
+        make_or_find(store, stage_artifact(loaded, "distill", trimmed, teacher))
 
 
 def test_what_cannot_be_trimmed_is_refused_before_any_work(place: Path) -> None:

@@ -54,6 +54,19 @@ def teacher_key(recipe: Recipe, identity: Mapping[str, Any], model_type: str, tr
     )
 
 
+def teacher_answers_key(recipe: Recipe, identity: Mapping[str, Any], model_type: str, examples: str) -> str:
+    """The key of what the teacher answers to a split. identity, model_type: as in `teacher_key`. examples: the split's
+    content."""
+    return content_key(
+        what="teacher-answers",
+        identity=identity,
+        examples=examples,
+        task=_plain(recipe.settings["task"]),
+        sources=_sources(type(recipe.teacher), type(recipe.task), modules=[KEPT_BY, *_families(model_type)]),
+        versions=versions(COMPUTING),
+    )
+
+
 def artifact_key(
     recipe: Recipe,
     stage: str,

@@ -158,6 +158,8 @@ def others(recipe: Recipe) -> dict[str, str]:
         ("compress.measure.accuracy", {"evaluation"}),
         ("compress.measure.latency_table", {"table"}),
         ("compress.core.latency_table", {"table", "blame"}),
+        # What a head reads decides whether a last layer of one position is timed.
+        ("compress.nn.head", {"table"}),
         ("compress.nn.layers.fused_layer", {"export", "evaluation", "table", "blame"}),
         ("compress.tasks.text_classification", {"evaluation", "blame"}),
         ("compress.methods.quantize.int8", {"blame"}),

@@ -17,8 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.cli.commands.reasons import as_compress_error, complain
 from compress.cli.config import build, register
-from compress.cli.sweep import outcome
-from compress.cli.sweep.outcome import Ending, Outcome, measured
+from compress.cli.sweep import job_result
+from compress.cli.sweep.job_result import Ending, JobResult, measured
 from compress.cli.sweep.own import command_of
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -28,7 +28,7 @@ from compress.methods.training.processes import count_here, is_main, join, leave
 if TYPE_CHECKING:
     from compress.core.ledger import Row
     from compress.core.recipe import Recipe
-    from compress.pipeline.materials import Materials
+    from compress.pipeline.inputs import InputsCache
     from compress.pipeline.spine import RunResult
 
 ENDINGS: dict[int, Ending] = {1: "broken", 2: "refused", 3: "nothing passed"}
@@ -61,7 +61,7 @@ def _help(recipe: Recipe, threads: int) -> None:
         Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
-def run_in_sweep(settings: DictConfig) -> Outcome:
+def run_in_sweep(settings: DictConfig) -> JobResult:
     """A job of a sweep, in whatever process and on whatever machine: how it ended, also written to its folder.
 
     Raises nothing but KeyboardInterrupt, so that the other jobs go on.
@@ -100,10 +100,10 @@ def run_in_sweep(settings: DictConfig) -> Outcome:
         if row is not None:
             drop = recipe.gates[row.stage].max_accuracy_drop
         print(f"job {HydraConfig.get().job.num}: {ending}", flush=True)
-        found = Outcome(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
+        found = JobResult(ending=ending, reason=reason, seconds=time.monotonic() - began, **measured(row, drop))
         # Where it cannot be written it still comes back.
         with contextlib.suppress(OSError):
-            outcome.write(found, folder)
+            job_result.write(found, folder)
     return found
 
 
@@ -125,7 +125,7 @@ def _run(
     transformers.utils.logging.disable_progress_bar()
     from rich.console import Console
 
-    from compress.pipeline.prepared import Material
+    from compress.pipeline.inputs import RecipeInputs
     from compress.pipeline.spine import run
     from compress.report.decision import decide, limits_missed
     from compress.report.table import StageTable
@@ -153,7 +153,7 @@ def _run(
         training_threads=threads,
         on_row=show,
         on_start=record,
-        read=_materials().of if shared else Material.of,
+        read=_inputs().read if shared else RecipeInputs.read,
     )
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
@@ -166,12 +166,12 @@ def _run(
 
 
 @cache
-def _materials() -> Materials:
-    from compress.pipeline.materials import Materials
+def _inputs() -> InputsCache:
+    from compress.pipeline.inputs import InputsCache
 
     # One, as a teacher in memory can be large. Hydra varies the last setting first, so jobs that differ in their
     # stages alone come one after the other where these are named last.
-    return Materials(most=1)
+    return InputsCache(most=1)
 
 
 def _require_no_sweep() -> None:
@@ -209,6 +209,6 @@ def _told(error: Exception, folder: Path) -> tuple[Ending, str]:
     if known is not None:
         return ENDINGS[known.exit_status], str(known)
     with contextlib.suppress(OSError):
-        (folder / outcome.TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (folder / job_result.TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     told = " ".join(f"{type(error).__name__}: {error}".split())
-    return "broken", f"{told} (see {folder / outcome.TRACEBACK})"
+    return "broken", f"{told} (see {folder / job_result.TRACEBACK})"

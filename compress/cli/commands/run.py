@@ -27,7 +27,7 @@ from compress.cli.hydra_errors import explain, quoted
 from compress.core.errors import CompressError, InputError
 
 if TYPE_CHECKING:
-    from compress.cli.sweep.outcome import Outcome
+    from compress.cli.sweep.job_result import JobResult
 
 INTERRUPTED = 130
 
@@ -82,7 +82,7 @@ class _Alone:
 
 def _application(alone: _Alone, command: str) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=str(settings_root() / "recipes"), config_name="quickstart")
-    def application(settings: DictConfig) -> Outcome | None:
+    def application(settings: DictConfig) -> JobResult | None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return run_in_sweep(settings)
         alone.entered = True

@@ -9,8 +9,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from compress.cli.sweep import record
+from compress.cli.sweep.job_result import JobResult
 from compress.cli.sweep.launch import Command, InterruptedSweep, Overrides, values_of
-from compress.cli.sweep.outcome import Outcome
 from compress.cli.sweep.record import Job
 from compress.core.errors import InputError
 
@@ -31,8 +31,8 @@ def sweep(command: Command, arguments: Sequence[str]) -> None:
     shown = [" ".join(job) for job in differing]
     command.check(combinations, shown)
 
-    def finish(outcomes: Sequence[Outcome]) -> list[Job]:
-        jobs = [_job(command, number, combinations[number], differing[number], outcomes[number]) for number in indices]
+    def finish(results: Sequence[JobResult]) -> list[Job]:
+        jobs = [_job(command, number, combinations[number], differing[number], results[number]) for number in indices]
         record.conclude(
             command.folder, recipe=command.recipe, command=command.whole, jobs=jobs, seconds=time.monotonic() - began
         )
@@ -43,20 +43,20 @@ def sweep(command: Command, arguments: Sequence[str]) -> None:
         try:
             jobs = finish(command.launch(combinations, shown, 0))
         except InterruptedSweep as stopped:
-            finish(stopped.outcomes)
+            finish(stopped.results)
             raise
     error = record.failed(jobs, command.folder)
     if error is not None:
         raise error
 
 
-def _job(command: Command, number: int, overrides: Overrides, differing: Overrides, found: Outcome) -> Job:
+def _job(command: Command, number: int, overrides: Overrides, differing: Overrides, found: JobResult) -> Job:
     return Job(
         number=number,
         folder=command.folder_of(overrides, number),
         settings=values_of(command.parse(differing)),
         command=command.typed(overrides),
-        outcome=found,
+        result=found,
     )
 
 

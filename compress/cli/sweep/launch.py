@@ -22,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.cli.config import build
 from compress.cli.hydra_errors import explain, in_quotes
-from compress.cli.sweep import outcome
+from compress.cli.sweep import job_result
 from compress.cli.sweep.composed import Composed
-from compress.cli.sweep.outcome import Outcome
+from compress.cli.sweep.job_result import JobResult
 from compress.cli.sweep.own import HYDRAS, command_of, own_folders
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
@@ -129,7 +129,7 @@ class Command:
             (self.folder / ".lock").unlink()
             self.folder.rmdir()
 
-    def launch(self, jobs: Sequence[Overrides], shown: Sequence[str], first: int) -> list[Outcome]:
+    def launch(self, jobs: Sequence[Overrides], shown: Sequence[str], first: int) -> list[JobResult]:
         """Run jobs, numbered from `first`, and return how each ended. One that fails stops no other. shown: as in
         `check`.
 
@@ -137,16 +137,16 @@ class Command:
         """
         folders = [self.folder_of(job, first + number) for number, job in enumerate(jobs)]
         for folder in folders:
-            outcome.forget(folder)
+            job_result.forget(folder)
         batches = [[number] for number in range(len(jobs))] if self._one_by_one else [list(range(len(jobs)))]
-        found: list[Outcome] = []
+        found: list[JobResult] = []
         try:
             for batch in batches:
                 if self._one_by_one:
                     print(f"\njob {first + batch[0]}: {shown[batch[0]]}", flush=True)
                 found += self._launch([jobs[number] for number in batch], first + batch[0], folders[batch[0] :])
         except KeyboardInterrupt:
-            raise InterruptedSweep([outcome.read(folder) or _unfinished(folder) for folder in folders]) from None
+            raise InterruptedSweep([job_result.read(folder) or _unfinished(folder) for folder in folders]) from None
         return found
 
     @property
@@ -158,7 +158,7 @@ class Command:
         """Whether jobs run one after another in this process."""
         return self._launcher.endswith(".BasicLauncher")
 
-    def _launch(self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path]) -> list[Outcome]:
+    def _launch(self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path]) -> list[JobResult]:
         context = self._context
         if self._one_by_one:
             # It runs here, and would compose anew. Others take the loader along to processes of their own.
@@ -172,17 +172,17 @@ class Command:
         except Exception as error:  # noqa: BLE001 - each launcher has types of its own.
             # A job returns whatever happens: what comes here is a process that died, or the launcher's own failure.
             return self._after_a_death(jobs, first, folders, error)
-        return [outcome.read(folder) or _returned(value) for folder, value in zip(folders, returned, strict=False)]
+        return [job_result.read(folder) or _returned(value) for folder, value in zip(folders, returned, strict=False)]
 
     def _after_a_death(
         self, jobs: Sequence[Overrides], first: int, folders: Sequence[Path], error: Exception
-    ) -> list[Outcome]:
+    ) -> list[JobResult]:
         told = shorten(f"{type(error).__name__}: {error}", 200)
-        found = [outcome.read(folder) for folder in folders[: len(jobs)]]
+        found = [job_result.read(folder) for folder in folders[: len(jobs)]]
         # When one of joblib's processes dies it ends them all: what was not finished runs again, one at a time.
         if len(jobs) > 1 and self._launcher.endswith(".JoblibLauncher"):
             return [known or self._launch([jobs[i]], first + i, folders[i:])[0] for i, known in enumerate(found)]
-        return [known or Outcome(ending="lost", reason=f"its process left no result ({told})") for known in found]
+        return [known or JobResult(ending="lost", reason=f"its process left no result ({told})") for known in found]
 
 
 class _Remembered:
@@ -200,24 +200,24 @@ class _Remembered:
 
 
 class InterruptedSweep(KeyboardInterrupt):
-    """The user stopped a sweep. outcomes: of every job that was to run."""
+    """The user stopped a sweep. results: of every job that was to run."""
 
-    def __init__(self, outcomes: list[Outcome]) -> None:
+    def __init__(self, results: list[JobResult]) -> None:
         super().__init__()
-        self.outcomes = outcomes
+        self.results = results
 
 
-def _returned(job: JobReturn) -> Outcome:
-    """What came back from a job that could not write its outcome."""
-    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Outcome):
+def _returned(job: JobReturn) -> JobResult:
+    """What came back from a job that could not write its result."""
+    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, JobResult):
         return job.return_value
-    return Outcome(ending="lost", reason="its process left no result")
+    return JobResult(ending="lost", reason="its process left no result")
 
 
-def _unfinished(folder: Path) -> Outcome:
+def _unfinished(folder: Path) -> JobResult:
     if folder.exists():
-        return Outcome(ending="interrupted", reason="the sweep was stopped")
-    return Outcome(ending="not started", reason="the sweep was stopped before")
+        return JobResult(ending="interrupted", reason="the sweep was stopped")
+    return JobResult(ending="not started", reason="the sweep was stopped before")
 
 
 def _told(wrong: dict[str, list[str]], jobs: int) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compress.cli.sweep.outcome import Outcome, worst, write_whole
+from compress.cli.sweep.job_result import JobResult, worst, write_whole
 from compress.core.errors import CompressError, InputError
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import SWEEP
@@ -33,7 +33,7 @@ class Job:
     folder: Path
     settings: Mapping[str, Any]
     command: str
-    outcome: Outcome
+    result: JobResult
 
 
 class JobsFailedError(CompressError):
@@ -71,7 +71,7 @@ def conclude(
 def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
     values = {
         "format": FORMAT,
-        "status": worst([job.outcome.status for job in jobs]),
+        "status": worst([job.result.status for job in jobs]),
         **facts,
         "jobs": [
             {
@@ -79,7 +79,7 @@ def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
                 "folder": Path(os.path.relpath(job.folder, folder)).as_posix(),
                 "settings": dict(job.settings),
                 "command": job.command,
-                **job.outcome.to_json(),
+                **job.result.to_json(),
             }
             for job in jobs
         ],
@@ -97,7 +97,7 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
     table.add_column("speed-up", justify="right")
     table.add_column("MB", justify="right")
     for job in jobs:
-        found = job.outcome
+        found = job.result
         settings = "  ".join(f"{name}={'null' if value is None else value}" for name, value in job.settings.items())
         table.add_row(
             f"{'* ' if job.number in marked else ''}{job.number}",
@@ -110,23 +110,23 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
     console.print()
     console.print(table)
     for job in jobs:
-        if job.outcome.reason is not None:
-            console.print(Text(f"job {job.number}: {job.outcome.reason}", style="dim"), soft_wrap=True)
+        if job.result.reason is not None:
+            console.print(Text(f"job {job.number}: {job.result.reason}", style="dim"), soft_wrap=True)
 
 
 def _metric(jobs: Sequence[Job]) -> Label:
     """That of what was measured."""
-    return next((job.outcome.metric for job in jobs if job.outcome.difference is not None), ACCURACY)
+    return next((job.result.metric for job in jobs if job.result.difference is not None), ACCURACY)
 
 
 def failed(jobs: Sequence[Job], folder: Path) -> JobsFailedError | None:
     """What to end the command with where not every job exported a model."""
-    without = [job for job in jobs if job.outcome.status != 0]
+    without = [job for job in jobs if job.result.status != 0]
     if not without:
         return None
     numbers = ", ".join(str(job.number) for job in without)
     return JobsFailedError(
         f"{len(without)} of {len(jobs)} jobs exported nothing (job {numbers}); the reasons are above and in "
         f"{folder / SWEEP}.",
-        worst([job.outcome.status for job in jobs]),
+        worst([job.result.status for job in jobs]),
     )

@@ -74,11 +74,11 @@ def _run(command: Command, study: Study, fixed: Overrides) -> None:
         try:
             found = command.launch(jobs, shown, trials[0].number)
         except InterruptedSweep as stopped:
-            for trial, outcome in zip(trials, stopped.outcomes, strict=True):
-                study.tell(trial, outcome)
+            for trial, result in zip(trials, stopped.results, strict=True):
+                study.tell(trial, result)
             raise
-        for trial, outcome in zip(trials, found, strict=True):
-            study.tell(trial, outcome)
+        for trial, result in zip(trials, found, strict=True):
+            study.tell(trial, result)
 
 
 def _check(command: Command, fixed: Overrides, values: Mapping[str, Sequence[Any]]) -> None:
@@ -101,7 +101,7 @@ def _as_given(override: Override) -> str:
 
 
 def _job(command: Command, trial: Any, fixed: Overrides) -> Job:
-    from compress.cli.sweep.study import outcome_of
+    from compress.cli.sweep.study import result_of
 
     overrides = [*fixed, *_chosen(trial.params)]
     return Job(
@@ -109,5 +109,5 @@ def _job(command: Command, trial: Any, fixed: Overrides) -> Job:
         folder=command.folder_of(overrides, trial.number),
         settings=values_of(command.parse(_chosen(trial.params))),
         command=command.typed(overrides),
-        outcome=outcome_of(trial),
+        result=result_of(trial),
     )

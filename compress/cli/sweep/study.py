@@ -13,7 +13,7 @@ from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from compress.cli.sweep.outcome import Outcome, from_json
+from compress.cli.sweep.job_result import JobResult, from_json
 from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
 
@@ -111,7 +111,7 @@ class Study:
         while (missing := self._settings.trials - len(self.trials())) > 0:
             yield [self._study.ask(self._space) for _ in range(min(missing, self._settings.at_once))]
 
-    def tell(self, trial: Trial, found: Outcome) -> None:
+    def tell(self, trial: Trial, found: JobResult) -> None:
         """Record how a trial ended. One that was stopped is left to be taken up; a model that did not pass its gate is
         recorded with what was measured, as not allowed; what measured nothing has failed."""
         if found.ending in ("interrupted", "not started"):
@@ -132,7 +132,7 @@ class Study:
         return [trial.number for trial in self._study.best_trials if all(v <= 0 for v in trial.constraints.values())]
 
 
-def _measured(found: Outcome, objective: str) -> float | None:
+def _measured(found: JobResult, objective: str) -> float | None:
     return found.difference if objective.endswith("_difference") else getattr(found, objective)
 
 
@@ -146,7 +146,7 @@ def _only(some: Any, others: Any) -> str:
     return ", ".join(item if isinstance(item, str) else "=".join(map(str, item)) for item in left) or "nothing more"
 
 
-def outcome_of(trial: FrozenTrial) -> Outcome:
+def result_of(trial: FrozenTrial) -> JobResult:
     """How a trial ended, as it was told."""
     told = trial.user_attrs.get(OUTCOME)
-    return Outcome(ending="interrupted", reason="the search was stopped") if told is None else from_json(told)
+    return JobResult(ending="interrupted", reason="the search was stopped") if told is None else from_json(told)

@@ -10,12 +10,13 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.measure.effort import Effort, Estimate, estimate
-from compress.measure.evaluate import evaluation_from_json
 from compress.measure.statistics import compare
+from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.made.evaluations import evaluation_of, scores_on_test
+from compress.pipeline.make_or_find import find
 from compress.pipeline.plan.disk import free_bytes
-from compress.pipeline.plan.past import find
 from compress.pipeline.plan.plan import Need, Piece, Plan
-from compress.pipeline.prepared import Prepared
 from compress.pipeline.store import Entry, content_key
 
 
@@ -24,19 +25,19 @@ class Chain:
 
     def __init__(
         self,
-        prepared: Prepared,
+        loaded: LoadedRecipe,
         store: Path,
         earlier: Iterable[tuple[Effort, float]],
         pace: Callable[[float], float],
     ) -> None:
-        self._prepared, self._store, self._earlier, self._pace = prepared, store, list(earlier), pace
+        self._loaded, self._store, self._earlier, self._pace = loaded, store, list(earlier), pace
         # Artifacts that have to be made first, and bring a processor that nobody has seen yet, by their keys.
         self._unseen: dict[str, str] = {}
         self._teacher_evaluation: Evaluation | None = None
 
     def plan(self) -> Plan:
         """Of the whole recipe."""
-        prepared, recipe = self._prepared, self._prepared.recipe
+        loaded, recipe = self._loaded, self._loaded.recipe
         teacher, piece = self._teacher()
         pieces, current, at = [piece], teacher, "teacher"
         for name in recipe.order:
@@ -50,29 +51,29 @@ class Chain:
             pieces=tuple(pieces),
             skipped=recipe.order[len(pieces) - 1 :],
             test=self._test(pieces, teacher, current),
-            examples={name: len(split) for name, split in prepared.examples.items()},
-            labels=_labels(prepared.config),
-            model=str(prepared.config.model_type),
-            parameters=prepared.parameters,
+            examples={name: len(split) for name, split in loaded.examples.items()},
+            labels=_labels(loaded.config),
+            model=str(loaded.config.model_type),
+            parameters=loaded.parameters,
             training_bytes=self._training_bytes(pieces),
             teacher_vectors_bytes=self._teacher_vectors_bytes(pieces),
             free=free_bytes(self._store),
-            notes=prepared.notes,
+            notes=loaded.notes,
         )
 
     def _teacher(self) -> tuple[Entry, Piece]:
-        key = self._prepared.teacher_key()
-        found = find(self._store, "artifacts", key)
-        entry = found or self._imagined(key, {"processor": None})
+        work = teacher_artifact(self._loaded)
+        found = find(self._store, work)
+        entry = found or self._imagined(work.key, {"processor": None})
         self._teacher_evaluation = None if found is None else self._evaluation(entry, None)
         return entry, self._piece("teacher", None, entry, found, self._teacher_evaluation, None, "keep")
 
     def _stage(self, name: str, parent: Entry, at: str, teacher: Entry) -> tuple[Entry, Piece]:
-        recipe = self._prepared.recipe
+        recipe = self._loaded.recipe
         waits_for = self._unseen.get(str(parent.facts["processor"]))
         if waits_for is None:
-            key = self._prepared.stage_key(name, parent, teacher)
-            found = find(self._store, "artifacts", key)
+            work = stage_artifact(self._loaded, name, parent, teacher)
+            key, found = work.key, find(self._store, work)
         else:
             settings = json.dumps(recipe.settings["stages"][name], sort_keys=True, default=str)
             key, found = content_key(what="unseen", parent=parent.key, settings=settings), None
@@ -87,11 +88,11 @@ class Chain:
     def _judged(self, name: str, evaluation: Evaluation | None) -> tuple[str | None, str]:
         if evaluation is None or self._teacher_evaluation is None:
             return None, "keep"
-        gate = self._prepared.recipe.gates[name]
+        gate = self._loaded.recipe.gates[name]
         found = compare(
             self._teacher_evaluation,
             evaluation,
-            self._prepared.metric,
+            self._loaded.metric,
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
         )
@@ -110,7 +111,7 @@ class Chain:
         waits_for: str | None = None,
     ) -> Piece:
         need: Need = "all" if found is None else "measuring" if evaluation is None else "nothing"
-        exported = self._prepared.recipe.runtime.form is not None
+        exported = self._loaded.recipe.runtime.form is not None
         # An artifact and its export, neither larger than the teacher.
         seconds = self._seconds(stage, need)
         kept = {"all": 1 + exported, "measuring": int(exported), "nothing": 0}[need] * self._teacher_bytes
@@ -134,7 +135,7 @@ class Chain:
             "measuring": (_evaluation_of(stage),),
             "nothing": (),
         }[need]
-        parts = [estimate(self._prepared.effort(part), self._earlier) for part in work]
+        parts = [estimate(self._loaded.effort(part), self._earlier) for part in work]
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return None
@@ -142,45 +143,40 @@ class Chain:
         return replace(first, seconds=sum(part.seconds for part in known))
 
     def _training_seconds(self, stage: str) -> float | None:
-        effort = self._prepared.effort(stage)
+        effort = self._loaded.effort(stage)
         return effort.steps * self._pace(effort.tokens) if effort.steps else None
 
     def _evaluation(self, entry: Entry, teacher: Entry | None) -> Evaluation | None:
-        if find(self._store, "exports", self._prepared.export_key(entry)) is None:
-            return None
-        found = find(self._store, "evaluations", self._prepared.evaluation_key(entry, teacher))
-        if found is None:
-            return None
-        return evaluation_from_json(json.loads((found.folder / "evaluation.json").read_text(encoding="utf-8")))
+        return find(self._store, evaluation_of(self._loaded, entry, teacher))
 
     def _test(self, pieces: Sequence[Piece], teacher: Entry, best: Entry) -> bool | None:
-        if "test" not in self._prepared.examples or any(piece.need != "nothing" for piece in pieces):
+        if "test" not in self._loaded.examples or any(piece.need != "nothing" for piece in pieces):
             return None
-        keys = [self._prepared.test_key(entry) for entry in (teacher, best)]
-        return any(find(self._store, "evaluations", key) is None for key in keys)
+        works = [scores_on_test(self._loaded, entry) for entry in (teacher, best)]
+        return any(find(self._store, work) is None for work in works)
 
     def _imagined(self, key: str, facts: Mapping[str, Any]) -> Entry:
         return Entry(key, self._store / "artifacts" / key, {"processor": facts["processor"]}, reused=False)
 
     @property
     def _teacher_bytes(self) -> int:
-        return 4 * self._prepared.parameters
+        return 4 * self._loaded.parameters
 
     def _trained(self, pieces: Sequence[Piece]) -> list[str]:
-        return [piece.stage for piece in pieces if piece.need == "all" and self._prepared.effort(piece.stage).steps]
+        return [piece.stage for piece in pieces if piece.need == "all" and self._loaded.effort(piece.stage).steps]
 
     def _training_bytes(self, pieces: Sequence[Piece]) -> int:
         # A checkpoint: the model with the optimizer's two moments; a new one is whole before the old one goes.
         return 2 * 3 * self._teacher_bytes if self._trained(pieces) else 0
 
     def _teacher_vectors_bytes(self, pieces: Sequence[Piece]) -> int:
-        recipe, config = self._prepared.recipe, self._prepared.config
-        examples = len(self._prepared.examples["train"])
+        recipe, config = self._loaded.recipe, self._loaded.config
+        examples = len(self._loaded.examples["train"])
         stages = [recipe.stages[name] for name in self._trained(pieces) if name in recipe.stages]
         if not any(training.keeps_hidden_states for stage in stages if (training := stage.training(examples))):
             return 0
         # Half precision, at most every layer.
-        return int(2 * self._prepared.tokens * config.hidden_size * config.num_hidden_layers)
+        return int(2 * self._loaded.tokens * config.hidden_size * config.num_hidden_layers)
 
 
 def _evaluation_of(stage: str) -> str:

@@ -1,4 +1,4 @@
-"""What a store holds, looked at without changing it: nothing is made, set aside or waited for."""
+"""How long the work took that a store holds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compress.measure.effort import Effort
-from compress.pipeline.store import MANIFEST, Entry, find_damage
-
-
-def find(store: Path, kind: str, key: str) -> Entry | None:
-    """A whole entry, or None where there is none or it is damaged."""
-    folder = store / kind / key
-    if not folder.is_dir() or find_damage(folder, key=key) is not None:
-        return None
-    facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
-    return Entry(key, folder, facts, reused=True)
+from compress.pipeline.store import MANIFEST
 
 
 def efforts(store: Path) -> Iterator[tuple[Effort, float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compress.core.checks import require_fraction
 from compress.core.errors import InputError
-from compress.report.sweep.outcome import Outcome
+from compress.report.sweep.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Choice:
     """
 
     margin: float
-    best: Outcome | None
+    best: Standing | None
     proven: bool
-    faster: Outcome | None
-    nearest: Outcome | None
+    faster: Standing | None
+    nearest: Standing | None
 
 
-def choose(outcomes: Sequence[Outcome], margin: float) -> Choice:
+def choose(standings: Sequence[Standing], margin: float) -> Choice:
     """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at."""
-    exported = [outcome for outcome in outcomes if outcome.exported and outcome.drawn]
-    within = [outcome for outcome in exported if _difference(outcome) >= -margin]
-    proven = [outcome for outcome in within if outcome.interval is not None and outcome.interval[0] > -margin]
+    exported = [standing for standing in standings if standing.exported and standing.drawn]
+    within = [standing for standing in exported if _difference(standing) >= -margin]
+    proven = [standing for standing in within if standing.interval is not None and standing.interval[0] > -margin]
     fastest = max(within, key=_speed, default=None)
     if not proven:
         nearest = max(exported, key=_difference, default=None) if fastest is None else None
@@ -39,7 +39,7 @@ def choose(outcomes: Sequence[Outcome], margin: float) -> Choice:
     return Choice(margin, best, True, faster, None)
 
 
-def margin_for(outcomes: Sequence[Outcome], stated: float | None) -> float:
+def margin_for(standings: Sequence[Standing], stated: float | None) -> float:
     """The stated margin, else the strictest `objective.max_accuracy_drop` among the runs.
 
     Raises InputError for a margin outside (0, 1], and where none is stated and no run has one.
@@ -47,7 +47,7 @@ def margin_for(outcomes: Sequence[Outcome], stated: float | None) -> float:
     if stated is not None:
         require_fraction("--margin", stated, "Use 0.01 for one point.")
         return stated
-    asked = {outcome.run.settings.get("objective.max_accuracy_drop", "null") for outcome in outcomes}
+    asked = {standing.run.settings.get("objective.max_accuracy_drop", "null") for standing in standings}
     known = [float(margin) for margin in asked if margin != "null"]
     if not known:
         raise InputError(
@@ -57,11 +57,11 @@ def margin_for(outcomes: Sequence[Outcome], stated: float | None) -> float:
     return min(known)
 
 
-def _difference(outcome: Outcome) -> float:
-    assert outcome.difference is not None
-    return outcome.difference
+def _difference(standing: Standing) -> float:
+    assert standing.difference is not None
+    return standing.difference
 
 
-def _speed(outcome: Outcome) -> float:
-    assert outcome.speedup is not None
-    return outcome.speedup
+def _speed(standing: Standing) -> float:
+    assert standing.speedup is not None
+    return standing.speedup

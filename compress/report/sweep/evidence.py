@@ -13,9 +13,9 @@ from compress.report.sweep.choice import Choice, choose, margin_for
 from compress.report.sweep.contributions import Contribution, contributions
 from compress.report.sweep.effects import Effect, main_effects
 from compress.report.sweep.factors import Factor, factors_of
-from compress.report.sweep.outcome import Outcome, outcome_of
 from compress.report.sweep.recommendation import Recommendation, recommend
 from compress.report.sweep.runs import find_runs
+from compress.report.sweep.standing import Standing, standing_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Evidence:
 
     title: str
     metric: Label
-    outcomes: tuple[Outcome, ...]
+    standings: tuple[Standing, ...]
     factors: tuple[Factor, ...]
     contributions: tuple[Contribution, ...]
     effects: dict[str, list[Effect]]
@@ -45,30 +45,30 @@ def gather(folders: Sequence[Path], margin: float | None) -> Evidence:
     """
     runs = find_runs(folders)
     require_alike(runs)
-    outcomes = tuple(outcome_of(run) for run in runs)
+    standings = tuple(standing_of(run) for run in runs)
     factors = tuple(factors_of(runs))
-    choice = choose(outcomes, margin_for(outcomes, margin))
+    choice = choose(standings, margin_for(standings, margin))
     summaries = [run.summary for run in runs if run.summary is not None]
     metric = Label.from_json(summaries[0]) if summaries else ACCURACY
     recipes = dict.fromkeys(str(summary.get("recipe")) for summary in summaries)
     return Evidence(
         title=", ".join(recipes) or "sweep",
         metric=metric,
-        outcomes=outcomes,
+        standings=standings,
         factors=factors,
         contributions=tuple(contributions(runs)),
-        effects=_effects(outcomes, factors),
+        effects=_effects(standings, factors),
         choice=choice,
-        recommendation=recommend(choice, outcomes, factors, metric),
+        recommendation=recommend(choice, standings, factors, metric),
         notes=tuple(differences(runs)),
         damage=tuple(f"{run.name}: {sentence}" for run in runs for sentence in run.damage),
     )
 
 
-def _effects(outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> dict[str, list[Effect]]:
+def _effects(standings: Sequence[Standing], factors: Sequence[Factor]) -> dict[str, list[Effect]]:
     numbers: dict[str, list[float | None]] = {
-        "speed": [math.log(outcome.speedup or 1.0) if outcome.drawn else None for outcome in outcomes],
-        "metric": [outcome.difference if outcome.drawn else None for outcome in outcomes],
-        "bytes": [math.log(outcome.size_bytes or 1.0) if outcome.drawn else None for outcome in outcomes],
+        "speed": [math.log(standing.speedup or 1.0) if standing.drawn else None for standing in standings],
+        "metric": [standing.difference if standing.drawn else None for standing in standings],
+        "bytes": [math.log(standing.size_bytes or 1.0) if standing.drawn else None for standing in standings],
     }
     return {name: main_effects(factors, column) for name, column in numbers.items()}

@@ -11,7 +11,7 @@ from compress.report import wording
 from compress.report.sweep.choice import Choice
 from compress.report.sweep.factors import Factor
 from compress.report.sweep.nested import value_at
-from compress.report.sweep.outcome import Outcome
+from compress.report.sweep.standing import Standing
 from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 _TOLD_SETTINGS = 4
@@ -31,23 +31,25 @@ class Recommendation:
     test: str
 
 
-def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Factor], metric: Label) -> Recommendation:
+def recommend(
+    choice: Choice, standings: Sequence[Standing], factors: Sequence[Factor], metric: Label
+) -> Recommendation:
     """Put the choice in words."""
     unit = metric.unit
     limit = wording.counted(wording.amount(-choice.margin, unit, DECIMALS), unit)
-    candidates = sum(outcome.exported and outcome.drawn for outcome in outcomes)
+    candidates = sum(standing.exported and standing.drawn for standing in standings)
     best = choice.best
     if best is None:
         return Recommendation(_none(choice, limit, candidates, unit), "bad", "nothing to take", (), "")
     headline = (
-        f"Take run {best.run.name}{_settings(best, outcomes, factors)}: {three_digits(best.speedup)} times the "
+        f"Take run {best.run.name}{_settings(best, standings, factors)}: {three_digits(best.speedup)} times the "
         f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best, unit)} on validation."
     )
     details = [_why(choice, limit, candidates, metric.title)]
     if choice.faster is not None:
         other = choice.faster
         details.append(
-            f"Run {other.run.name}{_settings(other, outcomes, factors)} is faster, "
+            f"Run {other.run.name}{_settings(other, standings, factors)} is faster, "
             f"{three_digits(other.speedup)} times, but unproven: {_difference(other, unit)}."
         )
     if not choice.proven and best.reasons:
@@ -83,15 +85,17 @@ def _why(choice: Choice, limit: str, candidates: int, title: str) -> str:
     )
 
 
-def _settings(outcome: Outcome, outcomes: Sequence[Outcome], factors: Sequence[Factor]) -> str:
+def _settings(standing: Standing, standings: Sequence[Standing], factors: Sequence[Factor]) -> str:
     """The settings that tell a run from the others, the first few: ` (heads 0.5, neurons 0.75)`."""
-    place = outcomes.index(outcome)
+    place = standings.index(standing)
     told = ", ".join(f"{factor.short} {factor.values[place]}" for factor in factors[:_TOLD_SETTINGS])
     return f" ({told})" if told else ""
 
 
-def _difference(outcome: Outcome, unit: Unit) -> str:
-    return wording.counted(wording.difference_with_interval(outcome.difference, outcome.interval, unit, DECIMALS), unit)
+def _difference(standing: Standing, unit: Unit) -> str:
+    return wording.counted(
+        wording.difference_with_interval(standing.difference, standing.interval, unit, DECIMALS), unit
+    )
 
 
 def _test(choice: Choice, limit: str, unit: Unit) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from compress.core.metric import Label, Unit
 from compress.report.sweep.front import front_of
-from compress.report.sweep.outcome import TONES, Outcome
 from compress.report.sweep.scales import Scale, Tick, scale_of
+from compress.report.sweep.standing import TONES, Standing
 from compress.report.wording import capitalized, on_axis, three_digits
 
 # Of the part inside the axes; the template draws on 560 x 400.
@@ -62,69 +62,74 @@ class Picture:
     many: bool
 
 
-def speed_picture(outcomes: Sequence[Outcome], margin: float, metric: Label) -> Picture | None:
+def speed_picture(standings: Sequence[Standing], margin: float, metric: Label) -> Picture | None:
     """The metric against speed-up; None where no run was measured."""
     return _picture(
-        outcomes, margin, metric, "speed", f"{capitalized(metric.title)} against speed",
+        standings, margin, metric, "speed", f"{capitalized(metric.title)} against speed",
         "times the teacher's speed", "right",
-        lambda outcome: (outcome.speedup or 0.0, outcome.speedup_interval), fronts=speed_front(outcomes), teacher=1.0,
+        lambda standing: (standing.speedup or 0.0, standing.speedup_interval),
+        fronts=speed_front(standings), teacher=1.0,
     )  # fmt: skip
 
 
-def bytes_picture(outcomes: Sequence[Outcome], margin: float, metric: Label) -> Picture | None:
+def bytes_picture(standings: Sequence[Standing], margin: float, metric: Label) -> Picture | None:
     """The metric against megabytes; None where no run was measured."""
-    teachers = {outcome.run.rows[0].size_bytes for outcome in outcomes if outcome.drawn}
+    teachers = {standing.run.rows[0].size_bytes for standing in standings if standing.drawn}
     teacher = next(iter(teachers)) if len(teachers) == 1 else None
     return _picture(
-        outcomes, margin, metric, "bytes", f"{capitalized(metric.title)} against bytes",
+        standings, margin, metric, "bytes", f"{capitalized(metric.title)} against bytes",
         "megabytes of the file that the runtime loads", "left",
-        lambda outcome: ((outcome.size_bytes or 0.0) / 1e6, None), fronts=bytes_front(outcomes),
+        lambda standing: ((standing.size_bytes or 0.0) / 1e6, None), fronts=bytes_front(standings),
         teacher=None if teacher is None else teacher / 1e6,
     )  # fmt: skip
 
 
-def speed_front(outcomes: Sequence[Outcome]) -> list[int]:
+def speed_front(standings: Sequence[Standing]) -> list[int]:
     """Positions of the exported models that none beats in both speed and the metric, the fastest first."""
-    return _front(outcomes, lambda outcome: outcome.speedup or 0.0)
+    return _front(standings, lambda standing: standing.speedup or 0.0)
 
 
-def bytes_front(outcomes: Sequence[Outcome]) -> list[int]:
+def bytes_front(standings: Sequence[Standing]) -> list[int]:
     """Positions of the exported models that none beats in both bytes and the metric, the smallest first."""
-    return _front(outcomes, lambda outcome: -(outcome.size_bytes or 0.0))
+    return _front(standings, lambda standing: -(standing.size_bytes or 0.0))
 
 
-def _front(outcomes: Sequence[Outcome], good: Callable[[Outcome], float]) -> list[int]:
-    places = [place for place, outcome in enumerate(outcomes) if outcome.exported and outcome.drawn]
-    return [places[found] for found in front_of([(good(outcomes[p]), outcomes[p].difference or 0.0) for p in places])]
+def _front(standings: Sequence[Standing], good: Callable[[Standing], float]) -> list[int]:
+    places = [place for place, standing in enumerate(standings) if standing.exported and standing.drawn]
+    return [places[found] for found in front_of([(good(standings[p]), standings[p].difference or 0.0) for p in places])]
 
 
 def _picture(
-    outcomes: Sequence[Outcome],
+    standings: Sequence[Standing],
     margin: float,
     metric: Label,
     name: str,
     title: str,
     across: str,
     better: str,
-    read: Callable[[Outcome], tuple[float, tuple[float, float] | None]],
+    read: Callable[[Standing], tuple[float, tuple[float, float] | None]],
     *,
     fronts: Sequence[int],
     teacher: float | None,
 ) -> Picture | None:
-    shown = [place for place, outcome in enumerate(outcomes) if outcome.drawn]
+    shown = [place for place, standing in enumerate(standings) if standing.drawn]
     if not shown:
         return None
     # Failures may lie far below: those with a model say how much of the height is needed.
-    leading = [outcomes[place] for place in shown if outcomes[place].exported] or [outcomes[place] for place in shown]
-    heights = [
-        on_axis(end, metric.unit) for outcome in leading for end in (outcome.interval or (outcome.difference or 0.0,))
+    leading = [standings[place] for place in shown if standings[place].exported] or [
+        standings[place] for place in shown
     ]
-    widths = [end for place in shown for end in _ends(*read(outcomes[place]))]
+    heights = [
+        on_axis(end, metric.unit)
+        for standing in leading
+        for end in (standing.interval or (standing.difference or 0.0,))
+    ]
+    widths = [end for place in shown for end in _ends(*read(standings[place]))]
     near = teacher is None or _near(teacher, widths)
     x = scale_of([*widths, teacher] if teacher is not None and near else widths, LEFT, RIGHT, logarithmic=True)
     limit = on_axis(-margin, metric.unit)
     y = scale_of([*heights, 0.0, limit], BOTTOM, TOP, logarithmic=False)
-    marks = [_mark(place, outcomes[place], read, x, y, place in fronts, metric.unit) for place in shown]
+    marks = [_mark(place, standings[place], read, x, y, place in fronts, metric.unit) for place in shown]
     by_run = {mark.run: mark for mark in marks}
     return Picture(
         name=name,
@@ -155,25 +160,25 @@ def _ends(middle: float, interval: tuple[float, float] | None) -> tuple[float, .
 
 def _mark(
     place: int,
-    outcome: Outcome,
-    read: Callable[[Outcome], tuple[float, tuple[float, float] | None]],
+    standing: Standing,
+    read: Callable[[Standing], tuple[float, tuple[float, float] | None]],
     x: Scale,
     y: Scale,
     on_front: bool,
     unit: Unit,
 ) -> Mark:
-    across, interval = read(outcome)
-    height = on_axis(outcome.difference or 0.0, unit)
+    across, interval = read(standing)
+    height = on_axis(standing.difference or 0.0, unit)
     beyond = height < y.low
-    ends = None if outcome.interval is None or beyond else outcome.interval
+    ends = None if standing.interval is None or beyond else standing.interval
     return Mark(
         run=place,
         x=x.place(across),
         y=y.place(height),
         across=None if interval is None else (x.place(interval[0]), x.place(interval[1])),
         up=None if ends is None else (y.place(on_axis(ends[0], unit)), y.place(on_axis(ends[1], unit))),
-        shape=outcome.status,
-        tone=TONES[outcome.status],
+        shape=standing.status,
+        tone=TONES[standing.status],
         on_front=on_front,
         beyond=beyond,
     )

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from compress.report import wording
 from compress.report.sweep.evidence import Evidence
-from compress.report.sweep.outcome import TONES
 from compress.report.sweep.scatter import bytes_front, speed_front
+from compress.report.sweep.standing import TONES
 from compress.report.table import STYLES
 from compress.report.wording import DECIMALS
 
@@ -23,15 +23,15 @@ _WIDE = 100
 
 def print_report(evidence: Evidence, console: Console) -> None:
     """Print the front, fastest first, then what to take and the command that makes it again."""
-    outcomes = evidence.outcomes
-    counts = Counter(outcome.status for outcome in outcomes)
+    standings = evidence.standings
+    counts = Counter(standing.status for standing in standings)
     told = ", ".join(f"{counts[status]} {status}" for status in TONES if counts[status])
     console.print(
-        Text(f"{evidence.title}: {len(outcomes)} run{'' if len(outcomes) == 1 else 's'}: {told}", style="bold")
+        Text(f"{evidence.title}: {len(standings)} run{'' if len(standings) == 1 else 's'}: {told}", style="bold")
     )
     for sentence in (*evidence.damage, *evidence.notes):
         console.print(Text(f"note: {sentence}", style="yellow"), soft_wrap=True)
-    if any(outcome.exported and outcome.drawn for outcome in outcomes):
+    if any(standing.exported and standing.drawn for standing in standings):
         console.print()
         console.print(_front(evidence, console.width >= _WIDE))
     console.print()
@@ -45,8 +45,8 @@ def print_report(evidence: Evidence, console: Console) -> None:
 
 
 def _front(evidence: Evidence, wide: bool) -> Table:
-    outcomes = evidence.outcomes
-    fast, small = speed_front(outcomes), bytes_front(outcomes)
+    standings = evidence.standings
+    fast, small = speed_front(standings), bytes_front(standings)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("front of")
     table.add_column("run", overflow="fold", min_width=4)
@@ -58,28 +58,28 @@ def _front(evidence: Evidence, wide: bool) -> Table:
     table.add_column("speed-up", justify="right")
     table.add_column("MB", justify="right")
     table.add_column("ended")
-    for place in sorted({*fast, *small}, key=lambda place: -(outcomes[place].speedup or 0.0)):
-        outcome = outcomes[place]
+    for place in sorted({*fast, *small}, key=lambda place: -(standings[place].speedup or 0.0)):
+        standing = standings[place]
         lies_on = ", ".join(word for word, front in (("speed", fast), ("bytes", small)) if place in front)
         table.add_row(
             lies_on,
-            Text(outcome.run.name),
+            Text(standing.run.name),
             *(Text(factor.values[place]) for factor in evidence.factors[:_COLUMNS]),
             wording.difference_with_interval(
-                outcome.difference, outcome.interval, evidence.metric.unit, DECIMALS if wide else 1
+                standing.difference, standing.interval, evidence.metric.unit, DECIMALS if wide else 1
             ),
-            wording.factor_with_interval(outcome.speedup, outcome.speedup_interval if wide else None),
-            wording.megabytes(outcome.size_bytes),
-            Text(outcome.status, style=STYLES[TONES[outcome.status]]),
+            wording.factor_with_interval(standing.speedup, standing.speedup_interval if wide else None),
+            wording.megabytes(standing.size_bytes),
+            Text(standing.status, style=STYLES[TONES[standing.status]]),
         )
     return table
 
 
 def _print_reasons(evidence: Evidence, console: Console) -> None:
-    without = [outcome for outcome in evidence.outcomes if not outcome.exported]
-    for outcome in without[:_REASONS]:
+    without = [standing for standing in evidence.standings if not standing.exported]
+    for standing in without[:_REASONS]:
         console.print(
-            Text(f"{outcome.run.name}: {outcome.status}: {'; '.join(outcome.reasons)}", style="dim"), soft_wrap=True
+            Text(f"{standing.run.name}: {standing.status}: {'; '.join(standing.reasons)}", style="dim"), soft_wrap=True
         )
     if len(without) > _REASONS:
         console.print(Text(f"and {len(without) - _REASONS} more without a model; the page has them all", style="dim"))

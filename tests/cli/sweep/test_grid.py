@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from compress.cli.commands.run import main
-from compress.cli.sweep.outcome import worst
+from compress.cli.sweep.job_result import worst
 
 
 def test_one_failing_job_stops_no_other(terminal: Any) -> None:

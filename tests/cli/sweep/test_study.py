@@ -11,8 +11,8 @@ pytest.importorskip("optuna", reason="Optuna's extra is not installed")
 
 from optuna.distributions import FloatDistribution
 
-from compress.cli.sweep.outcome import Outcome
-from compress.cli.sweep.study import Search, Study, outcome_of
+from compress.cli.sweep.job_result import JobResult
+from compress.cli.sweep.study import Search, Study, result_of
 from compress.core.errors import InputError
 
 SPACE = {"heads": FloatDistribution(0.0, 1.0)}
@@ -24,8 +24,8 @@ def settings(tmp_path: Path, **changes: Any) -> Search:
     return Search(**{**given, "storage": str(tmp_path / "study.db"), **changes})
 
 
-def exported(accuracy: float, speedup: float, size: int) -> Outcome:
-    return Outcome(ending="exported", difference=accuracy, speedup=speedup, size_bytes=size, shortfall=0.0)
+def exported(accuracy: float, speedup: float, size: int) -> JobResult:
+    return JobResult(ending="exported", difference=accuracy, speedup=speedup, size_bytes=size, shortfall=0.0)
 
 
 def test_the_front_is_what_passed_and_nothing_beats(tmp_path: Path) -> None:
@@ -35,14 +35,14 @@ def test_the_front_is_what_passed_and_nothing_beats(tmp_path: Path) -> None:
         exported(-0.02, 7.0, 120),  # Worse than the first in everything.
         exported(0.0, 2.0, 400),
         # Better than all, and did not pass its gate.
-        Outcome(ending="nothing passed", difference=0.1, speedup=99.0, size_bytes=1, shortfall=0.0, reason="x"),
+        JobResult(ending="nothing passed", difference=0.1, speedup=99.0, size_bytes=1, shortfall=0.0, reason="x"),
     ]
-    for batch, outcome in zip(study.batches(), found, strict=True):
-        study.tell(batch[0], outcome)
+    for batch, result in zip(study.batches(), found, strict=True):
+        study.tell(batch[0], result)
     assert study.front() == [0, 2]
     again = Study(settings(tmp_path), SPACE, IDENTITY)
     assert again.front() == [0, 2] and list(again.batches()) == []
-    assert [outcome_of(trial) for trial in again.trials()] == found
+    assert [result_of(trial) for trial in again.trials()] == found
 
 
 def test_more_trials_go_on_and_draw_nothing_again(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_more_trials_go_on_and_draw_nothing_again(tmp_path: Path) -> None:
 def test_what_was_killed_is_taken_up_first_with_its_number_and_settings(tmp_path: Path) -> None:
     killed = Study(settings(tmp_path, at_once=3), SPACE, IDENTITY)
     batch = next(killed.batches())
-    killed.tell(batch[1], Outcome(ending="broken", reason="the stage broke"))
-    killed.tell(batch[2], Outcome(ending="interrupted"))
+    killed.tell(batch[1], JobResult(ending="broken", reason="the stage broke"))
+    killed.tell(batch[2], JobResult(ending="interrupted"))
     again = Study(settings(tmp_path, at_once=3), SPACE, IDENTITY)
     batches = [[(trial.number, trial.params) for trial in taken] for taken in _told(again)]
     # 0 and 2 do not follow each other, and a launcher numbers its jobs in sequence.

@@ -23,7 +23,9 @@ from compress.cli.config import build, compose_settings
 from compress.core.errors import InputError
 from compress.methods.training import loop, processes
 from compress.methods.training.loop import Mean, Optimization, ResumableTrainer, own_rows, training_arguments
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
 
 SETTINGS = (
     "order=[distill]",
@@ -86,9 +88,9 @@ def test_two_processes_make_the_student_that_one_makes(tmp_path: Path, checkpoin
 def _made_by_one(given: list[str], store: Path) -> Path:
     recipe = build(compose_settings("text_classification", [*given, f"store={store}"]), "text_classification")
     torch.set_num_threads(1)
-    workshop = Workshop(recipe, warn=print, check=lambda *given: None)
-    teacher = workshop.teacher()
-    return workshop.produce("distill", teacher, teacher).folder
+    loaded, store = load(recipe, warn=print, check=lambda *given: None)
+    teacher = make_or_find(store, teacher_artifact(loaded))
+    return make_or_find(store, stage_artifact(loaded, "distill", teacher, teacher)).folder
 
 
 def test_each_process_takes_its_part_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,53 +9,53 @@ import pytest
 from compress.core.errors import InputError
 from compress.report.sweep.choice import choose, margin_for
 from compress.report.sweep.evidence import gather
-from compress.report.sweep.outcome import outcome_of
 from compress.report.sweep.runs import Run, find_runs
+from compress.report.sweep.standing import standing_of
 
 from .conftest import MakeRun, line, measured
 
 
 def test_the_fastest_of_the_proven(runs: list[Run]) -> None:
-    choice = choose([outcome_of(run) for run in runs], 0.01)
+    choice = choose([standing_of(run) for run in runs], 0.01)
     assert choice.best is not None and choice.faster is not None
     # -0.4 - 0.2 lies above -1.0; -0.9 - 0.2 does not, though -0.9 does.
     assert (choice.best.run.name, choice.proven, choice.faster.run.name) == ("1", True, "2")
 
 
 def test_unproven_where_nothing_is_proven(runs: list[Run]) -> None:
-    choice = choose([outcome_of(run) for run in runs], 0.003)
+    choice = choose([standing_of(run) for run in runs], 0.003)
     assert choice.best is not None
     # Only -0.2 lies within -0.3; its interval ends at -0.4.
     assert (choice.best.run.name, choice.proven, choice.faster) == ("0", False, None)
 
 
 def test_nothing_where_nothing_lies_within(runs: list[Run]) -> None:
-    choice = choose([outcome_of(run) for run in runs], 0.001)
+    choice = choose([standing_of(run) for run in runs], 0.001)
     assert choice.best is None and choice.nearest is not None
     assert choice.nearest.run.name == "0"
 
 
 def test_a_model_that_was_not_exported_is_never_taken(make_run: MakeRun) -> None:
     folder = make_run("0", [line("quantize", "failed", "roll_back", **measured(0.01, 9.0, 9.0, "q"))], exported=None)
-    choice = choose([outcome_of(find_runs([folder])[0])], 0.01)
+    choice = choose([standing_of(find_runs([folder])[0])], 0.01)
     assert choice.best is None and choice.nearest is None
 
 
 def test_the_margin_is_the_strictest_of_the_runs(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("0", [], settings={"objective": {"max_accuracy_drop": 0.02}})
     make_run("1", [], finished=False, settings={"objective": {"max_accuracy_drop": 0.005}})
-    outcomes = [outcome_of(run) for run in find_runs([tmp_path])]
-    assert margin_for(outcomes, None) == 0.005
-    assert margin_for(outcomes, 0.03) == 0.03
+    standings = [standing_of(run) for run in find_runs([tmp_path])]
+    assert margin_for(standings, None) == 0.005
+    assert margin_for(standings, 0.03) == 0.03
     for bad in (0.0, 1.5, float("nan"), -0.01):
         with pytest.raises(InputError, match=r"--margin is .*must lie in \(0, 1\]"):
-            margin_for(outcomes, bad)
+            margin_for(standings, bad)
 
 
 def test_without_any_margin_one_is_asked_for(make_run: MakeRun) -> None:
     folder = make_run("0", [], settings={"objective": {"max_accuracy_drop": None}})
     with pytest.raises(InputError, match=r"--margin is not given, .* Add --margin 0\.01"):
-        margin_for([outcome_of(find_runs([folder])[0])], None)
+        margin_for([standing_of(find_runs([folder])[0])], None)
 
 
 def test_the_advice_in_words(runs: list[Run], tmp_path: Path) -> None:

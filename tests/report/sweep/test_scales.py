@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from compress.core.metric import ACCURACY
-from compress.report.sweep.outcome import outcome_of
 from compress.report.sweep.runs import Run
 from compress.report.sweep.scales import Scale, scale_of
 from compress.report.sweep.scatter import bytes_front, speed_front, speed_picture
+from compress.report.sweep.standing import standing_of
 
 
 def test_places_and_ticks_by_hand() -> None:
@@ -28,14 +28,14 @@ def test_one_value_still_makes_a_scale(logarithmic: bool) -> None:
 
 
 def test_fronts_of_a_sweep(runs: list[Run]) -> None:
-    outcomes = [outcome_of(run) for run in runs]
-    assert speed_front(outcomes) == [2, 1, 0]
+    standings = [standing_of(run) for run in runs]
+    assert speed_front(standings) == [2, 1, 0]
     # Of the two with 20 MB the more accurate one; the one that exported nothing is on no front.
-    assert bytes_front(outcomes) == [1, 0]
+    assert bytes_front(standings) == [1, 0]
 
 
 def test_a_failure_far_below_does_not_press_the_rest_together(runs: list[Run]) -> None:
-    picture = speed_picture([outcome_of(run) for run in runs], 0.01, ACCURACY)
+    picture = speed_picture([standing_of(run) for run in runs], 0.01, ACCURACY)
     assert picture is not None
     marks = {mark.run: mark for mark in picture.marks}
     assert sorted(marks) == [0, 1, 2, 3]

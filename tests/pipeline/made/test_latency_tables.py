@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from compress.core.latency_table import LatencyTable
+from compress.pipeline.made.latency_tables import begun_with, doubt, quietest
+from compress.pipeline.make_or_find import BEGUN_WITH, Facts
 from compress.pipeline.store import Store
-from compress.pipeline.tables import BEGUN_WITH, Facts, Tables, begun_with
 
 Measure = Callable[[], Facts]
 
@@ -25,9 +26,10 @@ def measures(*shares: float | None) -> Measure:
     return lambda: {"teacher": 1.0, "foreign_share": next(left)}
 
 
-def share(store: Store, measure: Measure, *, again: bool = False) -> float | None:
-    """What one run finds."""
-    return Tables(store, 2).facts("k", measure, "the table", again=again)["foreign_share"]
+def share(store: Store, measure: Measure, *, again: bool = False, timed: set[str] | None = None) -> float | None:
+    """What one run finds. timed: the tables that it has measured before."""
+    timed = set() if timed is None else timed
+    return quietest(store, "k", measure, what="the table", processors=2, timed=timed, again=again)["foreign_share"]
 
 
 @pytest.mark.parametrize("quiet", [0.0, 0.09, None])
@@ -55,18 +57,18 @@ def test_what_an_earlier_run_left_disturbed_is_measured_again_where_that_is_want
 
 
 def test_once_a_run(store: Store) -> None:
-    run = Tables(store, 2)
-    assert run.facts("k", measures(0.5, 0.6), "the table", again=True)["foreign_share"] == 0.5
-    assert run.facts("k", measures(), "the table", again=True)["foreign_share"] == 0.5
-    later = Tables(store, 2)
-    assert later.facts("k", measures(0.4), "the table", again=True)["foreign_share"] == 0.4
-    assert later.facts("k", measures(), "the table", again=True)["foreign_share"] == 0.4
+    timed: set[str] = set()
+    assert share(store, measures(0.5, 0.6), again=True, timed=timed) == 0.5
+    assert share(store, measures(), again=True, timed=timed) == 0.5
+    timed = set()
+    assert share(store, measures(0.4), again=True, timed=timed) == 0.4
+    assert share(store, measures(), again=True, timed=timed) == 0.4
 
 
-def test_a_doubt_is_told_of_a_disturbed_one_only(store: Store) -> None:
+def test_a_doubt_is_told_of_a_disturbed_one_only() -> None:
     curves = [{0: 0.0, 1: 1.0}] * 4
-    assert Tables(store, 2).doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.09)) is None
-    assert Tables(store, 2).doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.52)) == (
+    assert doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.09), 2) is None
+    assert doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.52), 2) == (
         "while layers were timed, other processes used 52% of the 2 processors: the sizes chosen may miss the "
         "objective; the next run that needs them times them again"
     )

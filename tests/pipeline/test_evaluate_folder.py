@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compress.core.errors import InputError
-from compress.pipeline.evaluation import _runtime_of, _task_of
+from compress.pipeline.evaluate_folder import _runtime_of, _task_of
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
 from compress.tasks.text_classification import TextClassification

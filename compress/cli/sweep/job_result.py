@@ -29,7 +29,7 @@ WORST_LAST = (0, 3, 2, 1, 130)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class JobResult:
     """ending: `exported`; `nothing passed` its gate; `refused`, bad input; `broken`, a stage or the program; `lost`:
     the job's process died; `interrupted`; `not started`. reason: why, where nothing was exported; or which limits the
     exported model missed, where its gate's on_failure is `warn`.
@@ -64,17 +64,17 @@ class Outcome:
         return {**told, "status": self.status}
 
 
-def from_json(values: Mapping[str, Any]) -> Outcome:
-    """The outcome that `Outcome.to_json` gave."""
+def from_json(values: Mapping[str, Any]) -> JobResult:
+    """The result that `JobResult.to_json` gave."""
     metric = Label.from_json(values)
-    known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(Outcome)}
+    known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(JobResult)}
     for name in ("interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
-    return Outcome(**{**known, "metric": metric})
+    return JobResult(**{**known, "metric": metric})
 
 
 def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]:
-    """The fields of an outcome that a row of the ledger has; none for None."""
+    """The fields of a result that a row of the ledger has; none for None."""
     if row is None:
         return {}
     missed = 0.0
@@ -89,12 +89,12 @@ def worst(statuses: list[int]) -> int:
     return max(statuses, key=WORST_LAST.index, default=0)
 
 
-def write(outcome: Outcome, folder: Path) -> None:
+def write(result: JobResult, folder: Path) -> None:
     """Write `outcome.json`, whole or not at all."""
-    write_whole(folder / OUTCOME, outcome.to_json())
+    write_whole(folder / OUTCOME, result.to_json())
 
 
-def read(folder: Path) -> Outcome | None:
+def read(folder: Path) -> JobResult | None:
     """What a job wrote before it ended, or None where it did not come so far."""
     try:
         return from_json(json.loads((folder / OUTCOME).read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""What came out of a run: the model it exported, or how it ended without one."""
+"""Where each run of a sweep stands: the model it exported, or how it ended without one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _KEPT = {"passed": "passed", "inconclusive": "unproven", "failed": "failed, kept
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A run's end. Differences are on the scale of the metric's values, against the run's own teacher on validation.
+class Standing:
+    """Where a run stands. Differences are on the scale of the metric's values, against its own teacher on validation.
 
     status: one of `TONES`. exported: whether there is a model. row: the measured model that stands for the run: the
     exported one; where nothing passed the last one that was measured; None where a run did not come to its end.
@@ -74,21 +74,21 @@ class Outcome:
         return self.difference is not None and bool(self.speedup) and bool(self.size_bytes)
 
 
-def outcome_of(run: Run) -> Outcome:
+def standing_of(run: Run) -> Standing:
     """Judge nothing again: say what the run itself recorded."""
     if run.summary is None:
         broke = any(row.verdict == "error" for row in run.rows)
         status = _ENDINGS.get(str(run.ending), "broke" if broke else "unfinished")
         told = () if run.reason is None or broke else (run.reason,)
-        return Outcome(run, status, False, None, (*_reasons(run), *told) or _unfinished(run))
+        return Standing(run, status, False, None, (*_reasons(run), *told) or _unfinished(run))
     stage = value_at(run.summary, "exported", "stage")
     if stage is None:
         last = next((row for row in reversed(run.rows[1:]) if finite(row.difference) is not None), None)
-        return Outcome(run, "nothing passed", False, last, _reasons(run))
+        return Standing(run, "nothing passed", False, last, _reasons(run))
     row = next((row for row in run.rows if row.stage == stage), None)
     if row is None:
-        return Outcome(run, "broke", False, None, (f"the ledger's line of the exported stage {stage} is lost",))
-    return Outcome(run, _KEPT.get(row.verdict, "failed, kept"), True, row, _reasons(run, stage))
+        return Standing(run, "broke", False, None, (f"the ledger's line of the exported stage {stage} is lost",))
+    return Standing(run, _KEPT.get(row.verdict, "failed, kept"), True, row, _reasons(run, stage))
 
 
 def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:

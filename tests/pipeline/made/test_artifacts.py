@@ -11,14 +11,16 @@ import pytest
 
 from compress.cli.config import build, compose_settings
 from compress.core.context import Context
-from compress.core.errors import InputError, ReloadError, StageError
+from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.methods.quantize.int8 import QuantizeInt8
 from compress.nn.fusion import widest_sizes
-from compress.pipeline.store import Entry
-from compress.pipeline.workshop import Workshop
+from compress.pipeline.loaded_recipe import LoadedRecipe, load
+from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
+from compress.pipeline.make_or_find import make_or_find
+from compress.pipeline.store import Entry, Store
 
-Produce = Callable[..., tuple[Entry, Workshop]]
+Produce = Callable[..., tuple[Entry, LoadedRecipe, Store]]
 
 
 @pytest.fixture
@@ -38,13 +40,13 @@ def contexts(monkeypatch: pytest.MonkeyPatch) -> list[Context]:
 def produce(checkpoint: Path, examples: Path, tmp_path: Path, contexts: list[Context]) -> Produce:
     """`produce(*settings)`: the artifact of the stage `quantize`."""
 
-    def make(*settings: str) -> tuple[Entry, Workshop]:
+    def make(*settings: str) -> tuple[Entry, LoadedRecipe, Store]:
         given = [f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}", *settings]
         length, threads = "data.max_length=16", "runtime.threads=1"
         recipe = build(compose_settings("text_classification", [*given, length, threads, "device=cpu"]), "a test")
-        workshop = Workshop(recipe, print, lambda model, processor: None)
-        teacher = workshop.teacher()
-        return workshop.produce("quantize", teacher, teacher), workshop
+        loaded, store = load(recipe, warn=print, check=lambda model, processor: None)
+        teacher = make_or_find(store, teacher_artifact(loaded))
+        return make_or_find(store, stage_artifact(loaded, "quantize", teacher, teacher)), loaded, store
 
     return make
 
@@ -57,13 +59,13 @@ def test_unlabelled_text_reaches_the_stage_but_not_what_judges_it(
     rows = [json.loads(line)["text"] for line in examples.read_text(encoding="utf-8").splitlines()]
     more = tmp_path / "more.txt"
     more.write_text("\n".join([*rows, "kas kat", "kas  kat", "lon"]), encoding="utf-8")
-    _, workshop = produce(f"data.unlabelled={more}")
+    _, loaded, _ = produce(f"data.unlabelled={more}")
     unlabelled = contexts[1].unlabelled
     assert unlabelled is not None
     # [CLS] kas kat [SEP], [CLS] lon [SEP]: all others are in the train or the validation split, or repeated.
     assert unlabelled["input_ids"][:] == [[2, 4, 5, 3], [2, 11, 3]]
     assert unlabelled["labels"][:] == [-100, -100]
-    assert [note for note in workshop.notes if note.startswith("data.unlabelled: 2 of 163 examples are imitated; 32 ")]
+    assert [note for note in loaded.notes if note.startswith("data.unlabelled: 2 of 163 examples are imitated; 32 ")]
     assert len(contexts[1].train) == 128
 
 
@@ -87,7 +89,7 @@ def test_a_resumed_stage_reads_the_table_that_it_began_with(produce: Produce, mo
     curves = [{0: 0.0, 4: 1.0}] * 4
     # Two of a busy machine, and one of a quiet one.
     left = [LatencyTable(time, 0.1, *curves, foreign_share=share) for time, share in ((1.0, 0.5), (2.0, 0.4), (3.0, 0))]
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: left.pop(0))
+    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_table", lambda *_, **__: left.pop(0))
     read: list[float] = []
 
     def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
@@ -101,16 +103,18 @@ def test_a_resumed_stage_reads_the_table_that_it_began_with(produce: Produce, mo
     with pytest.raises(RuntimeError, match="killed"):
         produce("stages.quantize.weight_bits=8")
     # Another stage's work begins meanwhile, when the machine is quiet.
-    _, workshop = produce("stages.quantize.weight_bits=7")
-    resumed, _ = produce("stages.quantize.weight_bits=8")
+    _, _, store = produce("stages.quantize.weight_bits=7")
+    resumed, _, _ = produce("stages.quantize.weight_bits=8")
     assert read == [2.0, 3.0, 2.0] and left == []
     assert any("layers were timed" in note for note in resumed.facts["notes"])
-    assert list((workshop.store.root / "work").glob("*/*")) == []
+    assert list((store.root / "work").glob("*/*")) == []
 
 
 def test_a_stage_that_refuses_leaves_no_table_behind(produce: Produce, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = [{0: 0.0, 4: 1.0}] * 4
-    monkeypatch.setattr("compress.pipeline.workshop.measure_table", lambda *_, **__: LatencyTable(1.0, 0.1, *curves))
+    monkeypatch.setattr(
+        "compress.pipeline.made.latency_tables.measure_table", lambda *_, **__: LatencyTable(1.0, 0.1, *curves)
+    )
     asked: list[Path] = []
 
     def apply(self: QuantizeInt8, model: Any, context: Context) -> Any:
@@ -130,10 +134,10 @@ def test_an_artifact_with_a_tokenizer_of_its_own(
     more = tmp_path / "more.txt"
     more.write_text("kas kat\nlon", encoding="utf-8")
     trimming = ["+stage/prune@stages.vocabulary=vocabulary", "stages.vocabulary.min_count=35"]
-    plain, workshop = produce(f"data.unlabelled={more}", *trimming)
-    teacher = workshop.teacher()
-    trimmed = workshop.produce("vocabulary", teacher, teacher)
-    found = workshop.produce("quantize", trimmed, teacher)
+    plain, loaded, store = produce(f"data.unlabelled={more}", *trimming)
+    teacher = make_or_find(store, teacher_artifact(loaded))
+    trimmed = make_or_find(store, stage_artifact(loaded, "vocabulary", teacher, teacher))
+    found = make_or_find(store, stage_artifact(loaded, "quantize", trimmed, teacher))
     first, second = contexts
     assert first.teacher_reading is None
     assert plain.facts["processor"] is None and found.facts["processor"] == trimmed.key
@@ -150,17 +154,3 @@ def test_an_artifact_with_a_tokenizer_of_its_own(
     ]
     assert reading.aligned(0) == [all(word in kept for word in text) for text in texts]
     assert 0 < sum(reading.aligned(0)) < len(texts) == 130
-
-
-@pytest.mark.parametrize("error", [ReloadError("its logits changed"), StageError("the runtime finds no memory")])
-def test_only_what_is_another_on_reload_leaves_the_store(
-    produce: Produce, monkeypatch: pytest.MonkeyPatch, error: StageError
-) -> None:
-    def prove(*given: Any) -> None:
-        raise error
-
-    entry, workshop = produce()
-    monkeypatch.setattr("compress.pipeline.workshop.prove", prove)
-    with pytest.raises(StageError, match=str(error)):
-        workshop.export(entry)
-    assert entry.folder.exists() == (not isinstance(error, ReloadError))

@@ -9,19 +9,18 @@ from datasets import Dataset
 
 from compress.measure.worker import load_batches
 from compress.methods.training.transfer import transfer_fingerprint, transfer_set
-from compress.pipeline.prepared import _joined
-from compress.pipeline.reading import Reading
+from compress.pipeline.encoded_data import EncodedData, joined_fingerprint
 from compress.tasks.text_classification import TextClassification
 from compress.tasks.token_classification import TokenClassification
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 
-def readings(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading]:
+def readings(tokenizer: Any, make_model: Callable) -> tuple[EncodedData, EncodedData]:
     """The same two texts read with all tokens, and with six: numbers 0 to 3, `kas` (4) and `kam` (7)."""
     task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
     splits = {"validation": Dataset.from_dict({"text": ["kam kas", "kas kat kam"], "label": ["cold", "warm"]})}
     trimmed = TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7])
-    return Reading(task, splits, tokenizer, config), Reading(task, splits, trimmed, config)
+    return EncodedData(task, splits, tokenizer, config), EncodedData(task, splits, trimmed, config)
 
 
 def test_each_processor_reads_for_itself(tokenizer: Any, make_model: Callable, tmp_path: Path) -> None:
@@ -44,8 +43,8 @@ def test_what_the_examples_are_does_not_depend_on_who_reads_them(tokenizer: Any,
 
 def test_a_key_sees_both_readings(tokenizer: Any, make_model: Callable) -> None:
     whole, trimmed = readings(tokenizer, make_model)
-    assert _joined("validation", whole, whole) == whole.fingerprint("validation")
-    both = _joined("validation", trimmed, whole)
+    assert joined_fingerprint("validation", whole, whole) == whole.fingerprint("validation")
+    both = joined_fingerprint("validation", trimmed, whole)
     assert both == f"{trimmed.fingerprint('validation')}+{whole.fingerprint('validation')}"
     assert len({both, whole.fingerprint("validation"), trimmed.fingerprint("validation")}) == 3
 
@@ -60,14 +59,14 @@ def test_which_examples_have_the_same_tokens(tokenizer: Any, make_model: Callabl
 UNLABELLED = Dataset.from_dict({"text": ["kas kat kam", "kas kas", "kas  kas", "kat kas"]})
 
 
-def with_unlabelled(tokenizer: Any, make_model: Callable) -> tuple[Reading, Reading, str]:
+def with_unlabelled(tokenizer: Any, make_model: Callable) -> tuple[EncodedData, EncodedData, str]:
     task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
     splits = {
         "train": Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]}),
         "validation": Dataset.from_dict({"text": ["kas kat kam", "kas"], "label": ["warm", "cold"]}),
     }
-    whole, note = Reading(task, splits, tokenizer, config).with_unlabelled(UNLABELLED)
-    return whole, whole.read_by(TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7]), config), note
+    whole, note = EncodedData(task, splits, tokenizer, config).with_unlabelled(UNLABELLED)
+    return whole, whole.encoded_by(TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7]), config), note
 
 
 def test_unlabelled_texts_are_read_by_each_processor_too(tokenizer: Any, make_model: Callable) -> None:
@@ -125,7 +124,7 @@ def test_what_is_in_the_validation_split_is_not_spliced(tokenizer: Any, make_mod
     task, config = TextClassification(text="text", label="label", max_length=16), make_model().config
     train = Dataset.from_dict({"text": ["kam kas", "kam kat"], "label": ["cold", "warm"]})
     judging = Dataset.from_dict({"text": ["kam  kam kas", "kam kas kat"], "label": ["cold", "warm"]})
-    found = Reading(task, {"train": train, "validation": judging}, tokenizer, config).spliced(50, seed=0)
+    found = EncodedData(task, {"train": train, "validation": judging}, tokenizer, config).spliced(50, seed=0)
     texts = {tokenizer.decode(row[1:-1]) for row in found["input_ids"]}
     assert len(texts) == 8 and not texts & {"kam kam kas", "kam kas kat"}
 
@@ -136,9 +135,9 @@ def test_nothing_is_spliced_where_nothing_new_can_be(tokenizer: Any, make_model:
     # One word is taken apart into letters.
     judging = ["".join(parts) for parts in itertools.product(("k", "ka", "kam"), ("m", "am", "kam"))]
     split = Dataset.from_dict({"text": judging, "label": ["cold", "warm", "cold"] * 3})
-    reading = Reading(task, {"train": train, "validation": split}, tokenizer, config)
+    reading = EncodedData(task, {"train": train, "validation": split}, tokenizer, config)
     assert len(reading.spliced(4, seed=0)) == 0
-    told = Reading(task, {"train": train, "validation": split}, tokenizer, config).for_student(reading, 0)
+    told = EncodedData(task, {"train": train, "validation": split}, tokenizer, config).for_student(reading, 0)
     assert told is not None and told.aligned(4) == [True, True]
     assert len(transfer_set(told, 4)) == 2 and transfer_fingerprint(told, 4)[0] == reading.fingerprint("train")
 
@@ -151,9 +150,9 @@ def test_a_long_unlabelled_text_stays_whole_or_goes_whole(tokenizer: Any, make_m
     # Windows of four words; the first of the second text is the validation split's.
     texts = [["kat"] * 4 + ["kas"], ["kas", "kat", "kan", "kam", "los"], ["kar"]]
     unlabelled = Dataset.from_dict({"tokens": texts})
-    reading = Reading(task, {"train": train, "validation": judging}, tokenizer, config)
+    reading = EncodedData(task, {"train": train, "validation": judging}, tokenizer, config)
     whole, _ = reading.with_unlabelled(unlabelled)
     assert whole.unlabelled is not None
     assert whole.unlabelled["input_ids"][:] == [[2, 5, 5, 5, 5, 3], [2, 4, 3], [2, 8, 3]]
-    again = whole.read_by(tokenizer, config).unlabelled
+    again = whole.encoded_by(tokenizer, config).unlabelled
     assert again is not None and again["input_ids"][:] == whole.unlabelled["input_ids"][:]

@@ -18,7 +18,7 @@ from compress.core.words import SourceDefaults
 from compress.data.bbc import BbcPassages
 from compress.data.hub import Hub
 from compress.methods.teachers.fine_tuned import FineTunedTeacher
-from compress.pipeline.materials import Materials
+from compress.pipeline.inputs import InputsCache
 
 Make = Callable[..., Recipe]
 
@@ -31,64 +31,64 @@ def recipe_of(checkpoint: Path, examples: Path) -> Make:
 
 
 def test_recipes_that_differ_in_their_stages_share_it(recipe_of: Make) -> None:
-    materials = Materials(most=1)
-    first = materials.of(recipe_of())
-    assert materials.of(recipe_of("stages.quantize.scheme=static", "order=[quantize]", "objective.speedup=2")) is first
+    cache = InputsCache(most=1)
+    first = cache.read(recipe_of())
+    assert cache.read(recipe_of("stages.quantize.scheme=static", "order=[quantize]", "objective.speedup=2")) is first
 
 
 @pytest.mark.parametrize("change", ["data.max_length=12", "data.validation_share=0.3", "seed=1"])
 def test_recipes_that_read_something_else_do_not(recipe_of: Make, change: str) -> None:
-    materials = Materials(most=None)
-    first, other = materials.of(recipe_of()), materials.of(recipe_of(change))
+    cache = InputsCache(most=None)
+    first, other = cache.read(recipe_of()), cache.read(recipe_of(change))
     assert other is not first
     # Both are kept.
-    assert materials.of(recipe_of()) is first and materials.of(recipe_of(change)) is other
+    assert cache.read(recipe_of()) is first and cache.read(recipe_of(change)) is other
 
 
 def test_the_latest_are_kept(recipe_of: Make) -> None:
-    materials = Materials(most=1)
-    first = materials.of(recipe_of())
-    materials.of(recipe_of("seed=1"))
-    assert materials.of(recipe_of()) is not first
+    cache = InputsCache(most=1)
+    first = cache.read(recipe_of())
+    cache.read(recipe_of("seed=1"))
+    assert cache.read(recipe_of()) is not first
 
 
 def test_data_that_changed_are_read_again(recipe_of: Make, examples: Path) -> None:
-    materials = Materials(most=1)
-    first = materials.of(recipe_of())
+    cache = InputsCache(most=1)
+    first = cache.read(recipe_of())
     text = examples.read_text(encoding="utf-8")
     examples.write_text(text.replace("cold", "warm", 1), encoding="utf-8")
-    second = materials.of(recipe_of())
-    assert second.reading.fingerprint("train") != first.reading.fingerprint("train")
+    second = cache.read(recipe_of())
+    assert second.labelled.fingerprint("train") != first.labelled.fingerprint("train")
 
 
 def test_as_many_bytes_of_the_same_date_are_read_again(recipe_of: Make, examples: Path) -> None:
-    materials, before = Materials(most=1), examples.stat()
-    first = materials.of(recipe_of())
+    cache, before = InputsCache(most=1), examples.stat()
+    first = cache.read(recipe_of())
     text = examples.read_text(encoding="utf-8")
     examples.write_text(text.replace("cold", "warm", 1), encoding="utf-8")
     os.utime(examples, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (examples.stat().st_size, examples.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    assert materials.of(recipe_of()) is not first
+    assert cache.read(recipe_of()) is not first
 
 
 def test_a_teacher_that_changed_is_looked_at_again(
     recipe_of: Make, checkpoint: Path, make_model: Callable[..., Any]
 ) -> None:
-    materials = Materials(most=1)
-    before = dict(materials.of(recipe_of()).identity)
+    cache = InputsCache(most=1)
+    before = dict(cache.read(recipe_of()).identity)
     make_model(seed=1).save_pretrained(checkpoint)
-    second = materials.of(recipe_of())
+    second = cache.read(recipe_of())
     assert dict(second.identity) != before
     (checkpoint / "structure.txt").touch()
-    assert materials.of(recipe_of()) is not second
+    assert cache.read(recipe_of()) is not second
 
 
 def test_a_file_that_is_not_there_is_told_by_whoever_reads_it(recipe_of: Make, examples: Path) -> None:
-    materials = Materials(most=1)
-    materials.of(recipe_of())
+    cache = InputsCache(most=1)
+    cache.read(recipe_of())
     examples.unlink()
     with pytest.raises(InputError, match="there is no such file"):
-        materials.of(recipe_of())
+        cache.read(recipe_of())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,8 @@ class Elsewhere(SourceDefaults):
 def test_a_source_that_names_no_files_is_read_each_time(recipe_of: Make) -> None:
     recipe = recipe_of()
     recipe = dataclasses.replace(recipe, data=Elsewhere(splits=recipe.data.load()))
-    materials = Materials(most=1)
-    assert materials.of(recipe) is not materials.of(recipe)
+    cache = InputsCache(most=1)
+    assert cache.read(recipe) is not cache.read(recipe)
 
 
 def test_the_files_of_each_source(recipe_of: Make, checkpoint: Path, examples: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A recipe's examples as one processor reads them."""
+"""A recipe's examples as one processor encodes them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from compress.core.task import Task
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new
 from compress.measure.accuracy import write_batches
+from compress.measure.evaluate import timed
 
 UNLABELLED = "unlabelled"
 # Columns of encoded examples that say something about them, such as where in a longer document a row lies, and are not
@@ -24,7 +25,7 @@ ABOUT = ("labels", "length", "group", "document", "words")
 Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 
-class Reading:
+class EncodedData:
     """Each split encoded, when it is first asked for. The split `unlabelled`, where there is one, has no labels."""
 
     def __init__(
@@ -39,11 +40,11 @@ class Reading:
         self._contents: dict[str, str] = {}
         self._spliced: dict[tuple[int, int], Dataset] = {}
 
-    def read_by(self, processor: Any, config: Any) -> Reading:
-        """The same examples as another processor reads them."""
-        return Reading(self._task, self._splits, processor, config, self._origins)
+    def encoded_by(self, processor: Any, config: Any) -> EncodedData:
+        """The same examples as another processor encodes them."""
+        return EncodedData(self._task, self._splits, processor, config, self._origins)
 
-    def with_unlabelled(self, examples: Dataset) -> tuple[Reading, str]:
+    def with_unlabelled(self, examples: Dataset) -> tuple[EncodedData, str]:
         """The same and those of `examples` that this processor reads as nothing else here, with a sentence about them.
 
         Raises InputError where none is left.
@@ -59,7 +60,8 @@ class Reading:
             gone = {units[row] for row in set(range(len(encoded))) - set(kept)}
             examples = examples.select([unit for unit in range(len(examples)) if unit not in gone])
             encoded = encoded.select([row for row, unit in enumerate(units) if unit not in gone])
-        more = Reading(self._task, {**self._splits, UNLABELLED: examples}, self.processor, self._config, self._origins)
+        splits = {**self._splits, UNLABELLED: examples}
+        more = EncodedData(self._task, splits, self.processor, self._config, self._origins)
         more._encoded = {**self._encoded, UNLABELLED: encoded}
         return more, note
 
@@ -73,6 +75,11 @@ class Reading:
         if name not in self._encoded:
             self._encoded[name] = self._encode(name)
         return self._encoded[name]
+
+    def timed_lengths(self, name: str) -> list[int]:
+        """The lengths of a split's rows that are timed, its first ones: see `Task.units`."""
+        rows = self.split(name)
+        return timed(rows["length"][:], self._task.units(rows))
 
     @property
     def unlabelled(self) -> Dataset | None:
@@ -107,8 +114,8 @@ class Reading:
             )
         return self._spliced[count, seed]
 
-    def for_student(self, student: Reading, seed: int) -> TeacherReading | None:
-        """This reading, the teacher's, as a stage is told of it; None where `student`, its model's, is the same.
+    def for_student(self, student: EncodedData, seed: int) -> TeacherReading | None:
+        """This, the teacher's, as a stage is told of it; None where `student`, its model's, is the same.
         seed: draws what is spliced."""
         if student is self:
             return None
@@ -161,3 +168,8 @@ class Reading:
             raise InputError(
                 f"{error} Its {len(rows)} examples were cut from data.{whole}, by data.validation_share and seed."
             ) from None
+
+
+def joined_fingerprint(split: str, ours: EncodedData, theirs: EncodedData) -> str:
+    """What a split contains as two processors encode it: one fingerprint where they are one."""
+    return "+".join(dict.fromkeys((ours.fingerprint(split), theirs.fingerprint(split))))

@@ -1,0 +1,160 @@
+"""Artifacts: the teacher's, and what each stage makes of the one before it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from compress.core.context import Context, TeacherContext
+from compress.core.latency_table import LatencyTable
+from compress.measure.prove import write_probe
+from compress.methods.training.processes import once, same
+from compress.nn.checkpoint import load_model, save_model, settle
+from compress.nn.layers.fused_layer import FusedLayerSizes
+from compress.pipeline.encoded_data import UNLABELLED, EncodedData, joined_fingerprint
+from compress.pipeline.keys import artifact_key, teacher_key
+from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, latency_table
+from compress.pipeline.make_or_find import Facts, Work, room_for, the_entry
+from compress.pipeline.store import Entry, Store, bytes_in
+
+KIND = "artifacts"
+
+
+def teacher_artifact(loaded: LoadedRecipe) -> Work[Entry]:
+    """The teacher's artifact."""
+    encoded = loaded.teacher_encoded
+    identity, model_type = loaded.inputs.identity, loaded.config.model_type
+    key = teacher_key(loaded.recipe, identity, model_type, encoded.fingerprint("train"))
+
+    def make(store: Store, folder: Path) -> Facts:
+        same(("teacher", key))
+        _save(loaded, _make_teacher(loaded, store, key), folder, encoded)
+        return {"parent": None, "processor": None, "notes": []}
+
+    return Work(
+        kind=KIND,
+        key=key,
+        make=make,
+        read=the_entry,
+        what="the teacher",
+        needed_bytes=room_for(4 * loaded.parameters),
+        effort=partial(loaded.effort, "teacher"),
+        resumes=True,
+    )
+
+
+def stage_artifact(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Entry) -> Work[Entry]:
+    """What `stage` makes of `parent`. facts: `processor` is the key of the artifact that brought the processor; None
+    for the teacher's."""
+    key = _stage_key(loaded, stage, parent, teacher)
+
+    def make(store: Store, folder: Path) -> Facts:
+        notes: list[str] = []
+        processors: list[Any] = []
+        same(("stage", stage, parent, teacher, key))
+        model = _apply(loaded, store, stage, parent, teacher, key, notes=notes, processors=processors)
+        encoded, source = loaded.encoded(parent), parent.facts["processor"]
+        if processors:
+            encoded, source = loaded.inputs.encoded_by(key, lambda: (processors[-1], model.config)), key
+        _save(loaded, model, folder, encoded)
+        return {"parent": parent.key, "processor": source, "notes": notes}
+
+    return Work(
+        kind=KIND,
+        key=key,
+        make=make,
+        read=the_entry,
+        what=f"what {stage} makes",
+        needed_bytes=room_for(bytes_in(parent.folder)),
+        effort=partial(loaded.effort, stage),
+        resumes=True,
+    )
+
+
+def help_make(loaded: LoadedRecipe, store: Store, what: str, *given: Any) -> None:
+    """Do in a helping process (see `compress.methods.training.processes`) what the main process has begun to make."""
+    if what == "teacher":
+        _make_teacher(loaded, store, *given)
+    else:
+        _apply(loaded, store, *given, notes=[], processors=[])
+
+
+def _stage_key(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Entry) -> str:
+    recipe, of_teacher, ours = loaded.recipe, loaded.encoded(teacher), loaded.encoded(parent)
+    prints = joined_fingerprint("train", ours, of_teacher), joined_fingerprint(UNLABELLED, ours, of_teacher)
+    timed = key_of_table(loaded, teacher, {}) if recipe.stages[stage].uses_latency else ""
+    return artifact_key(recipe, stage, parent.key, teacher.key, loaded.config.model_type, *prints, timed)
+
+
+def _make_teacher(loaded: LoadedRecipe, store: Store, key: str) -> Any:
+    recipe, encoded = loaded.recipe, loaded.teacher_encoded
+    context = TeacherContext(
+        task=recipe.task,
+        config=loaded.config,
+        processor=encoded.processor,
+        train=encoded.split("train"),
+        device=recipe.device,
+        seed=recipe.seed,
+        work_folder=store.work_folder(key),
+        collate=encoded.collate,
+    )
+    return recipe.teacher.make(context)
+
+
+def _apply(
+    loaded: LoadedRecipe,
+    store: Store,
+    stage: str,
+    parent: Entry,
+    teacher: Entry,
+    key: str,
+    *,
+    notes: list[str],
+    processors: list[Any],
+) -> Any:
+    """The stage's model. notes, processors: what the stage says and brings is added to them."""
+    recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
+    set_seed(recipe.seed)
+
+    def latency(sizes: FusedLayerSizes, low_rank: bool = False) -> LatencyTable:
+        find = partial(latency_table, loaded, store, teacher, sizes, low_rank=low_rank, again=True)
+        table = begun_with(work_folder, find)
+        doubted = doubt(table, recipe.runtime.threads)
+        if doubted is not None:
+            notes.append(doubted)
+        return table
+
+    context = Context(
+        teacher=load_model(teacher.folder),
+        teacher_key=teacher.key,
+        task=recipe.task,
+        processor=encoded.processor,
+        train=encoded.split("train"),
+        train_fingerprint=encoded.fingerprint("train"),
+        unlabelled=encoded.unlabelled,
+        unlabelled_fingerprint=encoded.fingerprint(UNLABELLED),
+        spliced=partial(encoded.spliced, seed=recipe.seed),
+        teacher_reading=loaded.encoded(teacher).for_student(encoded, recipe.seed),
+        device=recipe.device,
+        seed=recipe.seed,
+        threads=recipe.runtime.threads,
+        work_folder=work_folder,
+        cache_folder=store.cache_folder("teacher-outputs"),
+        note=notes.append,
+        collate=encoded.collate,
+        use_processor=processors.append,
+        latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),
+    )
+    return recipe.stages[stage].apply(load_model(parent.folder), context)
+
+
+def _save(loaded: LoadedRecipe, model: Any, folder: Path, encoded: EncodedData) -> None:
+    task, threads = loaded.recipe.task, loaded.recipe.runtime.threads
+    settle(model)
+    save_model(model, folder)
+    task.save_processor(encoded.processor, folder)
+    write_probe(folder, model, task, encoded.split("validation"), encoded.processor, threads)

@@ -1,0 +1,126 @@
+"""What is measured of an artifact: on the validation split with latency, and on the test split."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+
+from compress.core.evaluation import Evaluation
+from compress.core.recipe import Measurement
+from compress.measure.batch_effect import measure_batch_effect
+from compress.measure.evaluate import (
+    candidate_of,
+    evaluation_from_json,
+    evaluation_to_json,
+    score,
+    size_of,
+    time_candidate,
+    torch_ratio_of,
+)
+from compress.measure.processes import Candidate
+from compress.pipeline.encoded_data import EncodedData, joined_fingerprint
+from compress.pipeline.keys import evaluation_key
+from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.exports import export_of
+from compress.pipeline.make_or_find import Facts, Work, make_or_find
+from compress.pipeline.store import Entry, Store
+from compress.runtimes.torch.runtime import TorchRuntime
+
+FILE = "evaluation.json"
+
+
+def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) -> Work[Evaluation]:
+    """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
+    recipe, encoded = loaded.recipe, loaded.encoded(artifact)
+    shown = encoded if teacher is None else loaded.encoded(teacher)
+    exported = export_of(loaded, artifact)
+
+    def make(store: Store, folder: Path) -> Facts:
+        found = make_or_find(store, exported)
+        candidate = candidate_of(recipe.runtime, artifact.folder, found.folder, loaded.signature)
+        scored = _score(loaded, store, candidate, artifact, "validation")
+        # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
+        lengths = shown.timed_lengths("validation")
+        batches = [_batches(store, "validation", shown), _batches(store, "validation", encoded)]
+        baseline = _baseline(loaded, store, artifact, teacher)
+        latency = time_candidate(candidate, baseline, lengths, batches, _measurement(loaded, teacher))
+        rows, processor = encoded.split("validation").select(range(len(lengths))), encoded.processor
+        measured = dataclasses.replace(
+            scored,
+            batch_effect=measure_batch_effect(
+                candidate, rows, recipe.task, processor, loaded.signature, recipe.seed
+            ),
+            latency=latency,
+            size=size_of(artifact.folder, found.folder, recipe.runtime),
+            proof=found.proof,
+            torch_ratio=torch_ratio_of(latency) if teacher is None else None,
+        )
+        return _write(measured, folder)
+
+    split = joined_fingerprint("validation", encoded, shown)
+    against = "" if teacher is None else teacher.key
+    return Work(
+        kind="evaluations",
+        key=evaluation_key(recipe, artifact.key, against, split, timed=True),
+        make=make,
+        read=_read,
+        what="a measurement",
+        needs=(exported,),
+        effort=partial(loaded.effort, f"evaluation of a {'teacher' if teacher is None else 'student'}"),
+    )
+
+
+def scores_on_test(loaded: LoadedRecipe, artifact: Entry) -> Work[Evaluation]:
+    """Scores on the test split, which nothing else reads."""
+    exported = export_of(loaded, artifact)
+
+    def make(store: Store, folder: Path) -> Facts:
+        form = make_or_find(store, exported).folder
+        candidate = candidate_of(loaded.recipe.runtime, artifact.folder, form, loaded.signature)
+        return _write(_score(loaded, store, candidate, artifact, "test"), folder)
+
+    split = loaded.encoded(artifact).fingerprint("test")
+    return Work(
+        kind="evaluations",
+        key=evaluation_key(loaded.recipe, artifact.key, "", split, timed=False),
+        make=make,
+        read=_read,
+        what="the scores on the test split",
+        needs=(exported,),
+    )
+
+
+def _baseline(loaded: LoadedRecipe, store: Store, artifact: Entry, teacher: Entry | None) -> Candidate:
+    """What the artifact is timed in turns with."""
+    runtime = loaded.recipe.runtime
+    if teacher is None:
+        return candidate_of(TorchRuntime(threads=runtime.threads), artifact.folder, None, loaded.signature)
+    form = make_or_find(store, export_of(loaded, teacher)).folder
+    return candidate_of(runtime, teacher.folder, form, loaded.signature)
+
+
+def _measurement(loaded: LoadedRecipe, teacher: Entry | None) -> Measurement:
+    given = loaded.recipe.measurement
+    # Each start of torch takes seconds, and no gate reads this ratio.
+    return dataclasses.replace(given, launches=min(2, given.launches)) if teacher is None else given
+
+
+def _score(loaded: LoadedRecipe, store: Store, candidate: Candidate, artifact: Entry, split: str) -> Evaluation:
+    task, encoded = loaded.recipe.task, loaded.encoded(artifact)
+    rows, batches = encoded.split(split), _batches(store, split, encoded)
+    return score(candidate, artifact.key, rows, batches, task, loaded.config, split=split)
+
+
+def _batches(store: Store, split: str, encoded: EncodedData) -> Path:
+    return encoded.batches(split, store.cache_folder("batches"))
+
+
+def _write(evaluation: Evaluation, folder: Path) -> Facts:
+    (folder / FILE).write_text(json.dumps(evaluation_to_json(evaluation)), encoding="utf-8")
+    return {"artifact": evaluation.artifact, "split": evaluation.split}
+
+
+def _read(entry: Entry) -> Evaluation:
+    return evaluation_from_json(json.loads((entry.folder / FILE).read_text(encoding="utf-8")))

@@ -1,0 +1,155 @@
+"""Latency tables: measured once for all runs, and again where other work ran beside.
+
+A table decides what a stage makes, and nothing judges it but the speed-up at the end, most of an hour later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from compress.core.errors import InputError
+from compress.core.latency_table import LatencyTable
+from compress.measure.bystanders import disturbance
+from compress.measure.latency_table import measure_low_rank, measure_table
+from compress.measure.worker import load_batches
+from compress.nn.checkpoint import load_model
+from compress.nn.head import PROBED, positions_read
+from compress.nn.layers.fused_layer import FusedLayerSizes
+from compress.pipeline.keys import latency_table_key, precision_of
+from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.exports import export_of
+from compress.pipeline.make_or_find import BEGUN_WITH, Facts, Work, make_or_find, the_entry
+from compress.pipeline.preflight import foreseen
+from compress.pipeline.store import Entry, Store
+
+KIND = "latency-tables"
+
+
+def latency_table(
+    loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False, again: bool
+) -> LatencyTable:
+    """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
+    measured once. again: once more where an earlier run was disturbed at it; see `quietest`."""
+    shape, threads = dataclasses.asdict(sizes), loaded.recipe.runtime.threads
+    find = partial(quietest, store, processors=threads, timed=loaded.timed, again=again)
+    key = key_of_table(loaded, teacher, shape)
+    facts = find(key, lambda: _measured(loaded, store, teacher, sizes), what="the latency table")
+    if low_rank:
+        # An entry of its own: what has no use for ranks shares the rest of the table.
+        key = key_of_table(loaded, teacher, shape | {"low_rank": 1})
+        more = find(key, lambda: _measured_ranks(loaded, store, teacher, sizes), what="the latency of low ranks")
+        shares = [found["foreign_share"] for found in (facts, more) if found["foreign_share"] is not None]
+        facts = {**facts, "low_rank": more["low_rank"], "foreign_share": max(shares, default=None)}
+    return LatencyTable.from_json(facts)
+
+
+def key_of_table(loaded: LoadedRecipe, teacher: Entry, sizes: dict[str, int]) -> str:
+    """The key of the table for layers of these sizes; with none, of what all of a recipe's tables depend on."""
+    lengths = loaded.encoded(teacher).timed_lengths("validation")
+    return latency_table_key(loaded.recipe, teacher.key, lengths, sizes)
+
+
+def quietest(
+    store: Store,
+    key: str,
+    measure: Callable[[], Facts],
+    *,
+    what: str,
+    processors: int,
+    timed: set[str],
+    again: bool,
+) -> Facts:
+    """What `measure` found, with the `foreign_share` that others took of the processors meanwhile.
+
+    Where that is much of the `processors`, how many the timed sessions use, it measures twice and the quieter of the
+    two is kept. timed: the keys of what this run has measured. again: what an earlier run left disturbed is measured
+    once more, once a run, and the quieter kept.
+    """
+
+    def is_quiet(facts: Facts) -> bool:
+        return disturbance(_share(facts), processors, "") is None
+
+    def make(store: Store, folder: Path) -> Facts:
+        timed.add(key)
+        first = measure()
+        return first if is_quiet(first) else min(first, measure(), key=_share)
+
+    entry = make_or_find(store, Work(kind=KIND, key=key, make=make, read=the_entry, what=what))
+    if not again or key in timed or is_quiet(entry.facts):
+        return entry.facts
+    timed.add(key)
+    return store.replace(KIND, entry, lambda folder: min(entry.facts, measure(), key=_share), what=what).facts
+
+
+def latency_checks(loaded: LoadedRecipe, store: Store, teacher: Entry) -> Iterator[tuple[str, Callable[[], None]]]:
+    """For each stage its name, and a call that raises InputError where nothing would be as fast as the stage is asked
+    for. The first that asks for the latency table measures it."""
+
+    def check(name: str, model: Any) -> None:
+        stage, table = loaded.recipe.stages[name], partial(latency_table, loaded, store, teacher)
+        try:
+            stage.check_latency(model, partial(table, again=False))
+        except InputError:
+            # Not for the sake of a table that an earlier run measured beside other work.
+            stage.check_latency(model, partial(table, again=True))
+
+    for name, model in foreseen(loaded.recipe, loaded.inputs.shape):
+        yield name, partial(check, name, model)
+
+
+def begun_with(folder: Path, find: Callable[[], LatencyTable]) -> LatencyTable:
+    """The table that the unfinished work in `folder` was begun with, or what `find` finds now, for work that begins:
+    a resumed stage must choose what it chose before, though the table has been measured again since."""
+    path = folder / BEGUN_WITH
+    if path.exists():
+        return LatencyTable.from_json(json.loads(path.read_text(encoding="utf-8")))
+    table = find()
+    # Whole or not at all: the process may be killed at any moment.
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(table.to_json()), encoding="utf-8")
+    unfinished.replace(path)
+    return table
+
+
+def doubt(table: LatencyTable, processors: int) -> str | None:
+    """What to say of a table that was measured beside other work. processors: how many the timed sessions used."""
+    found = disturbance(table.foreign_share, processors, "layers were timed")
+    way_out = "the sizes chosen may miss the objective; the next run that needs them times them again"
+    return None if found is None else f"{found}: {way_out}"
+
+
+def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> Facts:
+    encoded, exported = loaded.encoded(teacher), make_or_find(store, export_of(loaded, teacher)).folder
+    assert exported is not None
+    model, train = load_model(teacher.folder), encoded.split("train")
+    few = list(train.select(range(min(PROBED, len(train)))))
+    reads = positions_read(model, loaded.signature, encoded.collate(few))
+    return measure_table(
+        loaded.recipe.runtime, teacher=exported, model=model, reads=reads, **_timed(loaded, store, teacher, sizes)
+    ).to_json()
+
+
+def _measured_ranks(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> Facts:
+    model, timed = load_model(teacher.folder), _timed(loaded, store, teacher, sizes)
+    grids, foreign_share = measure_low_rank(loaded.recipe.runtime, model=model, **timed)
+    return {"low_rank": grids, "foreign_share": foreign_share}
+
+
+def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> dict[str, Any]:
+    encoded = loaded.encoded(teacher)
+    return {
+        "signature": loaded.signature,
+        "batches": load_batches(encoded.batches("validation", store.cache_folder("batches"))),
+        "lengths": encoded.timed_lengths("validation"),
+        "layer": sizes,
+        "precision": precision_of(loaded.recipe),
+    }
+
+
+def _share(facts: Facts) -> float:
+    return facts["foreign_share"] or 0.0
