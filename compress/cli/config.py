@@ -95,7 +95,7 @@ def build(settings: DictConfig, name: str) -> Recipe:
     _require_groups(OmegaConf.to_container(settings, resolve=False))
     plain = _plain(settings, name)
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
-    objective = _build("objective", plain["objective"], offers=("speedup", "max_accuracy_drop", "max_drop"))
+    objective = _build("objective", _one_limit(plain["objective"]), offers=("speedup", "max_accuracy_drop"))
     plain["gates"] = _gates(plain)
     recipe = Recipe(
         name=name,
@@ -199,6 +199,20 @@ def _read_by_tasks() -> set[str]:
     tasks = (settings_root() / "conf" / "task").glob("*.yaml")
     named = (name for path in tasks for name in re.findall(r"\$\{data\.(\w+)\}", path.read_text(encoding="utf-8")))
     return {"source", "group", *named}
+
+
+def _one_limit(objective: Any) -> Any:
+    """The objective's settings without `max_drop`: what recipes call `max_accuracy_drop` whose metric is no accuracy."""
+    if not isinstance(objective, dict) or "max_drop" not in objective:
+        return objective
+    settings = {name: value for name, value in objective.items() if name != "max_drop"}
+    drop, accuracy_drop = objective["max_drop"], settings.get("max_accuracy_drop")
+    if drop != accuracy_drop:
+        raise InputError(
+            f"objective.max_drop is {drop}, and objective.max_accuracy_drop is {accuracy_drop}; they are one limit, and "
+            "a recipe derives one from the other. Set the one alone that the recipe's own file gives."
+        )
+    return settings
 
 
 def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class Gate:
     shares a fraction (0.01 = one point). The stage passes only if the lower
     bound of (candidate - teacher) at `confidence` (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for
     the ratio of latencies, or None. max_batch_effect: the share of examples, 0 to 1, that may get another answer among
-    others in a batch than alone; None: told, and not judged. on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
+    others in a batch than alone; None: told, and not judged.
+
+    on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
     unproven where the measured values are within the limits) or `fail`.
     """
 

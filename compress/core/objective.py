@@ -13,21 +13,14 @@ class Objective:
     """speedup: times the FP32 teacher's speed on the same runtime, or None where the stages' own settings decide.
 
     max_accuracy_drop: as a gate's, but below 1, which would be 100 points; 0.01 is one point; None where each gate has
-    its own. max_drop: the same, as recipes call it whose metric is no accuracy; each recipe derives the one from the
-    other. Stages and gates take these up through their own settings.
+    its own. Stages and gates take these up through their own settings.
     """
 
     speedup: float | None
     max_accuracy_drop: float | None
-    max_drop: float | None
 
     def __post_init__(self) -> None:
         drop = self.max_accuracy_drop
-        if self.max_drop != drop:
-            raise InputError(
-                f"objective.max_drop is {self.max_drop}, and objective.max_accuracy_drop is {drop}; they are one limit, "
-                "and a recipe derives the one from the other. Set the one alone that the recipe's own file gives."
-            )
         if drop is not None and (isinstance(drop, bool) or not isinstance(drop, int | float) or not 0 <= drop < 1):
             raise InputError(
                 f"objective.max_accuracy_drop is {drop}; it is a fraction in [0, 1), and 1 would be 100 points. "

@@ -135,9 +135,10 @@ class Task(Protocol):
         ...
 
     def units(self, rows: Dataset) -> list[int] | None:
-        """For each row the number, from 0, of the example that it is judged as a part of; None: each row is one. -1: the
-        row is there for the sake of others, such as a document to be found, is not judged itself, and not timed; such
-        rows come last."""
+        """For each row the number, from 0, of the example that it is judged as a part of; None: each row is one.
+
+        -1: the row is there for the sake of others, such as a document to be found; it is not judged itself, and not
+        timed. Such rows come last."""
         ...
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:

@@ -21,9 +21,9 @@ from compress.data.splits import held_out, require_share
 
 @dataclass(frozen=True, kw_only=True)
 class BbcSearch(SourceDefaults):
-    """Articles are split, by topic in equal shares. Those to learn from give their headings and passages as texts; those
-    that judge give headings as queries, for which the passages of their own article, among those of all articles of
-    the split, are the relevant ones.
+    """Articles are split, by topic in equal shares. Those to learn from give their headings and passages as texts.
+    Those that judge give headings as queries, for which the passages of their own article, among those of all articles
+    of the split, are the relevant ones.
 
     passages: how many of an article at most. words: the least and the most words of a passage. validation_share,
     test_share: of the articles, 0 to 1. seed: draws which articles go where.
@@ -98,7 +98,8 @@ class BbcSearch(SourceDefaults):
         return sides
 
     def _judged(self, articles: Sequence[Article]) -> Dataset:
-        documents, relevant = {}, {}
+        documents: dict[str, str] = {}
+        relevant: dict[str, dict[str, float]] = {}
         for number, article in enumerate(articles):
             own = {f"{number}.{place}": text for place, text in enumerate(self._cut(article))}
             documents |= own

@@ -38,7 +38,8 @@ def judged_splits(name: str, text: str) -> tuple[dict[str, Dataset], tuple[str, 
         raise InputError(f"data.retrieval is {name!r}, which has no judgements to read. {WAY_OUT}.")
     corpus = _entries(folder / "corpus.jsonl")
     queries = _entries(folder / "queries.jsonl")
-    notes = [] if len(found) > 1 else [f"data.retrieval: {next(iter(found.values())).name} is the only file of judgements"]
+    only = next(iter(found.values())).name
+    notes = [] if len(found) > 1 else [f"data.retrieval: {only} is the only file of judgements"]
     if "validation" not in found:
         found = {"validation": found["test"]}
     splits = {}

@@ -26,8 +26,8 @@ BATCH = 32
 def measure_batch_effect(
     candidate: Candidate, examples: Dataset, task: Task, processor: Any, signature: Signature, seed: int
 ) -> BatchEffect:
-    """At most 256 examples of evenly spread lengths, each alone and then in batches of 32, drawn by `seed` so that short
-    ones are padded to long ones."""
+    """At most 256 examples of evenly spread lengths, each alone and then in batches of 32, which `seed` draws so that
+    short ones are padded to long ones."""
     chosen = representative(examples["length"][:], EXAMPLES)
     drawn = np.random.default_rng(seed).permutation(len(chosen)).tolist()
     parts = [drawn[start : start + BATCH] for start in range(0, len(drawn), BATCH)]
@@ -42,21 +42,20 @@ def measure_batch_effect(
         outputs = logits_of(candidate, path)
     found = [signature.rows(output, batch) for output, batch in zip(outputs, batches, strict=True)]
     alone = [row for (row,) in found[: len(rows)]]
-    together = dict(zip((i for part in parts for i in part), (row for part in found[len(rows) :] for row in part), strict=True))
+    in_batches = [row for part in found[len(rows) :] for row in part]
+    together = dict(zip(drawn, in_batches, strict=True))
     return effect(alone, [together[i] for i in range(len(rows))], task)
 
 
 def effect(alone: Sequence[np.ndarray], together: Sequence[np.ndarray], task: Task) -> BatchEffect:
     """alone, together: of each example its output, without padding."""
     largest = max(float(np.abs(one - other).max()) for one, other in zip(alone, together, strict=True))
-    return BatchEffect(
-        rows=len(alone), batch=BATCH, largest_difference=largest, changed=task.changed(alone, together)
-    )
+    return BatchEffect(rows=len(alone), batch=BATCH, largest_difference=largest, changed=task.changed(alone, together))
 
 
 def told(found: BatchEffect) -> str:
     """In a sentence."""
-    what = f"outputs differ by up to {found.largest_difference:.2g}"
     return (
-        f"alone against in batches of {found.batch}: {found.changed} of {found.rows} examples get another answer, {what}"
+        f"alone against in batches of {found.batch}: {found.changed} of {found.rows} examples get another answer, "
+        f"outputs differ by up to {found.largest_difference:.2g}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +66,7 @@ class SentenceEncoder(PreTrainedModel):
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
-        kind = MODEL_MAPPING[type(config)]
+        kind = encoder_class(config)
         self.base_model_prefix = kind.base_model_prefix
         # One configuration for both: surgery changes it, and layers read it.
         setattr(self, self.base_model_prefix, kind(config, **without_pooler(kind)))
@@ -76,8 +76,8 @@ class SentenceEncoder(PreTrainedModel):
 
     # Asked by the constructor, before there is an encoder.
     @property
-    def _supports_sdpa(self) -> bool:
-        return bool(MODEL_MAPPING[type(self.config)]._supports_sdpa)
+    def _supports_sdpa(self) -> bool:  # type: ignore[override]
+        return bool(encoder_class(self.config)._supports_sdpa)
 
     @property
     def encoder(self) -> PreTrainedModel:
@@ -114,10 +114,15 @@ class SentenceEncoder(PreTrainedModel):
 
     def get_output_embeddings(self) -> None:
         """None: it writes no tokens."""
-        return None
+        return
 
     def _init_weights(self, module: nn.Module) -> None:
         self.encoder._init_weights(module)
+
+
+def encoder_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The library's model without a head for this configuration."""
+    return cast(type[PreTrainedModel], MODEL_MAPPING[type(config)])
 
 
 def without_pooler(kind: type[PreTrainedModel]) -> dict[str, bool]:

@@ -22,7 +22,7 @@ from compress.data.image_bytes import with_image_bytes
 from compress.data.images import read_classes
 from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus
-from compress.measure.evaluate import candidate_of, score, size_of, time_candidate
+from compress.measure.evaluate import candidate_of, score, size_of, time_candidate, timed
 from compress.nn.checkpoint import read_config
 from compress.pipeline.store import MANIFEST, find_damage
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
@@ -35,6 +35,11 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
     `compress.evaluate`."""
     facts = _facts_of(folder)
     task, runtime = _task_of(folder, facts, columns), _runtime_of(folder, facts, threads or len(allowed_cpus()))
+    if task.asks_teacher:
+        raise InputError(
+            f"{folder} was judged by the teacher's answers, which are not there any more, and {data} has none. Where "
+            "your file has labels, name their column; else measure again with a run."
+        )
     config, processor = read_config(folder), task.load_processor(folder)
     signature = task.signature(config)
     read = read_classes if data.expanduser().is_dir() else read_file
@@ -48,7 +53,8 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
         batches = Path(temporary) / "batches.npz"
         write_batches(examples, task, processor, signature, batches)
         scored = score(candidate, key, examples, batches, task, config, split=data.name)
-        latency = time_candidate(candidate, None, examples["length"], [batches], MEASUREMENT)
+        lengths = timed(examples["length"][:], task.units(examples))
+        latency = time_candidate(candidate, None, lengths, [batches], MEASUREMENT)
     return dataclasses.replace(scored, latency=latency, size=size_of(folder, folder, runtime))
 
 

@@ -15,6 +15,7 @@ from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Row
 from compress.core.metric import Label
+from compress.measure.batch_effect import told
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import percentiles
 from compress.pipeline.store import Entry
@@ -64,7 +65,7 @@ def row_of(
         bytes_by_part=dict(evaluation.size.bytes_by_part),
         seconds=seconds,
         reused=step.entry.reused,
-        notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
+        notes=(*step.entry.facts["notes"], *_doubts(evaluation), *_in_batches(evaluation)),
         blame=blame,
         findings=verdict.findings if verdict else (),
     )
@@ -76,6 +77,12 @@ def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
     found = disturbance(evaluation.latency.foreign_share, evaluation.environment["threads"], "this was timed")
     way_out = "to measure again on an idle machine, remove the folder evaluations from the store"
     return () if found is None else (f"{found}: times and speed-up may be far off; {way_out}",)
+
+
+def _in_batches(evaluation: Evaluation) -> tuple[str, ...]:
+    """A sentence about answers that depend on what else is in a batch."""
+    effect = evaluation.batch_effect
+    return (told(effect),) if effect is not None and effect.changed else ()
 
 
 @contextlib.contextmanager

@@ -334,9 +334,7 @@ class SentenceEmbedding(TaskDefaults):
             for role in self._judged(examples, ROLE)
         ]
         texts = [prompt + text for prompt, text in zip(before, self._texts(examples, split), strict=True)]
-        encoded = processor(
-            texts, truncation=True, max_length=length, padding=False, return_token_type_ids=False
-        )
+        encoded = processor(texts, truncation=True, max_length=length, padding=False, return_token_type_ids=False)
         require_known_tokens(encoded["input_ids"], config)
         return DatasetType.from_dict(
             {

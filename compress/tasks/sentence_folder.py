@@ -12,12 +12,20 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import MODEL_MAPPING, AutoModel
+from transformers import AutoModel
 
 from compress.core.checks import require_choice
 from compress.core.errors import InputError
 from compress.nn.checkpoint import read_config, read_tensors
-from compress.nn.sentence_encoder import ACTIVATIONS, FIELD, POOLINGS, Readout, SentenceEncoder, without_pooler
+from compress.nn.sentence_encoder import (
+    ACTIVATIONS,
+    FIELD,
+    POOLINGS,
+    Readout,
+    SentenceEncoder,
+    encoder_class,
+    without_pooler,
+)
 
 MODULES, ENCODER, WHOLE = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 NO_DENSE_LAYER: Mapping[str, Any] = {"dimensions": 0, "bias": False, "activation": "identity"}
@@ -65,7 +73,7 @@ def load_encoder(folder: Path, pooling: str | None) -> SentenceEncoder:
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
-        **without_pooler(MODEL_MAPPING[type(read_config(folder))]),
+        **without_pooler(encoder_class(read_config(folder))),
     )
     missing = ", ".join(sorted(loading["missing_keys"])[:4])
     if missing:
@@ -105,9 +113,10 @@ def read_folder(folder: Path, pooling: str | None) -> SentenceFolder:
         require_choice("model.pooling", pooling, POOLINGS)
     if not (folder / MODULES).is_file():
         if pooling is None:
+            others = ", ".join(name for name in POOLINGS if name != "mean")
             raise InputError(
                 f"model.path is {folder}, a plain encoder: it has no {MODULES}, which says how one vector is made of "
-                f"its tokens'. Say it: model.pooling=mean (or {', '.join(name for name in POOLINGS if name != 'mean')})."
+                f"its tokens'. Say it: model.pooling=mean (or {others})."
             )
         readout = Readout(pooling=pooling, normalize=True, prompts={}, **NO_DENSE_LAYER)
         return SentenceFolder(readout=readout, dense=None, max_length=None, lower_case=False)
@@ -180,8 +189,8 @@ def _modules(folder: Path) -> tuple[Sequence[str], Sequence[Path]]:
         ["Transformer", "Pooling", "Dense", "Normalize"],
     ):
         raise InputError(
-            f"model.path is {folder}, whose {MODULES} names {', '.join(kinds) or 'nothing'}; supported are Transformer, "
-            "Pooling, then perhaps Dense, then perhaps Normalize, in this order."
+            f"model.path is {folder}, whose {MODULES} names {', '.join(kinds) or 'nothing'}; supported are "
+            "Transformer, Pooling, then perhaps Dense, then perhaps Normalize, in this order."
         )
     if entries[0][1]:
         raise InputError(

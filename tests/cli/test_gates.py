@@ -44,6 +44,7 @@ def test_a_stage_without_a_gate_gets_the_recipes(recipe_of: Make) -> None:
         name="gates.again",
         max_accuracy_drop=0.01,
         min_speedup=None,
+        max_batch_effect=None,
         confidence=0.95,
         on_failure="stop",
         on_inconclusive="keep",
@@ -62,3 +63,10 @@ def test_what_a_new_stages_gate_does_not_say_is_the_recipes(recipe_of: Make) -> 
 def test_a_whole_gate_stands_alone(recipe_of: Make) -> None:
     recipe = recipe_of("gate@gates.prune=non_inferiority", "gate.confidence=0.9")
     assert recipe.gates["prune"].confidence == 0.95 and recipe.gates["fuse"].confidence == 0.9
+
+
+def test_limit_has_one_value_under_both_of_its_names() -> None:
+    given = ["model.path=model", "data.train=texts.txt"]
+    assert recipe_of("sentence_embedding", [*given, "objective.max_drop=0.02"]).gates["fuse"].max_accuracy_drop == 0.02
+    with pytest.raises(InputError, match=r"objective\.max_drop is 0\.01, and objective\.max_accuracy_drop is 0\.02"):
+        recipe_of("sentence_embedding", [*given, "objective.max_accuracy_drop=0.02"])

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from compress.core.errors import InputError
-from compress.core.evaluation import Comparison
+from compress.core.evaluation import BatchEffect, Comparison
 from compress.core.gate import Gate, Verdict
 from compress.core.metric import PERPLEXITY, SHARE, Label
 
@@ -16,6 +16,7 @@ GATE = Gate(
     name="gates.prune",
     max_accuracy_drop=0.01,
     min_speedup=None,
+    max_batch_effect=None,
     confidence=0.95,
     on_failure="roll_back",
     on_inconclusive="keep",
@@ -168,3 +169,20 @@ def test_a_perplexity_is_judged_as_a_ratio() -> None:
         comparison(-0.002, -0.009, 0.005), metric=Label("log_likelihood", "perplexity", PERPLEXITY)
     )
     assert GATE.judge(found).reasons == ("perplexity 1.0020 [0.9950, 1.0090], limit 1.0101",)
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [(0, "passed"), (2, "passed"), (3, "failed")])
+def test_answers_that_change_in_a_batch_are_judged_where_a_limit_asks(changed: int, outcome: str) -> None:
+    effect = BatchEffect(rows=200, batch=32, largest_difference=0.1, changed=changed)
+    seen = dataclasses.replace(comparison(0.0, -0.005, 0.005), batch_effect=effect)
+    verdict = dataclasses.replace(GATE, max_batch_effect=0.01).judge(seen)
+    assert (verdict.outcome, verdict.within_limits) == (outcome, outcome == "passed")
+    assert verdict.reasons[1] == (
+        f"in batches of 32 {changed} of 200 examples get another answer than alone, limit 0.01 of them"
+    )
+    assert GATE.judge(seen).outcome == "passed"
+
+
+def test_limit_of_the_batch_effect_is_a_share() -> None:
+    with pytest.raises(InputError, match=r"gates\.prune\.max_batch_effect is 2; it is a share"):
+        dataclasses.replace(GATE, max_batch_effect=2)

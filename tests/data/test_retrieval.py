@@ -22,7 +22,8 @@ def beir(tmp_path: Path) -> Path:
     lines = [json.dumps({"_id": key, "title": title, "text": text}) for key, (title, text) in CORPUS.items()]
     (folder / "corpus.jsonl").write_text("\n".join(lines))
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "weather"}\n{"_id": "q2", "text": "nothing"}')
-    (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td3\t1\nq1\td2\t0\nq2\td2\t0\n")
+    judged = ["query-id\tcorpus-id\tscore", "q1\td1\t2", "q1\td3\t1", "q1\td2\t0", "q2\td2\t0"]
+    (folder / "qrels" / "dev.tsv").write_text("\n".join(judged))
     (folder / "qrels" / "test.tsv").write_text("q2\t0\td2\t1\n")
     return folder
 

@@ -28,9 +28,7 @@ def config() -> Any:
         "bert", vocab_size=34, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
     )
     prompts = {"query": "kas ", "passage": "lot "}
-    readout = Readout(
-        pooling="mean", dimensions=0, bias=False, activation="identity", normalize=True, prompts=prompts
-    )
+    readout = Readout(pooling="mean", dimensions=0, bias=False, activation="identity", normalize=True, prompts=prompts)
     setattr(config, FIELD, readout.to_json())
     return config
 
@@ -145,9 +143,9 @@ def test_too_little_to_rank_is_refused(tokenizer: PreTrainedTokenizerFast, confi
     tokenizer.model_max_length = 16
     with pytest.raises(TooLittleError, match="a single text"):
         _task().encode(Dataset.from_dict({"text": ["min", "min"]}), tokenizer, config, "train")
-    with pytest.raises(InputError, match="example 2|has no text"):
+    with pytest.raises(InputError, match="has no text"):
         _task().encode(Dataset.from_dict({"text": ["min", " "]}), tokenizer, config, "train")
-    with pytest.raises(InputError, match="data.text is 'text', a column that data.train does not have"):
+    with pytest.raises(InputError, match=r"data\.text is 'text', a column that data\.train does not have"):
         _task().encode(Dataset.from_dict({"body": ["min", "nur"]}), tokenizer, config, "train")
 
 

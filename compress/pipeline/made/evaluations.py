@@ -49,9 +49,7 @@ def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) 
         rows, processor = encoded.split("validation").select(range(len(lengths))), encoded.processor
         measured = dataclasses.replace(
             scored,
-            batch_effect=measure_batch_effect(
-                candidate, rows, recipe.task, processor, loaded.signature, recipe.seed
-            ),
+            batch_effect=measure_batch_effect(candidate, rows, recipe.task, processor, loaded.signature, recipe.seed),
             latency=latency,
             size=size_of(artifact.folder, found.folder, recipe.runtime),
             proof=found.proof,
