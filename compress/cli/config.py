@@ -202,15 +202,15 @@ def _read_by_tasks() -> set[str]:
 
 
 def _one_limit(objective: Any) -> Any:
-    """The objective's settings without `max_drop`: what recipes call `max_accuracy_drop` whose metric is no accuracy."""
+    """The settings without `max_drop`, which is what recipes whose metric is no accuracy call `max_accuracy_drop`."""
     if not isinstance(objective, dict) or "max_drop" not in objective:
         return objective
     settings = {name: value for name, value in objective.items() if name != "max_drop"}
     drop, accuracy_drop = objective["max_drop"], settings.get("max_accuracy_drop")
     if drop != accuracy_drop:
         raise InputError(
-            f"objective.max_drop is {drop}, and objective.max_accuracy_drop is {accuracy_drop}; they are one limit, and "
-            "a recipe derives one from the other. Set the one alone that the recipe's own file gives."
+            f"objective.max_drop is {drop}, and objective.max_accuracy_drop is {accuracy_drop}; they are one limit, "
+            "and a recipe derives one from the other. Set the one alone that the recipe's own file gives."
         )
     return settings
 

@@ -89,6 +89,11 @@ class SentenceEncoder(PreTrainedModel):
         """How long a vector is."""
         return self.readout.dimensions or int(self.config.hidden_size)
 
+    def keep_dimensions(self, config: PretrainedConfig) -> None:
+        """Let the vectors of a model of `config`, which may be narrower, be as long as this one's, by a dense layer."""
+        if not self.readout.dimensions:
+            setattr(config, FIELD, {**self.readout.to_json(), "dimensions": self.dimensions})
+
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool = False
     ) -> SentenceEncoding:

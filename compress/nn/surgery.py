@@ -16,6 +16,7 @@ from compress.nn.layers.dropped import NoAttention, Nothing
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.ops.importance import head_magnitude
 from compress.nn.ops.masks import strongest
+from compress.nn.sentence_encoder import SentenceEncoder
 from compress.nn.structure import replace_module, structure_of
 
 
@@ -115,13 +116,15 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
             "a stage before those, or to null."
         )
     family, size = family_of(model.config), head_size(model)
-    heads = hidden_size // size
+    heads, hidden_before = hidden_size // size, int(getattr(model.config, family.hidden_field))
     config = copy.deepcopy(model.config)
     for field in family.mirrors:
         if getattr(config, field) == getattr(config, family.hidden_field):
             setattr(config, field, hidden_size)
     setattr(config, family.hidden_field, hidden_size)
     setattr(config, family.heads_field, heads)
+    if isinstance(model, SentenceEncoder):
+        model.keep_dimensions(config)
     result = type(model)(config)
     hidden = strongest(_hidden_importance(model), hidden_size)
     kept_heads: dict[str, Tensor] = {}
@@ -133,7 +136,8 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     source = model.state_dict()
     for name, tensor in result.state_dict().items():
         path = name.rpartition(".")[0]
-        values = source[name].cpu()
+        # What makes vectors as long as before of narrower states: each that is kept stays in its place.
+        values = source[name].cpu() if name in source else torch.eye(hidden_before)
         outgoing = path in kept_heads and not path.endswith(family.attention.output)
         for axis in range(values.dim()):
             if values.shape[axis] == tensor.shape[axis]:

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel
 from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import known_families, layers_of
 from compress.nn.sentence_encoder import FIELD, POOLINGS, Readout, SentenceEncoder
+from compress.nn.surgery import narrow
 
 # Two texts, of two positions and of three.
 STATES = tensor([[[1.0, 8.0], [3.0, 2.0], [99.0, 99.0]], [[2.0, 0.0], [4.0, 0.0], [6.0, 3.0]]])
@@ -109,3 +110,19 @@ def test_readout_that_is_none_is_refused() -> None:
     setattr(config, FIELD, {**READOUT.to_json(), "pooling": "sum"})
     with pytest.raises(ValueError, match="'sum'"):
         Readout.of(config)
+
+
+def test_narrower_encoder_gives_vectors_as_long_as_before(tmp_path: Path) -> None:
+    model = _encoder()
+    narrower = narrow(model, 4)
+    ids = tensor([[5, 6, 7]])
+    assert narrower.bert.config.hidden_size == 4
+    with torch.inference_mode():
+        assert narrower(ids, torch.ones_like(ids)).sentence_embedding.shape == (1, 8)
+    # Each hidden state that is kept stays in its place of the vector, and the other places are 0.
+    assert narrower.dense.weight.sum(dim=0).tolist() == [1.0] * 4
+    assert sorted(narrower.dense.weight.sum(dim=1).tolist()) == [0.0] * 4 + [1.0] * 4
+    save_model(narrower, tmp_path)
+    with torch.inference_mode():
+        again = load_model(tmp_path)(ids, torch.ones_like(ids)).sentence_embedding
+        assert torch.equal(again, narrower(ids, torch.ones_like(ids)).sentence_embedding)
