@@ -34,7 +34,7 @@ FILE = "evaluation.json"
 def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) -> Work[Evaluation]:
     """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
     recipe, encoded = loaded.recipe, loaded.encoded(artifact)
-    shown = encoded if teacher is None else loaded.encoded(teacher)
+    shown = loaded.encoded(teacher or artifact)
     exported = export_of(loaded, artifact)
 
     def make(store: Store, folder: Path) -> Facts:
@@ -43,8 +43,8 @@ def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) 
         scored = _score(loaded, store, candidate, artifact, "validation")
         # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
         lengths = shown.split("validation")["length"]
-        seen = (artifact if teacher is None else teacher, artifact)
-        batches = [make_or_find(store, batch_file_of(loaded, one, "validation")) for one in seen]
+        pair = (teacher or artifact, artifact)
+        batches = [make_or_find(store, batch_file_of(loaded, one, "validation")) for one in pair]
         baseline = _baseline(loaded, store, artifact, teacher)
         latency = time_candidate(candidate, baseline, lengths, batches, _measurement(loaded, teacher))
         measured = dataclasses.replace(
