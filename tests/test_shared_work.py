@@ -83,7 +83,7 @@ def test_two_by_two_by_two_after_one_distillation(
     assert len(written) == 16 == len({row["artifact"] for rows in jobs for row in rows})
 
     # As a process of its own has it.
-    job._materials.cache_clear()
+    job._inputs.cache_clear()
     read = counted(monkeypatch)
     again = sweep(tmp_path / "second", *given, *order, *CHEAP, *SWEPT)
     assert read == {"read_file": 1, "encode": 2, "look": 1, "identity": 1, "load_sweep_config": 1}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -15,7 +13,6 @@ from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.task import Task
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new
-from compress.measure.accuracy import write_batches
 from compress.measure.evaluate import timed
 
 UNLABELLED = "unlabelled"
@@ -32,9 +29,9 @@ class EncodedData:
         self, task: Task, splits: Mapping[str, Dataset], processor: Any, config: Any, origins: Origins | None = None
     ) -> None:
         """processor, config: of the model that will see the rows. origins: see Splits."""
-        self.processor = processor
+        self.processor, self.config = processor, config
         self._origins: Origins = origins or {}
-        self._task, self._splits, self._config = task, splits, config
+        self._task, self._splits = task, splits
         self._encoded: dict[str, Dataset] = {}
         self._fingerprints: dict[str, str] = {}
         self._contents: dict[str, str] = {}
@@ -49,7 +46,7 @@ class EncodedData:
 
         Raises InputError where none is left.
         """
-        encoded = self._task.encode_unlabelled(examples, self.processor, self._config)
+        encoded = self._task.encode_unlabelled(examples, self.processor, self.config)
         told = [column for column in encoded.column_names if column not in ABOUT]
         kept, note = only_new(encoded, {name: self.split(name) for name in self._splits}, told)
         units = self._task.units(encoded)
@@ -61,7 +58,7 @@ class EncodedData:
             examples = examples.select([unit for unit in range(len(examples)) if unit not in gone])
             encoded = encoded.select([row for row, unit in enumerate(units) if unit not in gone])
         splits = {**self._splits, UNLABELLED: examples}
-        more = EncodedData(self._task, splits, self.processor, self._config, self._origins)
+        more = EncodedData(self._task, splits, self.processor, self.config, self._origins)
         more._encoded = {**self._encoded, UNLABELLED: encoded}
         return more, note
 
@@ -110,7 +107,7 @@ class EncodedData:
             examples = self._task.splice(self._splits["train"], count, seed, apart_from=judging)
             nothing_new = self.split("train").select([])
             self._spliced[count, seed] = (
-                self._task.encode_unlabelled(examples, self.processor, self._config) if len(examples) else nothing_new
+                self._task.encode_unlabelled(examples, self.processor, self.config) if len(examples) else nothing_new
             )
         return self._spliced[count, seed]
 
@@ -140,24 +137,12 @@ class EncodedData:
         """One padded batch."""
         return self._task.collate(rows, self.processor)
 
-    def batches(self, name: str, folder: Path) -> Path:
-        """A split's inputs in a file of `folder` that workers read."""
-        path = folder / f"{self.fingerprint(name)}.npz"
-        if not path.exists():
-            temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-            signature = self._task.signature(self._config)
-            write_batches(self.split(name), self._task, self.processor, signature, temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        return path
-
     def _encode(self, name: str) -> Dataset:
         examples = self._splits[name]
         if name == UNLABELLED:
-            return self._task.encode_unlabelled(examples, self.processor, self._config)
+            return self._task.encode_unlabelled(examples, self.processor, self.config)
         try:
-            return self._task.encode(examples, self.processor, self._config, name)
+            return self._task.encode(examples, self.processor, self.config, name)
         except (ExampleError, TooLittleError) as error:
             if name not in self._origins:
                 raise

@@ -34,6 +34,7 @@ COMPUTING = ("torch", "transformers", "accelerate", "numpy", "safetensors", "tok
 EXPORTING = ("torch", "transformers", "onnx", "onnxscript")
 # What reads and writes every artifact, proves and measures every export, makes tables, explanations and plots.
 KEPT_BY = "compress.nn.checkpoint"
+BATCHED_BY = "compress.measure.accuracy"
 PROVEN_BY = "compress.measure.prove"
 MEASURED_BY = "compress.measure.evaluate"
 TIMED_BY = "compress.measure.latency_table"
@@ -126,6 +127,18 @@ def export_key(recipe: Recipe, artifact: str) -> str:
         threads=recipe.runtime.threads,
         sources=_sources(type(recipe.runtime), modules=[PROVEN_BY]),
         versions=versions((*EXPORTING, *recipe.runtime.libraries)),
+    )
+
+
+def batches_key(recipe: Recipe, rows: str, processor: str) -> str:
+    """The key of what is measured on. rows: the split's fingerprint. processor: the artifact that brought it."""
+    return content_key(
+        what="batches",
+        rows=rows,
+        processor=processor,
+        task=_plain(recipe.settings["task"]),
+        sources=_sources(type(recipe.task), modules=[BATCHED_BY]),
+        versions=versions(COMPUTING),
     )
 
 

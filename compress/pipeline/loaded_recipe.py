@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from compress.core.metric import Metric
@@ -10,9 +11,11 @@ from compress.core.recipe import Recipe
 from compress.core.signature import Signature
 from compress.measure.effort import Effort
 from compress.measure.environment import describe_machine
+from compress.measure.evaluate import first_of_each
 from compress.nn.checkpoint import read_config
 from compress.pipeline.encoded_data import EncodedData
 from compress.pipeline.inputs import RecipeInputs
+from compress.pipeline.keys import teacher_key
 from compress.pipeline.preflight import check_examples, check_groups
 from compress.pipeline.store import Entry, Store
 
@@ -45,6 +48,17 @@ class LoadedRecipe:
         if source is None:
             return self.teacher_encoded
         return self.inputs.encoded_by(source, lambda: (self.recipe.task.load_processor(folder), read_config(folder)))
+
+    @cached_property
+    def teacher_key(self) -> str:
+        """The key of the teacher's artifact."""
+        train = self.teacher_encoded.fingerprint("train")
+        return teacher_key(self.recipe, self.inputs.identity, self.config.model_type, train)
+
+    def groups(self, split: str) -> list[int]:
+        """Of each example of a split the group that it belongs to: of each judged one, see `Task.units`."""
+        rows = self.examples[split]
+        return first_of_each(rows["group"][:], self.recipe.task.units(rows))
 
     @property
     def signature(self) -> Signature:

@@ -15,7 +15,7 @@ from compress.methods.training.processes import once, same
 from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.encoded_data import UNLABELLED, EncodedData, joined_fingerprint
-from compress.pipeline.keys import artifact_key, teacher_key
+from compress.pipeline.keys import artifact_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, latency_table
 from compress.pipeline.make_or_find import Facts, Work, room_for, the_entry
@@ -26,9 +26,7 @@ KIND = "artifacts"
 
 def teacher_artifact(loaded: LoadedRecipe) -> Work[Entry]:
     """The teacher's artifact."""
-    encoded = loaded.teacher_encoded
-    identity, model_type = loaded.inputs.identity, loaded.config.model_type
-    key = teacher_key(loaded.recipe, identity, model_type, encoded.fingerprint("train"))
+    encoded, key = loaded.teacher_encoded, loaded.teacher_key
 
     def make(store: Store, folder: Path) -> Facts:
         same(("teacher", key))

@@ -20,9 +20,10 @@ from compress.measure.evaluate import (
     torch_ratio_of,
 )
 from compress.measure.processes import Candidate
-from compress.pipeline.encoded_data import EncodedData, joined_fingerprint
+from compress.pipeline.encoded_data import joined_fingerprint
 from compress.pipeline.keys import evaluation_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.batches import batch_file_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.make_or_find import Facts, Work, make_or_find
 from compress.pipeline.store import Entry, Store
@@ -34,7 +35,7 @@ FILE = "evaluation.json"
 def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) -> Work[Evaluation]:
     """Proof, scores, size, and latency: in turns with the teacher, or for the teacher itself with plain PyTorch."""
     recipe, encoded = loaded.recipe, loaded.encoded(artifact)
-    shown = encoded if teacher is None else loaded.encoded(teacher)
+    shown = loaded.encoded(teacher or artifact)
     exported = export_of(loaded, artifact)
 
     def make(store: Store, folder: Path) -> Facts:
@@ -43,7 +44,8 @@ def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) 
         scored = _score(loaded, store, candidate, artifact, "validation")
         # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
         lengths = shown.timed_lengths("validation")
-        batches = [_batches(store, "validation", shown), _batches(store, "validation", encoded)]
+        pair = (teacher or artifact, artifact)
+        batches = [make_or_find(store, batch_file_of(loaded, one, "validation")) for one in pair]
         baseline = _baseline(loaded, store, artifact, teacher)
         latency = time_candidate(candidate, baseline, lengths, batches, _measurement(loaded, teacher))
         rows, processor = encoded.split("validation").select(range(len(lengths))), encoded.processor
@@ -107,12 +109,8 @@ def _measurement(loaded: LoadedRecipe, teacher: Entry | None) -> Measurement:
 
 def _score(loaded: LoadedRecipe, store: Store, candidate: Candidate, artifact: Entry, split: str) -> Evaluation:
     task, encoded = loaded.recipe.task, loaded.encoded(artifact)
-    rows, batches = encoded.split(split), _batches(store, split, encoded)
-    return score(candidate, artifact.key, rows, batches, task, loaded.config, split=split)
-
-
-def _batches(store: Store, split: str, encoded: EncodedData) -> Path:
-    return encoded.batches(split, store.cache_folder("batches"))
+    batches = make_or_find(store, batch_file_of(loaded, artifact, split))
+    return score(candidate, artifact.key, encoded.split(split), batches, task, loaded.config, split=split)
 
 
 def _write(evaluation: Evaluation, folder: Path) -> Facts:

@@ -22,6 +22,7 @@ from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.keys import latency_table_key, precision_of
 from compress.pipeline.loaded_recipe import LoadedRecipe
+from compress.pipeline.made.batches import batch_file_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.make_or_find import BEGUN_WITH, Facts, Work, make_or_find, the_entry
 from compress.pipeline.preflight import foreseen
@@ -144,7 +145,7 @@ def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayer
     encoded = loaded.encoded(teacher)
     return {
         "signature": loaded.signature,
-        "batches": load_batches(encoded.batches("validation", store.cache_folder("batches"))),
+        "batches": load_batches(make_or_find(store, batch_file_of(loaded, teacher, "validation"))),
         "lengths": encoded.timed_lengths("validation"),
         "layer": sizes,
         "precision": precision_of(loaded.recipe),

@@ -51,7 +51,7 @@ class Chain:
             pieces=tuple(pieces),
             skipped=recipe.order[len(pieces) - 1 :],
             test=self._test(pieces, teacher, current),
-            examples={name: len(split) for name, split in loaded.examples.items()},
+            examples={name: len(loaded.groups(name)) for name in loaded.examples},
             labels=_labels(loaded.config),
             model=str(loaded.config.model_type),
             parameters=loaded.parameters,
