@@ -193,7 +193,9 @@ def test_fit_config(config: Any) -> None:
         TASK.fit_config(config, data(text=["a"], label=["a"]))
 
 
-@pytest.mark.parametrize(("model_type", "longest"), [("bert", 40), ("roberta", 39), ("distilbert", 40)])
+@pytest.mark.parametrize(
+    ("model_type", "longest"), [("bert", 40), ("roberta", 39), ("camembert", 39), ("distilbert", 40)]
+)
 def test_max_length_that_the_model_cannot_take(
     model_type: str, longest: int, make_model: Callable, tokenizer: PreTrainedTokenizerFast
 ) -> None:
