@@ -33,7 +33,7 @@ class AttentionBlock:
     further: other modules with weights, which no cut changes. head_attributes, width_attributes, sharing_attributes:
     what the module calls its number of heads, heads times head size, and heads for each key and value. plain: whether
     attention is softmax(query key / sqrt(head size) + a mask of padding) value, and nothing more: no rotation, relative
-    positions, window or causality, one mask for all layers.
+    positions, window or causality, one mask for all layers. fixed_heads: why no head can leave alone, where that is so.
     """
 
     module: str
@@ -47,6 +47,7 @@ class AttentionBlock:
     width_attributes: tuple[str, ...] = ()
     sharing_attributes: tuple[str, ...] = ()
     plain: bool = True
+    fixed_heads: str | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ class Layer:
         """How many heads the layer has now that can be cut one by one; 0 where its attention was dropped.
 
         Heads that share a key and a value count as one: they leave together. Where all of them share the same, each is
-        one, and that key and value stay.
+        one, and that key and value stay. Where none can leave alone, all of them are one.
         """
         if isinstance(self.part("attention"), NoAttention):
             return 0
@@ -142,7 +142,15 @@ class Layer:
     def head_width(self) -> int:
         """How many inputs of the attention's output projection belong to each of `heads`."""
         size = self.family.head_size(self.config)
+        if self.family.attention.fixed_heads is not None:
+            return size * int(getattr(self.config, self.family.heads_field))
         return size if self.family.shares_all(self.config) else size * self.family.sharing(self.config)
+
+    @property
+    def shared_width(self) -> int:
+        """How many outputs of the keys, and of the values, belong to each of `heads`; 0 where all share the same."""
+        family = self.family
+        return 0 if family.shares_all(self.config) else self.head_width // family.sharing(self.config)
 
     @property
     def query_heads(self) -> int:
@@ -177,8 +185,7 @@ class Layer:
     def ranges(self, name: str) -> list[tuple[str, int, int]]:
         """What the outputs of a matrix that reads a block's input are, see OUTPUTS: each range as (`heads`, `shared`
         or `neurons`; its first; its last + 1)."""
-        size = self.family.head_size(self.config)
-        shared = size if self.family.shares_all(self.config) else self.heads * size
+        shared = self.heads * self.shared_width if self.shared_width else self.family.head_size(self.config)
         widths = {"heads": self.heads * self.head_width, "shared": shared, "neurons": self.neurons}
         found, start = [], 0
         for what in OUTPUTS[name]:

@@ -22,11 +22,10 @@ from compress.nn.structure import replace_module, structure_of
 def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
     """Keep these heads (indices among `Layer.heads`, ascending) of one layer, in place, each with the key and value
     that belong to it."""
-    size = head_size(model)
-    columns = _spread(heads, layer.head_width)
+    size, columns = head_size(model), _spread(heads, layer.head_width)
     kept = {"heads": columns}
-    if not layer.family.shares_all(model.config):
-        kept["shared"] = _spread(heads, size)
+    if layer.shared_width:
+        kept["shared"] = _spread(heads, layer.shared_width)
     for part in layer.attention_inputs:
         replace_module(model, layer.path_of(part), _select(layer.part(part), rows=_rows(layer, part, kept)))
     replace_module(model, layer.path_of("attention_output"), _select(layer.part("attention_output"), columns=columns))
@@ -35,7 +34,7 @@ def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
     numbers = {
         **dict.fromkeys(block.head_attributes, queries),
         **dict.fromkeys(block.width_attributes, len(columns)),
-        **dict.fromkeys(block.sharing_attributes, queries // (1 if "shared" not in kept else len(heads))),
+        **dict.fromkeys(block.sharing_attributes, queries // (len(kept.get("shared", ())) // size or 1)),
     }
     for name, number in numbers.items():
         setattr(attention, name, number)
@@ -153,6 +152,16 @@ def _hidden_importance(model: PreTrainedModel) -> Tensor:
             total = squares if total is None else total + squares
     assert total is not None
     return total
+
+
+def require_cuttable_heads(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family of which no attention head can leave alone. setting: what asked for it."""
+    family = family_of(model.config)
+    if family.attention.fixed_heads is not None:
+        raise InputError(
+            f"{setting}: the heads of a {family.model_type} model cannot be cut here, because "
+            f"{family.attention.fixed_heads}. Set heads=1, and cut neurons and layers."
+        )
 
 
 def require_changeable_width(model: PreTrainedModel, setting: str) -> None:

@@ -40,8 +40,9 @@ def logits(model: PreTrainedModel, batch: dict) -> torch.Tensor:
 
 def test_what_a_layer_has(lacking: PreTrainedModel) -> None:
     layers = layers_of(lacking)
-    # Of four heads two share a key and value in some families, and leave together.
-    units = 4 // layers[0].family.sharing(lacking.config)
+    # Of four heads two share a key and value in some families, and leave together; in others all do.
+    family = layers[0].family
+    units = 1 if family.attention.fixed_heads else 4 // family.sharing(lacking.config)
     assert [(layer.heads, layer.neurons) for layer in layers] == [(units, 64), (0, 64), (units, 0), (0, 64)]
     assert last_attending(layers) == 2
     # Six, two, four, two, and one more for each FFN with a gate; no other product is left inside the layers.

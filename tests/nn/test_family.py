@@ -29,6 +29,7 @@ def test_shapes_of_every_part(model_type: str, make_model: Callable) -> None:
     assert (hidden_size(model), head_size(model), len(layers_of(model))) == (32, 8, 4)
     # Of four heads, two share each key and value; where nothing is shared, each is on its own.
     shared, units = (16, 2) if family.sharing_field is not None else (32, 4)
+    units = 1 if family.attention.fixed_heads is not None else units
     rows = {"heads": 32, "shared": shared, "neurons": 64}
     for layer in layers_of(model):
         assert (layer.heads, layer.neurons) == (units, 64)

@@ -29,9 +29,9 @@ def zero_columns(model: PreTrainedModel, layer: int, part: str, columns: list[in
 
 
 def test_kept_heads_answer_as_the_original_without_the_others(
-    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+    heads_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(heads_type)
     silenced, family = copy.deepcopy(model), family_of(model.config)
     before = logits(model, batch)
     if family.sharing_field is None:

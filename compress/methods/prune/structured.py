@@ -31,7 +31,7 @@ from compress.methods.training.refit import refit
 from compress.nn.family import Layer, layers_of
 from compress.nn.ops.masks import count_kept, strongest
 from compress.nn.ops.schedules import share_left
-from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
+from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, require_cuttable_heads, tell_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,9 @@ class PruneStructured(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a layer that a model of this shape does not have."""
+        """Raise InputError for a layer that a model of this shape does not have, and for heads that cannot be cut."""
+        if self.heads < 1:
+            require_cuttable_heads(model, "stages.prune.heads")
         if not isinstance(self.layers, int | float) and self.layers[-1] >= len(layers_of(model)):
             raise InputError(
                 f"stages.prune.layers is {list(self.layers)}; the model's layers are 0 to {len(layers_of(model)) - 1}."

@@ -83,11 +83,12 @@ def test_a_twin_takes_over_exactly(model_type: str, make_model: Callable, make_c
                         value[end - width : end] = value[start : start + width]
     found, context = copy.deepcopy(original), make_context(original, count=60)
     for layer in layers_of(found):
-        keep_heads(found, layer, torch.arange(layer.heads - 1))
+        # Where no head can leave alone, all of them stay.
+        keep_heads(found, layer, torch.arange(max(layer.heads - 1, 1)))
         keep_neurons(found, layer, torch.arange(63))
     before = distance(found, original, context)
-    fit(found, original, context, examples=60, ridge=1e-9)
-    assert before > 0.01
+    fit(found, original, context, examples=60, ridge=1e-12)
+    assert before > 1e-3
     assert distance(found, original, context) < 1e-4 * before
 
 
