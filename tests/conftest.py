@@ -185,6 +185,12 @@ def heads_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if not family.first_layer))
+def depth_type(request: pytest.FixtureRequest) -> str:
+    """Every family of which any layer can leave."""
+    return str(request.param)
+
+
 @pytest.fixture
 def make_model() -> Callable[..., PreTrainedModel]:
     """`make_model(model_type, layers=4, seed=0)`."""

@@ -27,7 +27,9 @@ class Family:
     layers: path of the list of layers, from the model's base. attention, ffn: the blocks of each layer. *_field: what
     the configuration calls the number of layers, heads, the hidden width, the FFN's width and its activation; and where
     there are such, the number of keys and values that heads share, and the width of a head, which is otherwise the
-    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer. mirrors: what
+    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer.
+    layer_periods: what of it says, to readers that know no such list, after how many layers there is one of the given
+    type again, beginning with the first. first_layer: why the first layer cannot leave, where that is so. mirrors: what
     of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
     so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
     mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
@@ -48,6 +50,8 @@ class Family:
     sharing_field: str | None = None
     head_size_field: str | None = None
     layer_lists: tuple[str, ...] = ()
+    layer_periods: Mapping[str, str] = field(default_factory=dict)
+    first_layer: str | None = None
     mirrors: tuple[str, ...] = ()
     fixed_width: str | None = None
     attention_mask: str = "padding"

@@ -66,10 +66,14 @@ def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     """Keep these layers (indices, in the order given), in place, and what the configuration says of each."""
     family = family_of(model.config)
+    require_first_layer(model, kept, "layers")
     for field in family.layer_lists:
         entries = getattr(model.config, field)
         if entries is not None:
             setattr(model.config, field, [entries[i] for i in kept])
+    for field, kind in family.layer_periods.items():
+        # The list holds for whoever knows it. Others stop at a period that is none, and at no wrong one.
+        setattr(model.config, field, _period(model.config.layer_types, kind))
     parent = model.get_submodule(f"{model.base_model_prefix}.{family.layers}".rpartition(".")[0])
     name = family.layers.rpartition(".")[2]
     setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
@@ -79,6 +83,12 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     setattr(model.config, family.layers_field, len(kept))
     if hasattr(parent, "n_layers"):
         parent.n_layers = len(kept)  # type: ignore[assignment]
+
+
+def _period(types: Sequence[str], kind: str) -> int | None:
+    """The n of which layers 0, n, 2 n ... are of this kind and no others are; None where there is none."""
+    periods = range(1, len(types) + 1)
+    return next((n for n in periods if all((name == kind) == (i % n == 0) for i, name in enumerate(types))), None)
 
 
 def change_activation(model: PreTrainedModel, name: str) -> None:
@@ -127,7 +137,8 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     for layer in layers_of(model):
         rows = [*layer.weights_of("heads"), *layer.weights_of("shared")]
         columns = _spread(strongest(head_magnitude(rows, layer.weight("attention_output"), layer.heads), heads), size)
-        kept_heads |= {layer.path_of(part): columns for part in layer.attention_inputs}
+        kept = {"heads": columns, "shared": columns}
+        kept_heads |= {layer.path_of(part): _rows(layer, part, kept) for part in layer.attention_inputs}
         kept_heads[layer.path_of("attention_output")] = columns
     source = model.state_dict()
     for name, tensor in result.state_dict().items():
@@ -152,6 +163,17 @@ def _hidden_importance(model: PreTrainedModel) -> Tensor:
             total = squares if total is None else total + squares
     assert total is not None
     return total
+
+
+def require_first_layer(model: PreTrainedModel, kept: Sequence[int], setting: str) -> None:
+    """Raise InputError where the first layer is not among those kept, in a family where it must be. setting: what asked
+    for these."""
+    family = family_of(model.config)
+    if family.first_layer is not None and len(kept) and kept[0] != 0:
+        raise InputError(
+            f"{setting} is {list(kept)}; the first layer of a {family.model_type} model must stay the first, because "
+            f"{family.first_layer}. Begin with 0: {[0, *kept[1:]]}, or give how many layers stay."
+        )
 
 
 def require_cuttable_heads(model: PreTrainedModel, setting: str) -> None:

@@ -45,8 +45,8 @@ def test_what_a_layer_has(lacking: PreTrainedModel) -> None:
     units = 1 if family.attention.fixed_heads else 4 // family.sharing(lacking.config)
     assert [(layer.heads, layer.neurons) for layer in layers] == [(units, 64), (0, 64), (units, 0), (0, 64)]
     assert last_attending(layers) == 2
-    # Six, two, four, two, and one more for each FFN with a gate; no other product is left inside the layers.
-    expected = 14 + 3 * layers[0].family.ffn.gated
+    # Attention in two layers and an FFN in three, each with its inputs and its output; no other product is left inside.
+    expected = 2 * (len(family.attention.inputs) + 1) + 3 * (len(family.ffn.inputs) + 1)
     assert len(list(dense_layers(lacking))) == expected
     assert sum(isinstance(module, nn.Linear) for layer in layers for module in layer.module.modules()) == expected
 
