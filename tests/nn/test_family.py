@@ -97,8 +97,9 @@ def test_norms_stand_where_the_table_says(
         return
     assert torch.equal(seen["attention_norm"][0], states[0])
     assert torch.equal(seen[first_ffn][0], seen["ffn_norm"][1])
-    assert torch.equal(seen["ffn_norm"][0], seen["attention_output"][1] + states[0])
-    assert torch.equal(output, seen["ffn_out"][1] + seen["ffn_norm"][0])
+    added = torch.equal(seen["ffn_norm"][0], seen["attention_output"][1] + states[0])
+    assert added == (layer.family.attention.position == "pre")
+    assert torch.equal(output, seen["ffn_out"][1] + seen["ffn_norm"][0]) == added
 
 
 def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
@@ -114,7 +115,7 @@ def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
 def test_every_weight_of_a_layer_is_in_its_table(model_type: str, make_model: Callable) -> None:
     layer = layers_of(make_model(model_type, layers=1))[0]
     attention, ffn = layer.family.attention, layer.family.ffn
-    others = [layer.module.get_submodule(path) for path in (attention.norm, *attention.further, ffn.norm)]
+    others = [layer.module.get_submodule(path) for block in (attention, ffn) for path in (block.norm, *block.further)]
     named = {id(value) for module in (*map(layer.part, layer.parts), *others) for value in module.parameters()}
     assert named == {id(value) for value in layer.module.parameters()}
 

@@ -27,7 +27,7 @@ from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
-from compress.methods.training.refit import refit
+from compress.methods.training.refit import refit, require_refittable
 from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.ops.masks import count_kept, strongest
 from compress.nn.ops.schedules import share_left
@@ -98,9 +98,11 @@ class PruneStructured(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a layer that a model of this shape does not have, and for heads that cannot be cut."""
+        """Raise InputError for a layer that a model of this shape does not have, and for what its family cannot do."""
         if self.heads < 1:
             require_cuttable_heads(model, "stages.prune.heads")
+        if self.refit:
+            require_refittable(model, "stages.prune.refit")
         if isinstance(self.layers, int | float):
             return
         if self.layers[-1] >= len(layers_of(model)):

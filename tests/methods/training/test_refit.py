@@ -12,13 +12,21 @@ from transformers import PreTrainedModel
 
 from compress.core.context import Context
 from compress.methods.training.refit import refit
-from compress.nn.family import dense_layers, layers_of
+from compress.nn.family import dense_layers, known_families, layers_of
 from compress.nn.forward import forward
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
 from compress.tasks.text_classification import SIGNATURE
+
+REFITTED = sorted(name for name, family in known_families().items() if family.attention.position != "around")
+
+
+@pytest.fixture(params=REFITTED)
+def model_type(request: pytest.FixtureRequest) -> str:
+    """Every family that can be refitted."""
+    return str(request.param)
 
 
 def strong(model: PreTrainedModel) -> PreTrainedModel:
