@@ -33,8 +33,9 @@ class Family:
     of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
     so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
     mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
-    classifier looks for padding by that token's number, because it reads the last token before it. typical: settings
-    without which a small model would not be one of this family.
+    classifier looks for padding by that token's number, because it reads the last token before it. required: what a
+    configuration must say of a setting for this table to be right, and what it would mean otherwise; one that is not
+    there is off. typical: settings without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -56,6 +57,7 @@ class Family:
     fixed_width: str | None = None
     attention_mask: str = "padding"
     finds_padding: bool = False
+    required: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     typical: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -236,6 +238,19 @@ def family_of_type(model_type: str) -> Family:
             f"model.path holds a model of type {model_type!r}; supported are {', '.join(sorted(known))}. {hint}"
         )
     return known[model_type]
+
+
+def require_known_form(config: PretrainedConfig, place: str) -> None:
+    """Raise InputError where a model of this configuration is built otherwise than its family's table says. place:
+    where the configuration was found."""
+    family = family_of(config)
+    for name, (value, meaning) in family.required.items():
+        found = getattr(config, name, type(value)())
+        if found != value:
+            raise InputError(
+                f"{place} has {name}={found}, so {meaning}; of {family.model_type} models those with {name}={value} "
+                "can be compressed here. Use one of them."
+            )
 
 
 def base_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -64,24 +64,21 @@ def test_without_a_block_its_input_goes_on(lacking: PreTrainedModel, batch: dict
     assert torch.equal(seen[0], states[1])
 
 
-def test_without_a_block_its_input_is_normalised(lacking: PreTrainedModel) -> None:
+@torch.no_grad()
+def test_without_a_block_its_input_is_normalised(lacking: PreTrainedModel, batch: dict) -> None:
     if layers_of(lacking)[0].family.attention.position != "post":
         return
-    states, layers = torch.randn(2, 5, 32), layers_of(lacking)
-    seen: dict[str, torch.Tensor] = {}
-    for name in ("attention_norm", "ffn_norm"):
-        layers[2].part(name).register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
-        layers[1].part(name).register_forward_pre_hook(
-            lambda _, inputs, name=name: seen.update({f"1 {name}": inputs[0]})
-        )
-    with torch.no_grad():
-        layers[1].module(states)
-        output = layers[2].module(states)
-        attended = layers[2].part("attention_norm")(seen["attention_norm"])
-    assert torch.equal(seen["1 attention_norm"], states)
-    torch.testing.assert_close(seen["ffn_norm"], attended)
-    output = output if isinstance(output, torch.Tensor) else output[0]
-    torch.testing.assert_close(output, layers[2].part("ffn_norm")(attended))
+    layers, seen = layers_of(lacking), {}
+    for number in (1, 2):
+        for name in ("attention_norm", "ffn_norm"):
+            layers[number].part(name).register_forward_pre_hook(
+                lambda _, inputs, place=(number, name): seen.update({place: inputs[0]})
+            )
+    states = lacking(**batch, output_hidden_states=True).hidden_states
+    assert torch.equal(seen[1, "attention_norm"], states[1])
+    attended = layers[2].part("attention_norm")(seen[2, "attention_norm"])
+    torch.testing.assert_close(seen[2, "ffn_norm"], attended)
+    torch.testing.assert_close(states[3], layers[2].part("ffn_norm")(attended))
 
 
 def test_it_is_described_and_loaded_strictly(lacking: PreTrainedModel, batch: dict, tmp_path: Path) -> None:
