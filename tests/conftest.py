@@ -179,6 +179,18 @@ def plain_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if not family.attention.fixed_heads))
+def heads_type(request: pytest.FixtureRequest) -> str:
+    """Every family whose heads can leave one by one, or with those that share their key and value."""
+    return str(request.param)
+
+
+@pytest.fixture(params=sorted(name for name, family in known_families().items() if not family.first_layer))
+def depth_type(request: pytest.FixtureRequest) -> str:
+    """Every family of which any layer can leave."""
+    return str(request.param)
+
+
 @pytest.fixture
 def make_model() -> Callable[..., PreTrainedModel]:
     """`make_model(model_type, layers=4, seed=0)`."""
@@ -300,7 +312,11 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def batch(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
     """Three rows of 9, 5 and 2 tokens; three images, where a test of every family has come to one that reads these."""
-    given = [name for name in ("model_type", "text_type", "fusable_type", "plain_type") if name in request.fixturenames]
+    given = [
+        name
+        for name in ("model_type", "text_type", "fusable_type", "plain_type", "heads_type")
+        if name in request.fixturenames
+    ]
     return tiny_batch(request.getfixturevalue(given[0]) if given else "bert", lengths=[9, 5, 2])
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# Where the normalisation of a block stands: after the residual sum, or before the block, so that the sum goes on as is.
-Position = Literal["post", "pre"]
+# Where the normalisation of a block stands: after the residual sum; before the block, so that the sum goes on as it is;
+# or before the block and once more between its output and the sum.
+Position = Literal["post", "pre", "around"]
 
 # What the outputs of each matrix that reads a block's input are, side by side: `heads`, so many for each head of the
 # queries; `shared`, so many for each group of heads that shares a key and a value (a group of one in most families);
@@ -29,11 +30,12 @@ class AttentionBlock:
 
     module: called for attention with the hidden states; it holds the head counts, and is replaced where the block is
     dropped. inputs: the matrices that read its input, each by its name in OUTPUTS. output: the projection back to the
-    hidden states. norm, position, rms: its normalisation, where that stands, and whether it is RMSNorm, not LayerNorm.
-    further: other modules with weights, which no cut changes. head_attributes, width_attributes, sharing_attributes:
-    what the module calls its number of heads, heads times head size, and heads for each key and value. plain: whether
-    attention is softmax(query key / sqrt(head size) + a mask of padding) value, and nothing more: no rotation, relative
-    positions, window or causality, one mask for all layers.
+    hidden states. norm, position, rms: its normalisation, the first where there are two, where that stands, and whether
+    it is RMSNorm, not LayerNorm. further: other modules with weights, which no cut changes. head_attributes,
+    width_attributes, sharing_attributes: what the module calls its number of heads, heads times head size, and heads
+    for each key and value. plain: whether attention is softmax(query key / sqrt(head size) + a mask of padding) value,
+    and nothing more: no rotation, relative positions, window or causality, one mask for all layers. fixed_heads: why no
+    head can leave alone, where that is so.
     """
 
     module: str
@@ -47,6 +49,7 @@ class AttentionBlock:
     width_attributes: tuple[str, ...] = ()
     sharing_attributes: tuple[str, ...] = ()
     plain: bool = True
+    fixed_heads: str | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -59,8 +62,8 @@ class FeedForwardBlock:
     """All paths start at the layer.
 
     module: what is replaced where the block is dropped, a module that adds nothing but the block itself; None where its
-    matrices are replaced one by one. inputs, output, norm, position, rms: as in AttentionBlock. activation: its
-    module. Where there is a gate, the neurons are activation(gate) times what `ffn_in` gives.
+    matrices are replaced one by one. inputs, output, norm, position, rms, further: as in AttentionBlock. activation:
+    its module. Where there is a gate, the neurons are activation(gate) times what `ffn_in` gives.
     """
 
     module: str | None = None
@@ -70,6 +73,7 @@ class FeedForwardBlock:
     activation: str
     position: Position = "post"
     rms: bool = False
+    further: tuple[str, ...] = ()
 
     @property
     def gated(self) -> bool:

@@ -16,7 +16,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.structure import Structure
-from compress.nn.family import family_of_type
+from compress.nn.family import family_of_type, require_known_form
 from compress.nn.layers import KINDS
 from compress.nn.sentence_encoder import FIELD, SentenceEncoder
 from compress.nn.structure import apply_structure, plain_form, structure_of
@@ -103,6 +103,7 @@ def read_config(folder: Path) -> PretrainedConfig:
         raise InputError(
             f"{folder}: config.json is refused by Transformers ({error}). Save the model again."
         ) from error
+    require_known_form(config, f"{folder}: config.json")
     return config
 
 

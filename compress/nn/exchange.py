@@ -144,7 +144,7 @@ def _attention(layer: Layer, name: str) -> Part:
 def _ffn(layer: Layer, name: str) -> Part:
     block = layer.family.ffn
     modules = {layer.path_of(part): layer.part(part) for part in (*layer.ffn_inputs, "ffn_out")}
-    return Part(name, modules | _others(layer, block.norm, block.activation))
+    return Part(name, modules | _others(layer, block.norm, *block.further, block.activation))
 
 
 def _others(layer: Layer, *paths: str) -> dict[str, nn.Module]:

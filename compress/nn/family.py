@@ -27,12 +27,15 @@ class Family:
     layers: path of the list of layers, from the model's base. attention, ffn: the blocks of each layer. *_field: what
     the configuration calls the number of layers, heads, the hidden width, the FFN's width and its activation; and where
     there are such, the number of keys and values that heads share, and the width of a head, which is otherwise the
-    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer. mirrors: what
+    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer.
+    layer_periods: what of it says, to readers that know no such list, after how many layers there is one of the given
+    type again, beginning with the first. first_layer: why the first layer cannot leave, where that is so. mirrors: what
     of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
     so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
     mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
-    classifier looks for padding by that token's number, because it reads the last token before it. typical: settings
-    without which a small model would not be one of this family.
+    classifier looks for padding by that token's number, because it reads the last token before it. required: what a
+    configuration must say of a setting for this table to be right, and what it would mean otherwise; one that is not
+    there is off. typical: settings without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -48,10 +51,13 @@ class Family:
     sharing_field: str | None = None
     head_size_field: str | None = None
     layer_lists: tuple[str, ...] = ()
+    layer_periods: Mapping[str, str] = field(default_factory=dict)
+    first_layer: str | None = None
     mirrors: tuple[str, ...] = ()
     fixed_width: str | None = None
     attention_mask: str = "padding"
     finds_padding: bool = False
+    required: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     typical: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -132,7 +138,7 @@ class Layer:
         """How many heads the layer has now that can be cut one by one; 0 where its attention was dropped.
 
         Heads that share a key and a value count as one: they leave together. Where all of them share the same, each is
-        one, and that key and value stay.
+        one, and that key and value stay. Where none can leave alone, all of them are one.
         """
         if isinstance(self.part("attention"), NoAttention):
             return 0
@@ -142,7 +148,15 @@ class Layer:
     def head_width(self) -> int:
         """How many inputs of the attention's output projection belong to each of `heads`."""
         size = self.family.head_size(self.config)
+        if self.family.attention.fixed_heads is not None:
+            return size * int(getattr(self.config, self.family.heads_field))
         return size if self.family.shares_all(self.config) else size * self.family.sharing(self.config)
+
+    @property
+    def shared_width(self) -> int:
+        """How many outputs of the keys, and of the values, belong to each of `heads`; 0 where all share the same."""
+        family = self.family
+        return 0 if family.shares_all(self.config) else self.head_width // family.sharing(self.config)
 
     @property
     def query_heads(self) -> int:
@@ -177,8 +191,7 @@ class Layer:
     def ranges(self, name: str) -> list[tuple[str, int, int]]:
         """What the outputs of a matrix that reads a block's input are, see OUTPUTS: each range as (`heads`, `shared`
         or `neurons`; its first; its last + 1)."""
-        size = self.family.head_size(self.config)
-        shared = size if self.family.shares_all(self.config) else self.heads * size
+        shared = self.heads * self.shared_width if self.shared_width else self.family.head_size(self.config)
         widths = {"heads": self.heads * self.head_width, "shared": shared, "neurons": self.neurons}
         found, start = [], 0
         for what in OUTPUTS[name]:
@@ -225,6 +238,19 @@ def family_of_type(model_type: str) -> Family:
             f"model.path holds a model of type {model_type!r}; supported are {', '.join(sorted(known))}. {hint}"
         )
     return known[model_type]
+
+
+def require_known_form(config: PretrainedConfig, place: str) -> None:
+    """Raise InputError where a model of this configuration is built otherwise than its family's table says. place:
+    where the configuration was found."""
+    family = family_of(config)
+    for name, (value, meaning) in family.required.items():
+        found = getattr(config, name, type(value)())
+        if found != value:
+            raise InputError(
+                f"{place} has {name}={found}, so {meaning}; of {family.model_type} models those with {name}={value} "
+                "can be compressed here. Use one of them."
+            )
 
 
 def base_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -23,11 +23,10 @@ from compress.nn.structure import replace_module, structure_of
 def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
     """Keep these heads (indices among `Layer.heads`, ascending) of one layer, in place, each with the key and value
     that belong to it."""
-    size = head_size(model)
-    columns = _spread(heads, layer.head_width)
+    size, columns = head_size(model), _spread(heads, layer.head_width)
     kept = {"heads": columns}
-    if not layer.family.shares_all(model.config):
-        kept["shared"] = _spread(heads, size)
+    if layer.shared_width:
+        kept["shared"] = _spread(heads, layer.shared_width)
     for part in layer.attention_inputs:
         replace_module(model, layer.path_of(part), _select(layer.part(part), rows=_rows(layer, part, kept)))
     replace_module(model, layer.path_of("attention_output"), _select(layer.part("attention_output"), columns=columns))
@@ -36,7 +35,7 @@ def keep_heads(model: PreTrainedModel, layer: Layer, heads: Tensor) -> None:
     numbers = {
         **dict.fromkeys(block.head_attributes, queries),
         **dict.fromkeys(block.width_attributes, len(columns)),
-        **dict.fromkeys(block.sharing_attributes, queries // (1 if "shared" not in kept else len(heads))),
+        **dict.fromkeys(block.sharing_attributes, queries // (len(kept.get("shared", ())) // size or 1)),
     }
     for name, number in numbers.items():
         setattr(attention, name, number)
@@ -68,10 +67,14 @@ def drop_ffn(model: PreTrainedModel, layer: Layer) -> None:
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     """Keep these layers (indices, in the order given), in place, and what the configuration says of each."""
     family = family_of(model.config)
+    require_first_layer(model, kept, "layers")
     for field in family.layer_lists:
         entries = getattr(model.config, field)
         if entries is not None:
             setattr(model.config, field, [entries[i] for i in kept])
+    for field, kind in family.layer_periods.items():
+        # The list holds for whoever knows it. Others stop at a period that is none, and at no wrong one.
+        setattr(model.config, field, _period(model.config.layer_types, kind))
     parent = model.get_submodule(f"{model.base_model_prefix}.{family.layers}".rpartition(".")[0])
     name = family.layers.rpartition(".")[2]
     setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
@@ -81,6 +84,12 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     setattr(model.config, family.layers_field, len(kept))
     if hasattr(parent, "n_layers"):
         parent.n_layers = len(kept)  # type: ignore[assignment]
+
+
+def _period(types: Sequence[str], kind: str) -> int | None:
+    """The n of which layers 0, n, 2 n ... are of this kind and no others are; None where there is none."""
+    periods = range(1, len(types) + 1)
+    return next((n for n in periods if all((name == kind) == (i % n == 0) for i, name in enumerate(types))), None)
 
 
 def change_activation(model: PreTrainedModel, name: str) -> None:
@@ -131,7 +140,8 @@ def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     for layer in layers_of(model):
         rows = [*layer.weights_of("heads"), *layer.weights_of("shared")]
         columns = _spread(strongest(head_magnitude(rows, layer.weight("attention_output"), layer.heads), heads), size)
-        kept_heads |= {layer.path_of(part): columns for part in layer.attention_inputs}
+        kept = {"heads": columns, "shared": columns}
+        kept_heads |= {layer.path_of(part): _rows(layer, part, kept) for part in layer.attention_inputs}
         kept_heads[layer.path_of("attention_output")] = columns
     source = model.state_dict()
     for name, tensor in result.state_dict().items():
@@ -157,6 +167,27 @@ def _hidden_importance(model: PreTrainedModel) -> Tensor:
             total = squares if total is None else total + squares
     assert total is not None
     return total
+
+
+def require_first_layer(model: PreTrainedModel, kept: Sequence[int], setting: str) -> None:
+    """Raise InputError where the first layer is not among those kept, in a family where it must be. setting: what asked
+    for these."""
+    family = family_of(model.config)
+    if family.first_layer is not None and len(kept) and kept[0] != 0:
+        raise InputError(
+            f"{setting} is {list(kept)}; the first layer of a {family.model_type} model must stay the first, because "
+            f"{family.first_layer}. Begin with 0: {[0, *kept[1:]]}, or give how many layers stay."
+        )
+
+
+def require_cuttable_heads(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family of which no attention head can leave alone. setting: what asked for it."""
+    family = family_of(model.config)
+    if family.attention.fixed_heads is not None:
+        raise InputError(
+            f"{setting}: the heads of a {family.model_type} model cannot be cut here, because "
+            f"{family.attention.fixed_heads}. Set heads=1, and cut neurons and layers."
+        )
 
 
 def require_changeable_width(model: PreTrainedModel, setting: str) -> None:

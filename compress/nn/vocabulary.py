@@ -69,12 +69,9 @@ def keep_tokens(model: PreTrainedModel, kept: Sequence[int]) -> None:
     place = {old: new for new, old in enumerate(kept)}
     padding = None if words.padding_idx is None else place[words.padding_idx]
     weight = words.weight.detach()[torch.tensor(kept, device=words.weight.device)]
-    trimmed = nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=padding)
-    whole = model.get_input_embeddings()
-    if isinstance(whole, LowRankEmbedding):
-        whole.table = trimmed
-    else:
-        model.set_input_embeddings(trimmed)
+    # In place: some families multiply what they look up, and go on doing so.
+    words.weight = nn.Parameter(weight)
+    words.num_embeddings, words.padding_idx = len(kept), padding
     for name, number in _token_fields(model.config).items():
         setattr(model.config, name, place.get(number))
     model.config.vocab_size = len(kept)

@@ -88,9 +88,12 @@ def require_findable_padding(tokenizer: Any, config: Any) -> None:
 
 
 def _longest_input(config: Any) -> int:
+    from compress.nn.family import family_of
+
+    embeddings = family_of(config).embeddings
     positions = int(getattr(config, "max_position_embeddings", 512))
-    # RoBERTa counts positions from the padding index on, so two of them are never reached.
-    if config.model_type in {"roberta", "xlm-roberta"}:
+    # RoBERTa counts positions from the padding token's number on: those up to it are never reached.
+    if embeddings.positions is not None and not embeddings.from_zero:
         positions -= int(config.pad_token_id) + 1
     return positions
 

@@ -41,6 +41,7 @@ ROOT = settings_root() / "conf" / "stage"
 FILES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.yaml"))
 # Methods that leave something else behind with other settings: the file, and these.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "prune/neurons": ("prune/structured", {"heads": 1.0, "refit": True, "refit_examples": 16}),
     "prune/budget_ranks": ("prune/budget", {"ranks": True, "neuron_multiple": 4}),
     "distill/given": ("distill/layers", {"layers": 2, "target_speedup": None}),
 }

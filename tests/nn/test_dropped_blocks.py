@@ -40,12 +40,13 @@ def logits(model: PreTrainedModel, batch: dict) -> torch.Tensor:
 
 def test_what_a_layer_has(lacking: PreTrainedModel) -> None:
     layers = layers_of(lacking)
-    # Of four heads two share a key and value in some families, and leave together.
-    units = 4 // layers[0].family.sharing(lacking.config)
+    # Of four heads two share a key and value in some families, and leave together; in others all do.
+    family = layers[0].family
+    units = 1 if family.attention.fixed_heads else 4 // family.sharing(lacking.config)
     assert [(layer.heads, layer.neurons) for layer in layers] == [(units, 64), (0, 64), (units, 0), (0, 64)]
     assert last_attending(layers) == 2
-    # Six, two, four, two, and one more for each FFN with a gate; no other product is left inside the layers.
-    expected = 14 + 3 * layers[0].family.ffn.gated
+    # Attention in two layers and an FFN in three, each with its inputs and its output; no other product is left inside.
+    expected = 2 * (len(family.attention.inputs) + 1) + 3 * (len(family.ffn.inputs) + 1)
     assert len(list(dense_layers(lacking))) == expected
     assert sum(isinstance(module, nn.Linear) for layer in layers for module in layer.module.modules()) == expected
 
@@ -63,24 +64,21 @@ def test_without_a_block_its_input_goes_on(lacking: PreTrainedModel, batch: dict
     assert torch.equal(seen[0], states[1])
 
 
-def test_without_a_block_its_input_is_normalised(lacking: PreTrainedModel) -> None:
+@torch.no_grad()
+def test_without_a_block_its_input_is_normalised(lacking: PreTrainedModel, batch: dict) -> None:
     if layers_of(lacking)[0].family.attention.position != "post":
         return
-    states, layers = torch.randn(2, 5, 32), layers_of(lacking)
-    seen: dict[str, torch.Tensor] = {}
-    for name in ("attention_norm", "ffn_norm"):
-        layers[2].part(name).register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
-        layers[1].part(name).register_forward_pre_hook(
-            lambda _, inputs, name=name: seen.update({f"1 {name}": inputs[0]})
-        )
-    with torch.no_grad():
-        layers[1].module(states)
-        output = layers[2].module(states)
-        attended = layers[2].part("attention_norm")(seen["attention_norm"])
-    assert torch.equal(seen["1 attention_norm"], states)
-    torch.testing.assert_close(seen["ffn_norm"], attended)
-    output = output if isinstance(output, torch.Tensor) else output[0]
-    torch.testing.assert_close(output, layers[2].part("ffn_norm")(attended))
+    layers, seen = layers_of(lacking), {}
+    for number in (1, 2):
+        for name in ("attention_norm", "ffn_norm"):
+            layers[number].part(name).register_forward_pre_hook(
+                lambda _, inputs, place=(number, name): seen.update({place: inputs[0]})
+            )
+    states = lacking(**batch, output_hidden_states=True).hidden_states
+    assert torch.equal(seen[1, "attention_norm"], states[1])
+    attended = layers[2].part("attention_norm")(seen[2, "attention_norm"])
+    torch.testing.assert_close(seen[2, "ffn_norm"], attended)
+    torch.testing.assert_close(states[3], layers[2].part("ffn_norm")(attended))
 
 
 def test_it_is_described_and_loaded_strictly(lacking: PreTrainedModel, batch: dict, tmp_path: Path) -> None:

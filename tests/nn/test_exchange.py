@@ -74,8 +74,8 @@ def test_a_factor_of_a_factorized_layer(make_model: Callable) -> None:
     assert [part.name for part in parts_from(make_model(), before)[0]] == [path]
 
 
-def test_blocks_where_shapes_inside_differ(model_type: str, make_model: Callable, batch: dict) -> None:
-    before, after = make_model(model_type), make_model(model_type)
+def test_blocks_where_shapes_inside_differ(heads_type: str, make_model: Callable, batch: dict) -> None:
+    before, after = make_model(heads_type), make_model(heads_type)
     keep_heads(after, layers_of(after)[1], torch.arange(0, layers_of(after)[1].heads, 2))
     keep_neurons(after, layers_of(after)[3], torch.arange(16))
     parts, _ = parts_from(before, after)

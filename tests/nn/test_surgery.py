@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.nn.block import OUTPUTS
 from compress.nn.family import family_of, head_size, hidden_size, layers_of
 from compress.nn.layers import MaskedLinear
 from compress.nn.structure import replace_module
@@ -29,9 +30,9 @@ def zero_columns(model: PreTrainedModel, layer: int, part: str, columns: list[in
 
 
 def test_kept_heads_answer_as_the_original_without_the_others(
-    model_type: str, make_model: Callable, batch: dict[str, Tensor]
+    heads_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(heads_type)
     silenced, family = copy.deepcopy(model), family_of(model.config)
     before = logits(model, batch)
     if family.sharing_field is None:
@@ -44,8 +45,10 @@ def test_kept_heads_answer_as_the_original_without_the_others(
         zero_columns(silenced, number, "attention_output", list(columns))
         keep_heads(model, layers_of(model)[number], torch.tensor(heads))
     assert [layer.heads for layer in layers_of(model)] == left
-    assert layers_of(model)[0].weight("query").shape == (16, 32)
-    assert layers_of(model)[0].weight("key").shape == (16 if family.sharing_field is None else 8, 32)
+    # Of layer 0 two query heads are left, and two keys and values, or the one that they share.
+    rows = {"heads": 16, "shared": 16 if family.sharing_field is None else 8}
+    for name in family.attention.inputs:
+        assert layers_of(model)[0].weight(name).shape == (sum(rows[what] for what in OUTPUTS[name]), 32)
     torch.testing.assert_close(logits(model, batch), logits(silenced, batch), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(logits(model, batch), before, rtol=1e-5, atol=1e-6)
 

@@ -193,11 +193,13 @@ def test_fit_config(config: Any) -> None:
         TASK.fit_config(config, data(text=["a"], label=["a"]))
 
 
-@pytest.mark.parametrize(("model_type", "longest"), [("bert", 40), ("roberta", 39), ("distilbert", 40)])
+@pytest.mark.parametrize(
+    ("model_type", "longest"), [("bert", 40), ("roberta", 39), ("camembert", 39), ("mpnet", 38), ("distilbert", 40)]
+)
 def test_max_length_that_the_model_cannot_take(
     model_type: str, longest: int, make_model: Callable, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    # 40 positions; RoBERTa's first input has position pad_token_id + 1 = 1.
+    # 40 positions; RoBERTa's first input has position pad_token_id + 1 = 1, MPNet's 2.
     model = make_model(model_type)
     examples = data(text=["kas " * 60, "los"], label=["warm", "cold"])
     fits = TextClassification(text="text", label="label", max_length=longest)

@@ -17,12 +17,12 @@ from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
-from compress.methods.training.imitation import Imitation, imitate, inherited, spread
+from compress.methods.training.imitation import Imitation, imitate, inherited, spread, spread_from_first
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import family_of, head_size, hidden_size, layers_of
 from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.structure import plain_form
-from compress.nn.surgery import change_activation, keep_layers, narrow, require_changeable_width
+from compress.nn.surgery import change_activation, keep_layers, narrow, require_changeable_width, require_first_layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Distill(StageDefaults):
             if self.layers == "auto":
                 require_fused_form(model, "stages.distill.layers=auto")
             else:
-                self._chosen(len(layers_of(model)))
+                self._chosen(model)
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)
 
@@ -123,14 +123,14 @@ class Distill(StageDefaults):
             student = plain_form(model, _student_config(Path(self.student_path), model))
         else:
             every = range(len(layers_of(model)))
-            student = self._student(model, every if self.layers == "auto" else self._chosen(len(every)))
+            student = self._student(model, every if self.layers == "auto" else self._chosen(model))
         if self.activation is not None:
             change_activation(student, self.activation)
         return student
 
     def _cut_student(self, model: PreTrainedModel, context: Context) -> tuple[PreTrainedModel, list[int]]:
         available = len(layers_of(model))
-        chosen = self._chosen(available) if self.layers != "auto" else self._affordable(model, context)
+        chosen = self._chosen(model) if self.layers != "auto" else self._affordable(model, context)
         student = self._student(model, chosen)
         return student, inherited(chosen, available, len(layers_of(context.teacher)))
 
@@ -154,7 +154,7 @@ class Distill(StageDefaults):
             f"{count} of {available} layers: at {narrow[0]} heads and {narrow[1]} neurons they would take "
             f"{table.predict([narrow] * count):.3f} ms of {budget:.3f}"
         )
-        return [number - 1 for number in spread(count, available)]
+        return _evenly(model, count)
 
     def _budget(self, table: LatencyTable) -> float:
         """Milliseconds. Raises InputError where they are too few for anything."""
@@ -178,19 +178,27 @@ class Distill(StageDefaults):
         """What only decides the depth, where that is given."""
         return frozenset() if self.uses_latency else frozenset({"target_speedup", "narrowest"})
 
-    def _chosen(self, available: int) -> list[int]:
+    def _chosen(self, model: PreTrainedModel) -> list[int]:
         assert not isinstance(self.layers, str)
+        available = len(layers_of(model))
         if isinstance(self.layers, int):
             if self.layers > available:
                 raise InputError(
                     f"stages.distill.layers is {self.layers}; the model has {available}. Use {available} or fewer."
                 )
-            return [number - 1 for number in spread(self.layers, available)]
+            return _evenly(model, self.layers)
         if self.layers[-1] >= available or self.layers[0] < 0:
             raise InputError(
                 f"stages.distill.layers is {list(self.layers)}; the model's layers are 0 to {available - 1}."
             )
+        require_first_layer(model, self.layers, "stages.distill.layers")
         return list(self.layers)
+
+
+def _evenly(model: PreTrainedModel, count: int) -> list[int]:
+    """The numbers, from 0, of so many of a model's layers: evenly spread, with the first where that must stay."""
+    chosen = spread if family_of(model.config).first_layer is None else spread_from_first
+    return [number - 1 for number in chosen(count, len(layers_of(model)))]
 
 
 def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:

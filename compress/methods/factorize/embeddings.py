@@ -17,6 +17,7 @@ from compress.core.errors import InputError
 from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate
 from compress.methods.training.token_use import unlabelled_token_counts
+from compress.nn.layers.embedding import rows_as_read
 from compress.nn.ops.low_rank import RowsDecomposition, break_even_rank, rank_for_energy, rows_decomposition
 from compress.nn.ops.vocabulary import token_counts
 from compress.nn.vocabulary import factorize_word_embeddings, require_only_read, word_embeddings
@@ -85,7 +86,7 @@ class FactorizeEmbeddings(StageDefaults):
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized word embeddings; the very same model, and a note, where that saves nothing."""
-        weight = word_embeddings(model).weight.detach().cpu()
+        weight = rows_as_read(word_embeddings(model)).cpu()
         tokens, width = weight.shape
         found = rows_decomposition(weight, self._counts(context, tokens))
         rank = self._rank(found)

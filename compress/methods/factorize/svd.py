@@ -16,7 +16,7 @@ from compress.core.errors import InputError
 from compress.core.stage import StageDefaults, Training
 from compress.methods.training.calibration import decompositions
 from compress.methods.training.imitation import Imitation, imitate
-from compress.nn.family import dense_layers, last_attending, layers_of
+from compress.nn.family import dense_layers, family_of, last_attending, layers_of
 from compress.nn.head import head_reads
 from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy
@@ -107,7 +107,9 @@ class FactorizeSvd(StageDefaults):
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
         layers = dict(dense_layers(model))
-        if not self.one_token_products and head_reads(model, context) == "first":
+        # Without a fused form, the last layer computes every token.
+        short = not self.one_token_products and family_of(model.config).fusable
+        if short and head_reads(model, context) == "first":
             every = layers_of(model)
             last, *after = every[last_attending(every) :]
             alone = {layer.path_of(part) for layer in (last, *after) for part in ONE_TOKEN}

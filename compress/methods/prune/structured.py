@@ -27,11 +27,18 @@ from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
-from compress.methods.training.refit import refit
-from compress.nn.family import Layer, layers_of
+from compress.methods.training.refit import refit, require_refittable
+from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.ops.masks import count_kept, strongest
 from compress.nn.ops.schedules import share_left
-from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
+from compress.nn.surgery import (
+    keep_heads,
+    keep_layers,
+    keep_neurons,
+    require_cuttable_heads,
+    require_first_layer,
+    tell_config,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +98,18 @@ class PruneStructured(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a layer that a model of this shape does not have."""
-        if not isinstance(self.layers, int | float) and self.layers[-1] >= len(layers_of(model)):
+        """Raise InputError for a layer that a model of this shape does not have, and for what its family cannot do."""
+        if self.heads < 1:
+            require_cuttable_heads(model, "stages.prune.heads")
+        if self.refit:
+            require_refittable(model, "stages.prune.refit")
+        if isinstance(self.layers, int | float):
+            return
+        if self.layers[-1] >= len(layers_of(model)):
             raise InputError(
                 f"stages.prune.layers is {list(self.layers)}; the model's layers are 0 to {len(layers_of(model)) - 1}."
             )
+        require_first_layer(model, self.layers, "stages.prune.layers")
 
     def check_examples(self, model: PreTrainedModel, lengths: Sequence[int], seed: int) -> None:
         """Raise InputError where a refit would have fewer positions than unknowns for each output of a projection."""
@@ -140,7 +154,7 @@ class PruneStructured(StageDefaults):
         original = copy.deepcopy(model) if self.refit else model
         before = len(layers_of(model))
         found = self.importance.of(model, context)
-        kept = self._kept_layers(torch.tensor([layer.layer for layer in found]))
+        kept = self._kept_layers(model, torch.tensor([layer.layer for layer in found]))
         if len(kept) < before:
             keep_layers(model, kept)
         heads, neurons = _sizes(model)
@@ -167,9 +181,11 @@ class PruneStructured(StageDefaults):
             context.note(f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons, from layer {number}")
         return model
 
-    def _kept_layers(self, importance: Tensor) -> list[int]:
+    def _kept_layers(self, model: PreTrainedModel, importance: Tensor) -> list[int]:
         if not isinstance(self.layers, int | float):
             return list(self.layers)
+        if family_of(model.config).first_layer is not None:
+            importance[0] = torch.inf
         return strongest(importance, count_kept(len(importance), self.layers)).tolist()
 
     def _refit(

@@ -24,12 +24,17 @@ def attention_vectors(model: PreTrainedModel, layer: int | None) -> Iterator[dic
     found: dict[str, Tensor] = {}
 
     def keep(ranges: Mapping[str, tuple[int, int]]) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda module, inputs, output: found.update(
-            {part: output if len(ranges) == 1 else output[..., start:end] for part, (start, end) in ranges.items()}
-        )
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            for part, (start, end) in ranges.items():
+                # The first call of a pass: some models then put relative positions through the same matrices.
+                found.setdefault(part, output if len(ranges) == 1 else output[..., start:end])
 
-    places = {} if layer is None else _places(layers_of(model)[layer - 1])
-    hooks = [module.register_forward_hook(keep(ranges)) for module, ranges in places.items()]
+        return hook
+
+    looked_at = [] if layer is None else [layers_of(model)[layer - 1]]
+    places = {module: ranges for one in looked_at for module, ranges in _places(one).items()}
+    hooks = [one.module.register_forward_pre_hook(lambda *_: found.clear()) for one in looked_at]
+    hooks += [module.register_forward_hook(keep(ranges)) for module, ranges in places.items()]
     try:
         yield found
     finally:

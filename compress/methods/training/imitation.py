@@ -147,6 +147,13 @@ def spread(students: int, teachers: int) -> list[int]:
     return [round((i + 1) * teachers / students) for i in range(students)]
 
 
+def spread_from_first(students: int, teachers: int) -> list[int]:
+    """As `spread`, with the first for the first, where that must stay; one alone stands for it."""
+    if students > teachers:
+        raise ValueError(f"{students} layers cannot stand for {teachers}")
+    return [1 + round(i * (teachers - 1) / max(students - 1, 1)) for i in range(students)]
+
+
 def inherited(kept: Sequence[int], before: int, teachers: int) -> list[int]:
     """For each layer that was kept (numbers from 0, out of `before`), the number (from 1) of its teacher layer.
 

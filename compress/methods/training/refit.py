@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from compress.core.context import Context
+from compress.core.errors import InputError
 from compress.core.signature import Signature
 from compress.methods.training.calibration import chosen_rows
 from compress.nn.family import Layer, family_of, layers_of
@@ -77,6 +78,7 @@ def refit(
     counts READ_WEIGHT times. Projections whose zeros must stay are left as they are. Returns the number of examples
     shown.
     """
+    require_refittable(model, "refit")
     passages, shown = _passages(model, original, context, examples)
     layers, originals = layers_of(model), layers_of(original)
     before = -1
@@ -232,3 +234,14 @@ def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         hook.remove()
+
+
+def require_refittable(model: PreTrainedModel, setting: str) -> None:
+    """Raise InputError for a family where what a projection gives is normalised before it is added: no least squares
+    can fit it. setting: what asked for it."""
+    family = family_of(model.config)
+    if "around" in (family.attention.position, family.ffn.position):
+        raise InputError(
+            f"{setting}: a {family.model_type} model cannot be refitted in closed form, because it normalises what "
+            "each projection gives before adding it. Set refit=false, and give recovery_epochs instead."
+        )

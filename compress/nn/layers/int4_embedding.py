@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.nn.layers.embedding import rows_as_read
 from compress.nn.ops.int4 import pack, quantize_rows_to_int4, unpack
 
 
@@ -31,7 +32,7 @@ class Int4Embedding(nn.Module):
     def of(cls, embedding: nn.Embedding) -> Int4Embedding:
         """Quantize a table's rows."""
         layer = cls(embedding.num_embeddings, embedding.embedding_dim)
-        values, scale = quantize_rows_to_int4(embedding.weight.detach())
+        values, scale = quantize_rows_to_int4(rows_as_read(embedding))
         layer.weight_int4.copy_(pack(values))
         layer.weight_scale.copy_(scale[:, None])
         return layer

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.nn.layers.embedding import rows_as_read
 from compress.nn.ops.int8 import quantize_rows
 
 
@@ -30,7 +31,7 @@ class Int8Embedding(nn.Module):
     def of(cls, embedding: nn.Embedding) -> Int8Embedding:
         """Quantize a table's rows."""
         layer = cls(embedding.num_embeddings, embedding.embedding_dim)
-        values, scale = quantize_rows(embedding.weight.detach())
+        values, scale = quantize_rows(rows_as_read(embedding))
         layer.weight_int8.copy_(values)
         layer.weight_scale.copy_(scale[:, None])
         return layer

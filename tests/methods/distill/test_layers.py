@@ -73,15 +73,15 @@ def test_layers_of_the_teacher(
     layer_map: list[int],
     stage: Distill,
     seen: Seen,
-    model_type: str,
+    depth_type: str,
     make_model: Callable,
     make_context: Callable,
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(depth_type)
     before = copy.deepcopy(model.state_dict())
     stage = dataclasses.replace(stage, layers=layers)
     stage.check(model)
-    student = stage.apply(model, make_context(make_model(model_type)))
+    student = stage.apply(model, make_context(make_model(depth_type)))
     assert seen == {"epochs": 1, "title": "distillation", "layer_map": layer_map}
     assert len(layers_of(student)) == len(chosen)
     for layer, number in zip(layers_of(student), chosen, strict=True):
@@ -241,7 +241,7 @@ def test_a_student_with_another_activation_is_still_a_plain_model(
     again = type(student).from_pretrained(tmp_path).eval()
     with torch.no_grad():
         torch.testing.assert_close(again(**batch).logits, student(**batch).logits)
-    inner = layers_of(again)[0].part("ffn_in").weight
+    inner = layers_of(again)[0].weight(layers_of(again)[0].ffn_inputs[-1])
     assert layers_of(again)[0].part("activation")(-inner.abs()).max() == 0
     assert layers_of(teacher)[0].part("activation")(-inner.abs()).max() < 0
 

@@ -192,3 +192,11 @@ def test_what_is_computed_for_one_token_stays_whole(
     }
     assert len(ranks(found)) == 6 + 2
     assert f"{last}: left whole but for keys and values, its first token alone is read" in notes
+
+
+def test_without_a_fused_form_the_last_layer_computes_every_token(
+    stage: FactorizeSvd, make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model("mpnet", layers=2)
+    found = dataclasses.replace(stage, one_token_products=False).apply(model, make_context(model))
+    assert len(ranks(found)) == 6 + 6

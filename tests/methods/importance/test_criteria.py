@@ -41,7 +41,7 @@ def test_a_value_for_every_part_of_every_layer(
     for parameter in model.parameters():
         parameter.requires_grad_(name == "magnitude")
     found = criterion_of(name).of(model, context)
-    assert [tuple(layer.heads.shape) for layer in found] == [(units,), (units // 2,), (units,)]
+    assert [tuple(layer.heads.shape) for layer in found] == [(units,), (-(-units // 2),), (units,)]
     assert [tuple(layer.neurons.shape) for layer in found] == [(64,), (64,), (24,)]
     for layer in found:
         values = torch.cat([layer.heads, layer.neurons, torch.tensor([layer.layer], dtype=torch.float64)])

@@ -156,12 +156,12 @@ def test_all_neurons_ranked_together(stage: PruneStructured, make_model: Callabl
 
 
 def test_the_heaviest_layers_in_their_order(
-    stage: PruneStructured, model_type: str, make_model: Callable, make_context: Callable
+    stage: PruneStructured, depth_type: str, make_model: Callable, make_context: Callable
 ) -> None:
-    model = make_model(model_type)
+    model = make_model(depth_type)
     with torch.no_grad():
         for number, scale in enumerate((1, 3, 1, 2)):
-            layers_of(model)[number].part("ffn_in").weight.mul_(scale)
+            layers_of(model)[number].part("ffn_out").weight.mul_(scale)
     modules = [layer.module for layer in layers_of(model)]
     found = dataclasses.replace(stage, layers=0.5).apply(model, make_context(copy.deepcopy(model)))
     assert [layer.module for layer in layers_of(found)] == [modules[1], modules[3]]

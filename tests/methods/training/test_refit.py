@@ -12,13 +12,21 @@ from transformers import PreTrainedModel
 
 from compress.core.context import Context
 from compress.methods.training.refit import refit
-from compress.nn.family import dense_layers, layers_of
+from compress.nn.family import dense_layers, known_families, layers_of
 from compress.nn.forward import forward
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
 from compress.tasks.text_classification import SIGNATURE
+
+REFITTED = sorted(name for name, family in known_families().items() if family.attention.position != "around")
+
+
+@pytest.fixture(params=REFITTED)
+def model_type(request: pytest.FixtureRequest) -> str:
+    """Every family that can be refitted."""
+    return str(request.param)
 
 
 def strong(model: PreTrainedModel) -> PreTrainedModel:
@@ -83,11 +91,12 @@ def test_a_twin_takes_over_exactly(model_type: str, make_model: Callable, make_c
                         value[end - width : end] = value[start : start + width]
     found, context = copy.deepcopy(original), make_context(original, count=60)
     for layer in layers_of(found):
-        keep_heads(found, layer, torch.arange(layer.heads - 1))
+        # Where no head can leave alone, all of them stay.
+        keep_heads(found, layer, torch.arange(max(layer.heads - 1, 1)))
         keep_neurons(found, layer, torch.arange(63))
     before = distance(found, original, context)
-    fit(found, original, context, examples=60, ridge=1e-9)
-    assert before > 0.01
+    fit(found, original, context, examples=60, ridge=1e-12)
+    assert before > 1e-3
     assert distance(found, original, context) < 1e-4 * before
 
 
