@@ -24,6 +24,8 @@ def with_labels(config: Any, values: Sequence[Any], column: str) -> Any:
     config = copy.deepcopy(config)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
+    # What an encoder answered before is not what it learns to answer now.
+    config.problem_type = None
     return config
 
 

@@ -131,6 +131,8 @@ class TokenClassification(TaskDefaults):
         config = copy.deepcopy(config)
         config.id2label = dict(enumerate(names))
         config.label2id = {name: index for index, name in enumerate(names)}
+        # What an encoder answered before is not what it learns to answer now.
+        config.problem_type = None
         return config
 
     def signature(self, config: Any) -> Signature:

@@ -48,6 +48,11 @@ def test_encode(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     assert set(rows.column_names) == {"input_ids", "attention_mask", "labels", "length", "group"}
 
 
+def test_an_encoder_that_was_multi_label_learns_one_label(config: Any) -> None:
+    config.problem_type = "multi_label_classification"
+    assert TASK.fit_config(config, data(**TWO)).problem_type is None
+
+
 def test_encode_without_labels(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     examples = data(text=["kas kar", "los"], label=[None, "unknown to the model"])
     rows = TASK.encode_unlabelled(examples, tokenizer, config)
