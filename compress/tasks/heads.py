@@ -97,8 +97,8 @@ def require_one_label(folder: Path, recipe: str) -> None:
     if problem in (None, "single_label_classification"):
         where, kind = "num_labels is 1", KINDS["regression"]
     raise InputError(
-        f"model.path is {folder}, in whose config.json {where}: {kind}, and {recipe} chooses one of two or more labels. "
-        "Give a model that was trained for that, or let this run train your encoder to: model=fine_tuned."
+        f"model.path is {folder}, in whose config.json {where}: {kind}, and {recipe} chooses one of two or more "
+        "labels. Give a model that was trained for that, or let this run train your encoder to: model=fine_tuned."
     )
 
 
