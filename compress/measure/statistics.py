@@ -11,6 +11,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 from compress.core.metric import Label, Metric
+from compress.measure.classes import only_answer, recalls
 from compress.measure.paired import mean_and_error
 
 RESAMPLES = 4999
@@ -58,9 +59,16 @@ class Estimate:
 
 
 def compare(
-    baseline: Evaluation, candidate: Evaluation, metric: Metric, *, confidence: float, margin: float
+    baseline: Evaluation,
+    candidate: Evaluation,
+    metric: Metric,
+    *,
+    confidence: float,
+    margin: float,
+    recall_margin: float | None = None,
 ) -> Comparison:
-    """The candidate against the baseline. margin: on the scale of values, see `Unit.limit`.
+    """The candidate against the baseline. margin: on the scale of values, see `Unit.limit`. recall_margin: see
+    `recalls`; None where nobody asks for single classes.
 
     Raises ValueError where they were not judged by this metric on the same examples.
     """
@@ -87,6 +95,11 @@ def compare(
         examples_to_decide=examples_to_decide(found.difference, interval, margin, examples, confidence),
         confidence=confidence,
         lost=lost_classes(baseline.by_class, candidate.by_class, metric.thing),
+        recalls=()
+        if recall_margin is None
+        else recalls(baseline, candidate, confidence=confidence, margin=recall_margin, thing=metric.thing),
+        constant=only_answer(candidate),
+        baseline_constant=only_answer(baseline),
     )
 
 

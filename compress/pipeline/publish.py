@@ -130,6 +130,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
     return {
         "artifact": finding.entry.key,
         "validation": evaluation.value,
+        "figures": dict(evaluation.figures),
         **({"by_class": dict(evaluation.by_class)} if evaluation.by_class else {}),
         "size_bytes": evaluation.size.bytes,
         "parameters": evaluation.size.parameters,
@@ -179,7 +180,7 @@ def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
 
 def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
     gate = recipe.gates[name]
-    fields = ("max_accuracy_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
+    fields = ("max_accuracy_drop", "max_recall_drop", "min_speedup", "confidence", "on_failure", "on_inconclusive")
     return {field: getattr(gate, field) for field in fields}
 
 

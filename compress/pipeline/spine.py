@@ -141,6 +141,7 @@ def _compress(workshop: Workshop, teacher: Step, ledger: Ledger, on_row: OnRow) 
             workshop.metric,
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
+            recall_margin=gate.max_recall_drop,
         )
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)
@@ -240,9 +241,11 @@ def _row(
         bytes_by_part=dict(evaluation.size.bytes_by_part),
         seconds=seconds,
         reused=step.entry.reused,
-        notes=(*step.entry.facts["notes"], *_doubts(evaluation)),
+        notes=(*step.entry.facts["notes"], *_doubts(evaluation), *(verdict.notes if verdict else ())),
         blame=blame,
         findings=verdict.findings if verdict else (),
+        missed=verdict.missed if verdict else (),
+        figures=evaluation.figures,
     )
 
 
@@ -287,6 +290,8 @@ def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
         "reused": False,
         "notes": (),
         "findings": (),
+        "missed": (),
+        "figures": {},
         "metric": metric,
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}

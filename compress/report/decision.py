@@ -95,7 +95,11 @@ def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
 
 def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
     """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
-    found = [] if gate is None else [*_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
+    found = (
+        list(row.missed)
+        if gate is None
+        else [*row.missed, *_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
+    )
     reasons = "; ".join(found) or "; ".join(row.reasons) or "no reason was recorded"
     return f"at stage {row.stage}, {'it broke: ' if row.verdict == 'error' else ''}{reasons}"
 

@@ -10,7 +10,10 @@ from compress.core.checks import nearest
 from compress.core.errors import ExampleError, InputError, TooLittleError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    from compress.core.task import Counts
 
 # Stands for a label in examples that have none; PyTorch's losses leave it out by themselves.
 NO_LABEL = -100
@@ -54,6 +57,30 @@ def label_numbers(values: Sequence[Any], config: Any, column: str, split: str) -
                 f"has the label {value!r}, which the model does not know (it knows: {known}). {hint}",
             )
     return [table[value] for value in written]
+
+
+def counts_of_labels(labels: Sequence[int], answers: Sequence[int], config: Any) -> dict[str, list[Counts]]:
+    """For each of the model's labels, of every example that has it or is answered with it: see `Task.by_class`."""
+    counts: dict[int, list[Counts]] = {int(number): [] for number in sorted(config.id2label)}
+    for example, (label, answer) in enumerate(zip(labels, answers, strict=True)):
+        counts[label].append((example, int(label == answer), int(label == answer), 1))
+        if answer != label:
+            counts[answer].append((example, 0, 1, 0))
+    return {str(config.id2label[number]): of_label for number, of_label in counts.items()}
+
+
+def label_figures(logits: np.ndarray, labels: Sequence[int]) -> dict[str, float]:
+    """Macro F1 and Matthews' correlation, which see what accuracy hides where classes are uneven. logits: (examples,
+    labels)."""
+    import torch
+    from torchmetrics.functional.classification import multiclass_f1_score, multiclass_matthews_corrcoef
+
+    told = torch.from_numpy(logits), torch.tensor(labels)
+    classes = logits.shape[1]
+    return {
+        "f1_macro": float(multiclass_f1_score(*told, num_classes=classes, average="macro")),
+        "matthews_correlation": float(multiclass_matthews_corrcoef(*told, num_classes=classes)),
+    }
 
 
 def labelled_loss(logits: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:

@@ -60,9 +60,9 @@ def test_entities_are_counted_where_type_and_both_ends_agree() -> None:
     answer = {("PER", 0, 1), ("ORG", 3, 3), ("LOC", 5, 7), ("LOC", 9, 9)}
     assert count(truth, answer) == (1, 4, 3)
     assert count_by_type([truth, set()], [answer, {("PER", 0, 0)}]) == {
-        "LOC": (0, 2, 2),
-        "ORG": (0, 1, 0),
-        "PER": (1, 2, 1),
+        "LOC": [(0, 0, 2, 2)],
+        "ORG": [(0, 0, 1, 0)],
+        "PER": [(0, 1, 1, 1), (1, 0, 1, 0)],
     }
 
 
