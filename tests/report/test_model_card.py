@@ -49,7 +49,8 @@ def summary() -> dict[str, Any]:
         "runtime": "onnxruntime",
         "runtime_label": "ONNX Runtime",
         "teacher": {
-            "artifact": "t", "validation": 0.92, "figures": {"f1_macro": 0.881}, "test": {"accuracy": 0.918, "examples": 1500},
+            "artifact": "t", "validation": 0.92, "figures": {"f1_macro": 0.881},
+            "test": {"accuracy": 0.918, "examples": 1500},
             "size_bytes": 100_000_000, "parameters": 25_000_000, "latency_ms_p50": 20.0, "latency_ms_p90": 22.0,
             "torch_ratio": 1.5,
         },
