@@ -13,6 +13,7 @@ from compress.core.checks import nearest, require_integer
 from compress.core.errors import ExampleError, InputError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import Counts, TaskDefaults
+from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import load_with_head, load_with_new_head
 from compress.tasks.labels import (
     NO_LABEL,
@@ -147,7 +148,11 @@ class TextClassification(TaskDefaults):
         require_findable_padding(processor, config)
         pairs = len(texts) == 2
         encoded = processor(
-            *texts, truncation=True, max_length=self.max_length, padding=False, return_token_type_ids=pairs
+            *beginnings(texts, processor, self.max_length),
+            truncation=True,
+            max_length=self.max_length,
+            padding=False,
+            return_token_type_ids=pairs,
         )
         if pairs and getattr(config, "type_vocab_size", 1) > 1 and any(map(any, encoded["token_type_ids"])):
             raise InputError(

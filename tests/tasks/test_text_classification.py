@@ -378,3 +378,22 @@ def test_pairs_are_spliced_column_by_column() -> None:
     assert found.column_names == ["premise", "hypothesis"] and len(found) == 5
     digits = str.maketrans("abcd", "1234")
     assert [text.translate(digits) for text in found["premise"]] == found["hypothesis"][:]
+
+
+def test_of_a_huge_text_only_the_beginning_is_tokenized(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    read: list[int] = []
+
+    class Watched:
+        """The tokenizer, and how much it was given."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+        def __call__(self, text: Any, **how: Any) -> Any:
+            read.append(sum(map(len, [text] if isinstance(text, str) else text)))
+            return tokenizer(text, **how)
+
+    texts = ["kas kat " * 50_000, "los"]
+    rows = TASK.encode(data(text=texts, label=["warm", "cold"]), Watched(), config, "train")
+    assert rows["input_ids"] == [[2, 4, 5, 4, 5, 4, 5, 3], [2, 9, 3]]
+    assert 0 < sum(read) < 1000
