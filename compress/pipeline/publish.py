@@ -44,6 +44,7 @@ def publish(
     teacher: Finding,
     best: Finding | None,
     metric: Metric,
+    doubts: Sequence[str],
     examples: Mapping[str, int],
     fingerprints: Mapping[str, str],
     groups: int,
@@ -52,7 +53,8 @@ def publish(
     seconds: float,
     plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
-    """Write everything and return the summary. plots: draws those of the report, or finds them drawn."""
+    """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of the
+    report, or finds them drawn."""
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
@@ -62,7 +64,8 @@ def publish(
         "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
-        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage)),
+        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),
+        "doubts": list(doubts),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
         "fingerprints": dict(fingerprints),
@@ -147,9 +150,9 @@ def _measured(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
-    proven = row.verdict == "passed"
-    if proven:
+def _exported(recipe: Recipe, best: Finding, row: Row, doubts: Sequence[str]) -> dict[str, Any]:
+    """proven: nothing is, against a teacher that is worth no more than a guess."""
+    if row.verdict == "passed":
         how = "it passed its gate"
     elif row.verdict == "failed":
         how = "its gate failed, and its on_failure is warn"
@@ -162,7 +165,7 @@ def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
         "artifact": best.entry.key,
         "folder": EXPORT,
         "why": f"the last stage that was kept: {how}",
-        "proven": proven,
+        "proven": row.verdict == "passed" and not doubts,
     }
 
 

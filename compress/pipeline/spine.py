@@ -22,6 +22,7 @@ from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
 from compress.measure.bystanders import disturbance
+from compress.measure.doubts import doubts
 from compress.measure.statistics import compare, percentiles
 from compress.methods.training.processes import same
 from compress.pipeline.blame.case import Case
@@ -116,7 +117,10 @@ def _start(workshop: Workshop, ledger: Ledger, on_row: OnRow) -> Step:
     evaluation = workshop.evaluate(artifact, None)
     teacher = Step("teacher", artifact, evaluation)
     label = Label.of(workshop.metric)
-    on_row(ledger.append(_row(teacher, label, None, None, "keep", time.monotonic() - started)))
+    row = _row(teacher, label, None, None, "keep", time.monotonic() - started)
+    # Reasons and findings: so that every output shows them.
+    told = tuple(f"warning: {doubt}" for doubt in doubts(evaluation, workshop.metric.thing))
+    on_row(ledger.append(dataclasses.replace(row, reasons=told, findings=told)))
     return teacher
 
 
@@ -189,6 +193,7 @@ def _finish(
         teacher=_finding(workshop, teacher),
         best=None if student is None else _finding(workshop, student),
         metric=workshop.metric,
+        doubts=doubts(teacher.evaluation, workshop.metric.thing),
         examples={name: len(split) for name, split in workshop.examples.items()},
         fingerprints={name: workshop.content(name) for name in ("validation", "test")},
         groups=len(set(workshop.examples["validation"]["group"][:])),

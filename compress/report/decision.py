@@ -214,6 +214,8 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
     if row is not None and misses_limits(row, gate):
         return f"Unproven: the model misses its limits.{reason}"
+    if summary["doubts"]:
+        return f"Unproven: {'; '.join(summary['doubts'])}."
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
 
 

@@ -154,6 +154,7 @@ def summary() -> dict[str, Any]:
             "why": "the last stage that passed",
             "proven": True,
         },
+        "doubts": [],
         "stopped_at": None,
         "examples": {"train": 20000, "validation": 2000, "test": 2000, "groups": {"validation": 2000}},
         "gates": {stage: {**gate, "min_speedup": 4.0 if stage == "quantize" else None} for stage in stages},

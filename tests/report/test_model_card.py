@@ -62,6 +62,7 @@ def summary() -> dict[str, Any]:
             "speedup": 4.0, "speedup_interval": [3.9, 4.1], "speedup_vs_torch": 6.0,
         },
         "exported": {"stage": "quantize", "artifact": "a", "folder": "export", "why": "it passed", "proven": True},
+        "doubts": [],
         "stopped_at": None,
         "examples": {"train": 9000, "validation": 1000, "test": 1500, "groups": {"validation": 1000}},
         "gates": {
@@ -204,3 +205,14 @@ def test_what_accuracy_hides_stands_beside_it(tmp_path: Path, rows: list[Row], s
     assert "| Matthews' correlation, validation | 0.752 | 0.000 | |" in text
     assert "| Matthews' correlation, test | 0.752 | 0.000 | |" in text
     assert "more than 20 points of its recall" in " ".join(text.split())
+
+
+def test_a_doubtful_teacher_is_told_first(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["doubts"] = ["the teacher is no better than answering 'neg' every time"]
+    summary["exported"]["proven"] = False
+    _, text = card(tmp_path, rows, summary)
+    told = (
+        "**Nothing is proven, because the teacher itself is doubtful**: the teacher is no better than answering 'neg'"
+    )
+    assert told in text.partition("## Use")[0]
+    assert "is proven on" not in text

@@ -88,3 +88,8 @@ def test_a_stop_is_visible(rows: list[Row]) -> None:
 def test_further_figures_follow_a_row(make_row: Callable[..., Row]) -> None:
     row = make_row("distill", "passed", "keep", value=0.9, figures={"f1_macro": 0.5, "matthews_correlation": math.nan})
     assert "  macro F1 0.500, Matthews' correlation -" in [line.rstrip() for line in printed([row], 120)]
+
+
+def test_a_warning_about_the_teacher_follows_its_row(make_row: Callable[..., Row]) -> None:
+    row = make_row("teacher", "baseline", "keep", value=0.5, findings=("warning: the teacher is a guess",))
+    assert "  warning: the teacher is a guess" in [line.rstrip() for line in printed([row], 120)]

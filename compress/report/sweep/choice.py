@@ -26,13 +26,22 @@ class Choice:
 
 
 def choose(outcomes: Sequence[Outcome], margin: float) -> Choice:
-    """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at."""
+    """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at.
+
+    A model that lost a class is none to take, whatever the margin says of the metric; against a teacher that is worth
+    no more than a guess nothing is proven.
+    """
     exported = [outcome for outcome in outcomes if outcome.exported and outcome.drawn]
-    within = [outcome for outcome in exported if _difference(outcome) >= -margin]
-    proven = [outcome for outcome in within if outcome.interval is not None and outcome.interval[0] > -margin]
+    whole = [outcome for outcome in exported if outcome.row is None or not outcome.row.missed]
+    within = [outcome for outcome in whole if _difference(outcome) >= -margin]
+    proven = [
+        outcome
+        for outcome in within
+        if outcome.interval is not None and outcome.interval[0] > -margin and not outcome.doubts
+    ]
     fastest = max(within, key=_speed, default=None)
     if not proven:
-        nearest = max(exported, key=_difference, default=None) if fastest is None else None
+        nearest = max(whole, key=_difference, default=None) if fastest is None else None
         return Choice(margin, fastest, False, None, nearest)
     best = max(proven, key=_speed)
     faster = fastest if fastest is not None and fastest not in proven and _speed(fastest) > _speed(best) else None
