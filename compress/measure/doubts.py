@@ -94,6 +94,6 @@ def _no_better_than_the_majority(teacher: Evaluation) -> str | None:
     share, always = right.sum() / things.sum(), fixed.sum() / things.sum()
     how = "is no better than" if share <= always else "is not shown to be better than"
     return (
-        f"the teacher {how} answering {majority!r} every time: {share:.1%} of its answers are right, and {always:.1%} of "
-        "such answers would be. A model that keeps that has kept nothing that was shown to be there"
+        f"the teacher {how} answering {majority!r} every time: {share:.1%} of its answers are right, and {always:.1%} "
+        "of such answers would be. A model that keeps that has kept nothing that was shown to be there"
     )

@@ -53,8 +53,8 @@ def publish(
     seconds: float,
     plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
-    """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of the
-    report, or finds them drawn."""
+    """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of
+    the report, or finds them drawn."""
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,

@@ -64,6 +64,8 @@ def recommend(choice: Choice, outcomes: Sequence[Outcome], factors: Sequence[Fac
 
 
 def _none(choice: Choice, limit: str, candidates: int, unit: Unit) -> str:
+    if choice.nearest is None and candidates:
+        return "Nothing to take: every exported model lost a class that the teacher finds."
     if choice.nearest is None:
         return "Nothing to take: no run exported a measured model."
     return (
