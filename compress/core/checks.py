@@ -54,5 +54,10 @@ def nearest(value: str, known: Iterable[str]) -> str:
     return f"Did you mean {matches[0]!r}?" if matches else ""
 
 
+def is_missing(value: object) -> bool:
+    """Whether nobody gave a value: None, no text, or the NaN that stands for an empty cell of numbers."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

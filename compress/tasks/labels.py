@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compress.core.checks import nearest
+from compress.core.checks import is_missing, nearest
 from compress.core.errors import ExampleError, InputError, TooLittleError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NO_LABEL = -100
 
 def with_labels(config: Any, values: Sequence[Any], column: str) -> Any:
     """`config` with one label for each distinct value of data.train's `column`, in alphabetical order."""
-    names = sorted({str(value) for value in values})
+    names = sorted(set(written_labels(values, column, "train")))
     if len(names) < 2:
         raise InputError(f"data.label={column}: data.train has a single label ({names[0]!r}); two are needed.")
     config = copy.deepcopy(config)
@@ -32,23 +32,49 @@ def with_labels(config: Any, values: Sequence[Any], column: str) -> Any:
     return config
 
 
+def written_labels(values: Sequence[Any], column: str, split: str) -> list[str]:
+    """Each label as text, without white space around it. Raises InputError where one is missing: None, no text, or what
+    spreadsheets leave in an empty cell of numbers. What nobody labelled is no class of its own."""
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
+    if missing:
+        count = "" if len(missing) == 1 else f" and {len(missing) - 1} more"
+        raise ExampleError(
+            f"data.label={column}: ",
+            split,
+            missing[0],
+            f"has no label ({values[missing[0]]!r}){count}; every example needs one. Remove such rows, or label them; "
+            "texts without labels can be given as data.unlabelled.",
+        )
+    return [str(value).strip() for value in values]
+
+
+def _as_number(value: str, table: Mapping[str, int]) -> str:
+    """A sentence about a label such as `1.0`, which programs make of 1 in a column with gaps."""
+    whole = value.removesuffix(".0")
+    if whole == value or whole not in table:
+        return ""
+    return f"Programs write the whole number {whole} so where its column has gaps: write {whole}."
+
+
 def label_numbers(values: Sequence[Any], config: Any, column: str, split: str) -> list[int]:
     """The model's number of each label, which is written as its name or as that number. Raises InputError for a label
-    that the model does not know, and where all are the same."""
-    written = [str(value) for value in values]
+    that is missing or that the model does not know, and where all are the same."""
+    written = written_labels(values, column, split)
     if len(set(written)) < 2:
         raise TooLittleError(
             f"data.label={column}: data.{split} has a single label ({written[0]!r}), so nothing can be "
             "compared. Give examples of at least two."
         )
-    names = {str(name): int(index) for index, name in config.id2label.items()}
+    names = {str(name).strip(): int(index) for index, name in config.id2label.items()}
     # The model's own numbers are as good as names, as long as none of them is a name.
-    numbered = all(value.isdecimal() for value in written) and not set(written) & names.keys()
-    table = {str(index): index for index in names.values()} if numbered else names
+    numbers = {str(index): index for index in names.values()}
+    whole = {value.removesuffix(".0") for value in written}
+    numbered = all(value.isdecimal() for value in whole) and not whole & names.keys()
+    table = numbers if numbered else names
     for row, value in enumerate(written):
         if value not in table:
             rename = "Rename it in the data, or in the model's id2label."
-            hint = " ".join(part for part in (nearest(value, names), rename) if part)
+            hint = " ".join(part for part in (_as_number(value, table) or nearest(value, names), rename) if part)
             known = ", ".join(names) + (f", as 0 to {len(names) - 1}" if numbered else "")
             raise ExampleError(
                 f"data.label={column}: ",

@@ -176,7 +176,14 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
             r"example 2 of data.train has the label 'hot'.*cold, warm",
         ),
         ({"text": ["kas", "los"], "label": ["warm", "cool"]}, r"'cool'.*Did you mean 'cold'\?"),
-        ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has the label 'None'"),
+        ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has no label \(None\);"),
+        ({"text": ["kas", "los"], "label": ["warm", " "]}, r"example 2 of data.train has no label \(' '\);"),
+        ({"text": ["kas", "los"], "label": [1.0, float("nan")]}, r"example 2 of data.train has no label \(nan\);"),
+        ({"text": ["a", "b", "c"], "label": ["warm", None, None]}, r"example 2 .* has no label \(None\) and 1 more;"),
+        (
+            {"text": ["kas", "los"], "label": ["0.0", "1.0"]},
+            r"'0.0', which .* as 0 to 1\)\. Programs .* write 0\.",
+        ),
         ({"text": ["kas", "los"], "label": [1, 2]}, r"example 2 .* the label '2', .*cold, warm, as 0 to 1"),
         ({"text": ["kas", "los"], "label": ["warm", "warm"]}, r"data.train has a single label \('warm'\)"),
         ({"txt": ["kas", "los"], "label": ["warm", "cold"]}, r"data.text is 'text', a column .*found: txt, label"),
@@ -397,3 +404,14 @@ def test_of_a_huge_text_only_the_beginning_is_tokenized(tokenizer: PreTrainedTok
     rows = TASK.encode(data(text=texts, label=["warm", "cold"]), Watched(), config, "train")
     assert rows["input_ids"] == [[2, 4, 5, 4, 5, 4, 5, 3], [2, 9, 3]]
     assert 0 < sum(read) < 1000
+
+
+def test_white_space_around_a_label_is_none_of_it(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    examples = data(text=["kas", "los"], label=[" warm", "cold\t"])
+    assert TASK.encode(examples, tokenizer, config, "train")["labels"] == [1, 0]
+    assert TASK.fit_config(config, examples).id2label == {0: "cold", 1: "warm"}
+
+
+def test_a_missing_label_is_no_class(config: Any) -> None:
+    with pytest.raises(InputError, match=r"data\.label=label: example 3 of data\.train has no label \(None\); every"):
+        TASK.fit_config(config, data(text=["a", "b", "c"], label=["pos", "neg", None]))
