@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 
 from compress.core.blame import Blame
 from compress.core.errors import CompressError, NothingPassedError, StageError
@@ -21,6 +22,7 @@ from compress.core.ledger import Ledger, Row
 from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
+from compress.data.repeats import repeats_told, what_is_read
 from compress.measure.bystanders import disturbance
 from compress.measure.doubts import doubts
 from compress.measure.statistics import compare, percentiles
@@ -29,6 +31,7 @@ from compress.pipeline.blame.case import Case
 from compress.pipeline.preflight import check_model, check_order, check_threads
 from compress.pipeline.prepared import Material
 from compress.pipeline.publish import Finding, publish
+from compress.pipeline.reading import ABOUT
 from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
 from compress.pipeline.store import Entry
 from compress.pipeline.workshop import Workshop
@@ -197,7 +200,7 @@ def _finish(
         examples={name: len(split) for name, split in workshop.examples.items()},
         fingerprints={name: workshop.content(name) for name in ("validation", "test")},
         groups=len(set(workshop.examples["validation"]["group"][:])),
-        notes=workshop.notes,
+        notes=tuple(dict.fromkeys((*workshop.notes, *_repeats(workshop.examples)))),
         command=command,
         seconds=time.monotonic() - started,
         plots=workshop.plots,
@@ -206,6 +209,13 @@ def _finish(
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
         raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
     return RunResult(folder, tuple(ledger.rows), summary, folder / EXPORT)
+
+
+def _repeats(examples: Mapping[str, Dataset]) -> list[str]:
+    """Sentences about examples that are there more than once as the model reads them: cut, lower-cased, encoded."""
+    read = {name: what_is_read(part, (), ABOUT) for name, part in examples.items()}
+    labels = {name: part["labels"][:] for name, part in examples.items()}
+    return repeats_told(read, labels)
 
 
 def _finding(workshop: Workshop, step: Step) -> Finding:
