@@ -45,7 +45,7 @@ def assemble(
         parts = {name: _without(part, "group") for name, part in parts.items()}
         notes.append("the column 'group' is not used, because data.group is null: set data.group=group to use it")
     about = [name for name in (label, group) if name is not None]
-    read = {name: what_is_read(part, reads, about) for name, part in parts.items()}
+    read: dict[str, Sequence[bytes]] = {name: what_is_read(part, reads, about) for name, part in parts.items()}
     if repeated == "drop":
         parts, read, origins, dropped = _without_repeats(parts, read)
         notes += dropped
@@ -166,11 +166,11 @@ def _with_split(
         f"data.{wanted} is null: {int(away.sum())} of the {len(whole)} examples of data.{given} were split off for it "
         f"({'whole groups, ' if 'group' in whole.column_names else ''}seed {seed})"
     )
-    rows = {wanted: np.flatnonzero(away), given: np.flatnonzero(~away)}
+    rows = {wanted: np.flatnonzero(away).tolist(), given: np.flatnonzero(~away).tolist()}
     split = {name: whole.select(chosen) for name, chosen in rows.items()}
     seen = {name: [read[given][row] for row in chosen] for name, chosen in rows.items()}
     before = origins.get(given, (given, range(len(whole))))[1]
-    places = {name: (given, [int(before[row]) for row in chosen]) for name, chosen in rows.items()}
+    places = {name: (given, [before[row] for row in chosen]) for name, chosen in rows.items()}
     return {**parts, **split}, {**read, **seen}, {**origins, **places}, note
 
 

@@ -87,7 +87,7 @@ def _no_better_than_the_majority(teacher: Evaluation) -> str | None:
             fixed[example] += actual if name == majority else 0
     some = things > 0
     differences = np.repeat((right - fixed)[some] / things[some], things[some])
-    groups = np.repeat(np.asarray(teacher.groups)[some], things[some])
+    groups = np.repeat(np.asarray(teacher.groups)[some], things[some]).tolist()
     low, _ = paired_interval(differences, groups, 1.0, CONFIDENCE)
     if low > 0:
         return None
