@@ -49,8 +49,9 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
-    """A sentence that offers the closest known name, or an empty string where none is close."""
-    matches = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
+    """A sentence that offers the closest known name, or an empty string where none is so close that the other is likely
+    a slip of typing."""
+    matches = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.6)
     return f"Did you mean {matches[0]!r}?" if matches else ""
 
 

@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertModel,
+    GPT2Config,
     PreTrainedModel,
 )
 
@@ -269,6 +270,9 @@ def test_students_that_cannot_be_one(
             found.check(make_model())
         with pytest.raises(InputError, match=message):
             found.apply(make_model(), make_context(make_model()))
+    GPT2Config(n_layer=1, n_embd=8, n_head=2).save_pretrained(tmp_path / "words")
+    with pytest.raises(InputError, match=r"student\.path holds a model of type 'gpt2'; supported are"):
+        dataclasses.replace(stage, student_path=str(tmp_path / "words")).check(make_model())
     with pytest.raises(InputError, match=r"which does not exist"):
         dataclasses.replace(stage, student_path=str(tmp_path / "nowhere")).check(make_model())
 
