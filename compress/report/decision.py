@@ -31,9 +31,10 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     if summary["exported"] is None:
         return _nothing_exported(rows, summary)
     exported, student = summary["exported"], summary["student"]
+    row = next((row for row in rows if row.stage == exported["stage"]), None)
     claims = [
         _speed(student["speedup"], summary["runtime_label"]),
-        _metric(student, rows, Label.from_json(summary)),
+        _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
     headline = _sentence(", ".join(claims))
@@ -46,7 +47,6 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         details.insert(0, objective)
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
-    row = next((row for row in rows if row.stage == exported["stage"]), None)
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
     if row is not None and not exported["proven"]:
         reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
@@ -187,6 +187,11 @@ def _metric(student: Mapping[str, Any], rows: Sequence[Row], metric: Label) -> s
         return text
     low, high = (wording.difference(end, metric.unit, DECIMALS) for end in ends)
     return f"{text} (interval {low} to {high})"
+
+
+def _lost(row: Row) -> str:
+    """In the place of the metric, which does not see it."""
+    return f"not as good: {'; '.join(row.missed)}"
 
 
 def _gained(difference: float, metric: Label) -> str:

@@ -186,3 +186,13 @@ def test_a_class_that_was_lost_is_the_reason(rows: list[Row], summary: dict[str,
     )
     summary["exported"], summary["student"] = None, None
     assert decide([rows[0], failed], summary).headline == f"Nothing was exported: at stage quantize, {lost}."
+
+
+def test_a_constant_is_never_as_accurate(rows: list[Row], summary: dict[str, Any]) -> None:
+    lost = "every example is answered with ham: that is no classifier"
+    rows[5] = dataclasses.replace(rows[5], verdict="failed", reasons=("accuracy +0.0000", lost), missed=(lost,))
+    summary["exported"]["proven"] = False
+    summary["student"]["test"].update(difference=0.0, interval=[-0.004, 0.004])
+    decision = decide(rows, summary)
+    assert f"not as good: {lost}" in decision.headline and "as accurate" not in decision.headline
+    assert decision.tone == "bad" and lost in " ".join(decision.details)

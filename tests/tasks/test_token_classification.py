@@ -242,6 +242,10 @@ def test_a_model_yet_to_be_made_has_no_answers() -> None:
     ("columns", "message"),
     [
         (
+            {"tokens": [["Ada", "in"], ["Oslo"]], "tags": [["B-PER", None], ["B-LOC"]]},
+            r"example 1 of data.train has no tag \(None\) for token 2, 'in'; what nobody tagged .* Write 'O' where",
+        ),
+        (
             {"tokens": [["kas"], ["kas", "los"]], "tags": [["O"], ["B-PER"]]},
             r"data.tags=tags: example 2 of data.train has 1 tags for 2 tokens; each token needs one",
         ),
