@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.core.checks import is_missing, nearest
 from compress.core.errors import ExampleError, InputError, TooLittleError
+from compress.tasks.metrics.matthews import matthews
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,13 +100,13 @@ def label_figures(logits: np.ndarray, labels: Sequence[int]) -> dict[str, float]
     """Macro F1 and Matthews' correlation, which see what accuracy hides where classes are uneven. logits: (examples,
     labels)."""
     import torch
-    from torchmetrics.functional.classification import multiclass_f1_score, multiclass_matthews_corrcoef
+    from torchmetrics.functional.classification import multiclass_f1_score
 
     told = torch.from_numpy(logits), torch.tensor(labels)
     classes = logits.shape[1]
     return {
         "f1_macro": float(multiclass_f1_score(*told, num_classes=classes, average="macro")),
-        "matthews_correlation": float(multiclass_matthews_corrcoef(*told, num_classes=classes)),
+        "matthews_correlation": matthews(labels, logits.argmax(axis=1).tolist()),
     }
 
 
