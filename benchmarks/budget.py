@@ -29,8 +29,9 @@ from compress.core.metric import SHARE
 from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
 from compress.measure.latency import measure_in_turns, representative
+from compress.measure.paired import paired_interval
 from compress.measure.processes import Candidate
-from compress.measure.statistics import paired_interval, speedup
+from compress.measure.statistics import speedup
 from compress.methods.training.sensitivity import answers, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.family import layers_of

@@ -23,8 +23,9 @@ from compress.measure.accuracy import write_batches
 from compress.measure.environment import describe_machine, versions
 from compress.measure.evaluate import score
 from compress.measure.latency import measure_in_turns, representative
+from compress.measure.paired import paired_interval
 from compress.measure.processes import Candidate, Worker
-from compress.measure.statistics import paired_interval, percentiles, speedup
+from compress.measure.statistics import percentiles, speedup
 from compress.nn.checkpoint import load_model, read_config
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_classification import SIGNATURE

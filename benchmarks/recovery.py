@@ -19,7 +19,7 @@ import torch
 
 import compress
 from compress.core.recipe import Recipe
-from compress.measure.statistics import paired_interval
+from compress.measure.paired import paired_interval
 from compress.nn.checkpoint import load_model
 from compress.nn.forward import forward
 from compress.pipeline.loaded_recipe import LoadedRecipe, load

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 import compress
 from compress.core.metric import SHARE
-from compress.measure.statistics import paired_interval
+from compress.measure.paired import paired_interval
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.checkpoint import load_model
 from compress.nn.exchange import parts_from

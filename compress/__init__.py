@@ -26,21 +26,21 @@ def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Reci
     """A recipe by name with settings changed, written as on the command line. folder: a recipe folder of your own."""
     from compress.cli.config import build, compose_settings
 
-    return build(compose_settings(name, overrides, None if folder is None else Path(folder)), name)
+    return build(compose_settings(name, overrides, None if folder is None else Path(folder).expanduser()), name)
 
 
 def run(recipe: Recipe, folder: str | Path) -> RunResult:
     """Run a recipe; `folder` receives what a run folder holds. Raises CompressError where the command would fail."""
     from compress.pipeline.spine import run
 
-    return run(recipe, Path(folder), command="compress.run(...)")
+    return run(recipe, Path(folder).expanduser(), command="compress.run(...)")
 
 
 def load(folder: str | Path) -> PreTrainedModel:
     """The torch model of an artifact or export: rebuilt from its structure, loaded strictly, FP32, evaluation mode."""
     from compress.nn.checkpoint import load_model
 
-    return load_model(Path(folder))
+    return load_model(Path(folder).expanduser())
 
 
 def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None, **columns: str) -> Evaluation:
@@ -53,4 +53,4 @@ def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None
     """
     from compress.pipeline.evaluate_folder import evaluate_folder
 
-    return evaluate_folder(Path(folder), Path(data), threads=threads, columns=columns)
+    return evaluate_folder(Path(folder).expanduser(), Path(data).expanduser(), threads=threads, columns=columns)

@@ -672,6 +672,25 @@ def test_no_head(terminal: Terminal) -> None:
     assert "no trained classification head" in message and "model=fine_tuned" in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "where", "what"),
+    [
+        ({"problem_type": "multi_label_classification"}, "problem_type is 'multi_label_", "any number of labels"),
+        ({"problem_type": "regression"}, "problem_type is 'regression'", "gives an example a number"),
+        ({"problem_type": "ranking"}, "problem_type is 'ranking'", "nobody here knows such answers"),
+        ({"id2label": {"0": "score"}, "label2id": {"score": 0}}, "num_labels is 1", "gives an example a number"),
+    ],
+)
+def test_a_head_that_does_not_choose_one_label(
+    settings: dict[str, Any], where: str, what: str, terminal: Terminal
+) -> None:
+    path = terminal.model / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **settings}), encoding="utf-8")
+    message = terminal.refused()
+    assert where in message and what in message and "text_classification chooses one" in message
+    assert "model=fine_tuned" in message
+
+
 def test_no_tokenizer(terminal: Terminal) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (terminal.model / name).unlink()

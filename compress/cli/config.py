@@ -158,7 +158,7 @@ def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
             + f". Add {missing[0]}=... to the command."
         )
     assert isinstance(plain, dict)
-    named = {str(key): value for key, value in plain.items() if key != "hydra"}
+    named = {str(key): _at_home(value) for key, value in plain.items() if key != "hydra"}
     absent = [part for part in PARTS if part not in named]
     if absent:
         raise InputError(
@@ -168,6 +168,27 @@ def _plain(settings: DictConfig, name: str) -> dict[str, Any]:
     _require_groups(named)
     _require_read(settings)
     return named
+
+
+def _at_home(value: Any) -> Any:
+    """Settings with a folder for each `~/` that one begins with: nothing but a path does."""
+    if isinstance(value, dict):
+        return {name: _at_home(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_at_home(inner) for inner in value]
+    return at_home(value) if isinstance(value, str) and value.startswith("~/") else value
+
+
+def at_home(value: str) -> str:
+    """The value, with a folder for a `~` that it begins with; as it is where that means nobody's."""
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    inside = value.removeprefix(quote)
+    if not inside.startswith("~"):
+        return value
+    try:
+        return f"{quote}{Path(inside).expanduser()}"
+    except RuntimeError:
+        return value
 
 
 def _require_groups(settings: Any) -> None:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from compress.cli.config import GROUPS, compose_settings, known_settings, nearest_setting, settings_root
+from compress.cli.config import GROUPS, at_home, compose_settings, known_settings, nearest_setting, settings_root
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 
@@ -27,7 +27,14 @@ def quoted(arguments: Sequence[str]) -> list[str]:
 
     Hydra's unquoted values know neither letters beyond ASCII nor parentheses, and a comma makes two of one.
     """
-    return [argument if argument.startswith("-") else _quoted(argument) for argument in arguments]
+    told = [_at_home(argument) for argument in arguments]
+    return [argument if argument.startswith("-") else _quoted(argument) for argument in told]
+
+
+def _at_home(argument: str) -> str:
+    """The argument, with a `~` for the home folder that a shell leaves as it is: behind `=`, where paths are given."""
+    name, equals, value = argument.partition("=")
+    return f"{name}={at_home(value)}" if equals else argument
 
 
 def _quoted(argument: str) -> str:

@@ -49,9 +49,15 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 
 def nearest(value: str, known: Iterable[str]) -> str:
-    """A sentence that offers the closest known name, or an empty string where none is close."""
-    matches = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.5)
+    """A sentence that offers the closest known name, or an empty string where none is so close that the other is likely
+    a slip of typing."""
+    matches = difflib.get_close_matches(str(value), list(known), n=1, cutoff=0.6)
     return f"Did you mean {matches[0]!r}?" if matches else ""
+
+
+def is_missing(value: object) -> bool:
+    """Whether nobody gave a value: None, no text, or the NaN that stands for an empty cell of numbers."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -46,6 +46,14 @@ class DiskFullError(InputError):
             f"finished is kept. Free some space, or name another folder for {setting}."
         )
 
+    @classmethod
+    def by_limit(cls, setting: str, place: Path, *, what: str, needed_bytes: int, limit: str) -> DiskFullError:
+        """The error for a limit on the disk on which `place` lies, the value of `setting`, whatever is free there."""
+        return cls(
+            f"{what} needs about {needed_bytes / 1e6:.1f} MB at {place} ({setting}), and {limit}. What was finished is "
+            f"kept. Raise the limit, free some space, or name another folder for {setting}."
+        )
+
 
 class NothingPassedError(CompressError):
     """No stage passed its gate, so nothing was exported."""

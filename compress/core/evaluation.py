@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compress.core.metric import ACCURACY, Label
+from compress.core.recall import Recall
 
 Interval = tuple[float, float]
 # Metrics whose value is the mean, plain or weighted, of values that each example has of its own.
@@ -80,9 +81,9 @@ class Evaluation:
 
     metric: its name. statistics: of each judged example, in the order of the split, in the metric's columns. value: the
     metric's, over all of them. groups: for each example the number of the group it belongs to. figures: the task's
-    further figures, by name. by_class: for each class that can be found or missed its true positives, how often the
-    model names it and how often it is there; empty where the task counts none. batch_effect: where it was measured.
-    torch_ratio: the baseline's plain
+    further figures, by name. counts: for each class that can be found or missed, of each judged example that has to do
+    with it: the example's number, true positives, how often the model names the class there and how often it is there;
+    empty where the task counts none. batch_effect: where it was measured. torch_ratio: the baseline's plain
     PyTorch time over its time on this runtime (only for the baseline itself).
     """
 
@@ -98,8 +99,20 @@ class Evaluation:
     proof: Proof | None
     torch_ratio: float | None
     environment: Mapping[str, Any]
-    by_class: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    counts: Mapping[str, tuple[tuple[int, int, int, int], ...]] = field(default_factory=dict)
     batch_effect: BatchEffect | None = None
+
+    @property
+    def by_class(self) -> dict[str, tuple[float, float, float]]:
+        """For each class its true positives, how often the model names it and how often it is there."""
+        return {
+            name: (
+                float(sum(right for _, right, _, _ in rows)),
+                float(sum(predicted for _, _, predicted, _ in rows)),
+                float(sum(actual for _, _, _, actual in rows)),
+            )
+            for name, rows in self.counts.items()
+        }
 
     @property
     def score(self) -> float:
@@ -124,8 +137,10 @@ class Comparison:
     Each interval is two-sided, its ends one-sided bounds at `confidence`. examples_to_decide: how many examples, at
     the spread and grouping seen here, put the whole interval on one side of -`margin` four times of five; None where no
     number that one would label does, because the difference lies on the margin itself. lost: classes of which the
-    baseline finds some and the candidate none: name, how many it finds, how many there are. batch_effect: the
-    candidate's.
+    baseline finds some and the candidate none: name, how many it finds, how many there are. recalls: of each class;
+    empty where no class is counted or nobody asked. constant: the class that the candidate answers every example with,
+    where there are several, else None; baseline_constant: the baseline's.
+    batch_effect: the candidate's.
     """
 
     score_difference: float
@@ -139,3 +154,6 @@ class Comparison:
     metric: Label = ACCURACY
     lost: tuple[tuple[str, int, int], ...] = ()
     batch_effect: BatchEffect | None = None
+    recalls: tuple[Recall, ...] = ()
+    constant: str | None = None
+    baseline_constant: str | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.core.checks import require_choice, require_positive
+from compress.core.checks import require_choice, require_fraction, require_positive
 from compress.core.errors import InputError
 from compress.core.evaluation import Comparison
+from compress.core.recall import collapsed, not_judged
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 
@@ -15,23 +16,27 @@ Outcome = Literal["passed", "failed", "inconclusive"]
 @dataclass(frozen=True)
 class Verdict:
     """outcome, the reasons in words, and whether the measured values themselves lie within the limits. findings: those
-    of the reasons that no limit asks for, and that whoever reads a passed verdict should know too."""
+    of the reasons that no limit asks for, and that whoever reads a passed verdict should know too. missed: those that
+    say what was missed beside the metric and the speed. notes: what could not be judged."""
 
     outcome: Outcome
     reasons: tuple[str, ...]
     within_limits: bool
     findings: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """Limits for one stage, against the teacher.
 
-    max_accuracy_drop: the non-inferiority margin on the scale of the metric's values: for accuracy, F1 and other
-    shares a fraction (0.01 = one point). The stage passes only if the lower
-    bound of (candidate - teacher) at `confidence` (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for
-    the ratio of latencies, or None. max_batch_effect: the share of examples, 0 to 1, that may get another answer among
-    others in a batch than alone; None: told, and not judged.
+    max_accuracy_drop: the non-inferiority margin on the scale of the metric's values: for accuracy, F1 and other shares
+    a fraction (0.01 = one point). The stage passes only if the lower bound of (candidate - teacher) at `confidence`
+    (one-sided) lies above -max_accuracy_drop. min_speedup: likewise for the ratio of latencies, or None.
+    max_recall_drop: the stage fails where the recall of a class is shown to have fallen by more, as a fraction, or
+    None; see `compress.measure.classes`. max_batch_effect: the share of examples, 0 to 1, that may get another answer
+    among others in a batch than alone; None: told, and not judged.
 
     on_failure: `stop`, `roll_back` or `warn`. on_inconclusive: `keep` (go on as
     unproven where the measured values are within the limits) or `fail`.
@@ -41,6 +46,7 @@ class Gate:
     max_accuracy_drop: float
     min_speedup: float | None
     max_batch_effect: float | None
+    max_recall_drop: float | None
     confidence: float
     on_failure: str
     on_inconclusive: str
@@ -59,6 +65,12 @@ class Gate:
                 f"{self.name}.max_batch_effect is {share}; it is a share of examples, in [0, 1]. Use 0 for none, or "
                 "null not to judge it."
             )
+        if self.max_recall_drop is not None:
+            require_fraction(
+                f"{self.name}.max_recall_drop",
+                self.max_recall_drop,
+                "Use 0.2 for 20 points, or null where no class is to be looked at.",
+            )
         if not isinstance(self.confidence, int | float) or not 0.5 < self.confidence < 1:
             raise InputError(
                 f"{self.name}.confidence is {self.confidence}; it must lie between 0.5 and 1. Use 0.95, for example."
@@ -68,7 +80,7 @@ class Gate:
 
     def judge(self, comparison: Comparison) -> Verdict:
         """Every limit must pass; one that fails fails the stage; otherwise one that is undecided leaves it so."""
-        findings = [self._judge_score(comparison)]
+        findings = [self._judge_score(comparison), self._judge_classes(comparison)]
         if self.min_speedup is not None:
             findings.append(self._judge_speedup(comparison, self.min_speedup))
         if self.max_batch_effect is not None:
@@ -85,7 +97,26 @@ class Gate:
             reasons=(*(reason for finding in findings for reason in finding.reasons), *lost),
             within_limits=all(finding.within_limits for finding in findings),
             findings=lost,
+            missed=tuple(reason for finding in findings for reason in finding.missed),
+            notes=tuple(note for finding in findings for note in finding.notes),
         )
+
+    def _judge_classes(self, comparison: Comparison) -> Verdict:
+        """A class whose recall collapsed, or one answer for every example, fails a stage whatever the metric says."""
+        missed: list[str] = []
+        if comparison.constant is not None:
+            reason = f"every example is answered with {comparison.constant}: that is no classifier"
+            if comparison.baseline_constant is not None:
+                # Nothing was lost, and nothing is shown.
+                return Verdict("inconclusive", (f"{reason}, and the teacher is none",), True)
+            missed.append(reason)
+        if self.max_recall_drop is None:
+            return Verdict("failed" if missed else "passed", tuple(missed), not missed, missed=tuple(missed))
+        fallen = collapsed(comparison.recalls, self.max_recall_drop)
+        missed += [recall.told(self.max_recall_drop) for recall in fallen]
+        outcome: Outcome = "failed" if missed else "passed"
+        notes = not_judged(comparison.recalls)
+        return Verdict(outcome, tuple(missed), not missed, missed=tuple(missed), notes=notes)
 
     def _judge_score(self, comparison: Comparison) -> Verdict:
         low, high = comparison.score_interval

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from compress.core.blame import Blame
 from compress.core.metric import ACCURACY, Label
+
+SENTENCES = ("reasons", "notes", "findings", "missed")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Row:
     blame: Blame | None = None
     findings: tuple[str, ...] = ()
     metric: Label = ACCURACY
+    missed: tuple[str, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float | None:
@@ -74,8 +78,9 @@ class Row:
     def from_json(cls, data: Mapping[str, Any]) -> Row:
         """One line, also of an earlier version, whose lines lack a field or have one more."""
         metric = Label.from_json(data)
-        told: dict[str, Any] = {field.name: data.get(metric.name_in_file(field.name)) for field in fields(cls)}
-        told.update({name: tuple(str(text) for text in told[name] or ()) for name in ("reasons", "notes", "findings")})
+        told: dict[str, Any] = {entry.name: data.get(metric.name_in_file(entry.name)) for entry in fields(cls)}
+        told.update({name: tuple(str(text) for text in told[name] or ()) for name in SENTENCES})
+        told["figures"] = told["figures"] or {}
         for name in ("interval", "speedup_interval"):
             told[name] = None if told[name] is None else tuple(told[name])
         return cls(**{**told, "metric": metric, "blame": _blame(told["blame"])})

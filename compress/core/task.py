@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from compress.core.signature import Signature
 
 Batch = Mapping[str, Any]
+# The number of a judged example, and of one class: true positives, predicted, actual.
+Counts = tuple[int, int, int, int]
 
 
 class Vocabulary(Protocol):
@@ -153,9 +155,10 @@ class Task(Protocol):
 
     def by_class(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
-    ) -> dict[str, tuple[float, float, float]]:
-        """For each class that can be found or missed its true positives, how often the model names it and how often it
-        is there; a class that is no longer found at all is told in the verdict. Empty where there is none to count."""
+    ) -> dict[str, list[Counts]]:
+        """For each class that can be found or missed, of every judged example that has to do with it: the example's
+        number, from 0, its true positives, how often the model names the class there and how often it is there. The
+        gate looks at what is lost of each. Empty where there is none to count."""
         ...
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
@@ -224,6 +227,6 @@ class TaskDefaults:
 
     def by_class(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
-    ) -> dict[str, tuple[float, float, float]]:
+    ) -> dict[str, list[Counts]]:
         """None is counted."""
         return {}

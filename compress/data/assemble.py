@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import pyarrow as pa
 from datasets import ClassLabel, Dataset, List
 
-from compress.core.checks import nearest
-from compress.core.context import FILE, Splits
+from compress.core.checks import is_missing, nearest
+from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.data.image_bytes import with_image_bytes
+from compress.data.repeats import kept_together, repeats_told, what_is_read, without_repeats
 from compress.data.splits import held_out, number_groups
 
 
-def assemble(parts: Mapping[str, Dataset], *, group: str | None, validation_share: float, seed: int) -> Splits:
+def assemble(
+    parts: Mapping[str, Dataset],
+    *,
+    group: str | None,
+    validation_share: float,
+    seed: int,
+    reads: Sequence[str] = (),
+    label: str | None = None,
+    repeated: str = "keep",
+) -> Splits:
     """The splits from those that were read: `parts` holds train, validation or both, and perhaps test.
 
     Columns stay as read, except that class numbers become class names, images the bytes of their files, and that
-    `group` (a column of each part) is numbered, across all parts, in a column `group`. Raises InputError where the
-    column is missing or incomplete, and where there is too little to split.
+    `group` (a column of each part) is numbered, across all parts, in a column `group`. reads: the columns that the
+    model reads; examples that are alike there stay on one side of a split, and are told, or left out where `repeated`
+    is `drop`. label: the column of the labels. Raises InputError where a column is missing or incomplete, and where
+    there is too little to split.
     """
     parts = {name: with_image_bytes(with_class_names(part)) for name, part in parts.items()}
     notes: list[str] = []
     origins: dict[str, tuple[str, Sequence[int]]] = {}
+    if label is not None:
+        notes += [note for name, part in parts.items() for note in _labels_looked_at(name, part, label)]
     if group is not None:
         parts = _with_groups(parts, group)
     elif any("group" in part.column_names for part in parts.values()):
         parts = {name: _without(part, "group") for name, part in parts.items()}
         notes.append("the column 'group' is not used, because data.group is null: set data.group=group to use it")
+    about = [name for name in (label, group) if name is not None]
+    read: dict[str, Sequence[bytes]] = {name: what_is_read(part, reads, about) for name, part in parts.items()}
+    if repeated == "drop":
+        parts, read, origins, dropped = _without_repeats(parts, read)
+        notes += dropped
     for wanted, given in (("train", "validation"), ("validation", "train")):
         if wanted not in parts:
             share = validation_share if wanted == "validation" else 1 - validation_share
-            parts, origins, note = _with_split(parts, wanted, given, share, seed)
+            parts, read, origins, note = _with_split(parts, read, origins, wanted, given, share, seed)
             notes.append(note)
     if "test" not in parts:
         notes.append("data.test is null: there is no test split")
     ordered: dict[str, Dataset] = {name: parts[name] for name in ("train", "validation", "test") if name in parts}
-    told = (*notes, *_overlaps(ordered))
+    labels = {name: part[label][:] for name, part in ordered.items() if label in part.column_names}
+    told = (*notes, *_shared_groups(ordered), *repeats_told({name: read[name] for name in ordered}, labels))
     return Splits(parts["train"], parts["validation"], parts.get("test"), told, origins=origins)
+
+
+def _labels_looked_at(name: str, part: Dataset, label: str) -> list[str]:
+    """A sentence about white space around labels. Raises InputError where one is missing."""
+    if label not in part.column_names:
+        return []
+    values = part[label][:]
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
+    if missing:
+        raise InputError(
+            f"data.label is {label!r}; {len(missing)} examples of data.{name} have no value there, the first is number "
+            f"{missing[0] + 1}; what nobody labelled is no class. Label them, remove them, or give their texts as "
+            "data.unlabelled."
+        )
+    loose = sum(isinstance(value, str) and value != value.strip() for value in values)
+    return [f"data.label: white space around {loose} labels of {name} is left out"] if loose else []
+
+
+def _without_repeats(
+    parts: Mapping[str, Dataset], read: Mapping[str, Sequence[bytes]]
+) -> tuple[dict[str, Dataset], dict[str, Sequence[bytes]], dict[str, tuple[str, Sequence[int]]], list[str]]:
+    kept = without_repeats(read)
+    empty = [name for name in parts if not kept[name]]
+    if empty:
+        raise InputError(
+            f"data.repeated is drop; every example of data.{empty[0]} is in another split too, so none is left. Give "
+            "other examples, or use data.repeated=keep."
+        )
+    gone = {name: len(part) - len(kept[name]) for name, part in parts.items()}
+    notes = [
+        f"data.repeated is drop: {count} examples of {name} are left out, because others read the same"
+        for name, count in gone.items()
+        if count
+    ]
+    shorter = {name: part.select(kept[name]) if gone[name] else part for name, part in parts.items()}
+    origins: dict[str, tuple[str, Sequence[int]]] = {name: (name, kept[name]) for name in parts if gone[name]}
+    return shorter, {name: [read[name][row] for row in kept[name]] for name in parts}, origins, notes
 
 
 def with_class_names(part: Dataset) -> Dataset:
@@ -86,58 +141,45 @@ def _without(part: Dataset, column: str) -> Dataset:
 
 
 def _with_split(
-    parts: Mapping[str, Dataset], wanted: str, given: str, share: float, seed: int
-) -> tuple[dict[str, Dataset], dict[str, tuple[str, Sequence[int]]], str]:
-    """Split `share` of the part `given` off as the part `wanted`, groups whole; where both come from, and a sentence
-    that says so."""
+    parts: Mapping[str, Dataset],
+    read: Mapping[str, Sequence[bytes]],
+    origins: Mapping[str, tuple[str, Sequence[int]]],
+    wanted: str,
+    given: str,
+    share: float,
+    seed: int,
+) -> tuple[dict[str, Dataset], dict[str, Sequence[bytes]], dict[str, tuple[str, Sequence[int]]], str]:
+    """Split `share` of the part `given` off as the part `wanted`, groups whole, and examples that read the same on one
+    side; what stands for them likewise, where both come from, and a sentence that says so."""
     whole = parts[given]
     groups = np.array(whole["group"][:]) if "group" in whole.column_names else np.arange(len(whole))
-    if len(np.unique(groups)) < 2:
+    together = kept_together(groups, read[given])
+    if len(np.unique(together)) < 2:
         kind = "group" if "group" in whole.column_names else "example"
+        same = "" if len(np.unique(groups)) < 2 else ", counting those as one that read the same"
         raise InputError(
-            f"data.{wanted} is null and data.{given} holds one {kind}; it takes two to split. "
+            f"data.{wanted} is null and data.{given} holds one {kind}{same}; it takes two to split. "
             f"Set data.{wanted} as well."
         )
-    away = held_out(groups, share, seed)
+    away = held_out(together, share, seed)
     note = (
         f"data.{wanted} is null: {int(away.sum())} of the {len(whole)} examples of data.{given} were split off for it "
         f"({'whole groups, ' if 'group' in whole.column_names else ''}seed {seed})"
     )
-    rows = {wanted: np.flatnonzero(away), given: np.flatnonzero(~away)}
+    rows = {wanted: np.flatnonzero(away).tolist(), given: np.flatnonzero(~away).tolist()}
     split = {name: whole.select(chosen) for name, chosen in rows.items()}
-    return {**parts, **split}, {name: (given, chosen.tolist()) for name, chosen in rows.items()}, note
+    seen = {name: [read[given][row] for row in chosen] for name, chosen in rows.items()}
+    before = origins.get(given, (given, range(len(whole))))[1]
+    places = {name: (given, [before[row] for row in chosen]) for name, chosen in rows.items()}
+    return {**parts, **split}, {**read, **seen}, {**origins, **places}, note
 
 
-def _overlaps(parts: Mapping[str, Dataset]) -> list[str]:
-    """A sentence for each two splits that share groups, and for each two that share identical examples."""
+def _shared_groups(parts: Mapping[str, Dataset]) -> list[str]:
+    """A sentence for each two splits that share groups."""
     groups = {name: set(part["group"][:]) for name, part in parts.items() if "group" in part.column_names}
-    rows = {name: _rows(part) for name, part in parts.items()}
-    notes = []
-    for left, right in combinations(parts, 2):
-        shared_groups = len(groups[left] & groups[right]) if groups else 0
-        if shared_groups:
-            notes.append(f"{shared_groups} groups of data.group occur in both {left} and {right}")
-        known = set(rows[left])
-        repeated = sum(row in known for row in rows[right])
-        if repeated:
-            notes.append(f"{repeated} examples of {right} occur in {left} too, identical in every column")
-    return notes
-
-
-def _rows(part: Dataset) -> list[str]:
-    """Each example as one text: its columns' names and values, in alphabetical order; of bytes what stands for them."""
-    names = sorted(name for name in part.column_names if name != FILE)
-    columns = [_digests(part, name) if _is_bytes(part, name) else map(str, part[name][:]) for name in names]
-    return [repr((names, values)) for values in zip(*columns, strict=True)]
-
-
-def _is_bytes(part: Dataset, name: str) -> bool:
-    kind = part.features.arrow_schema.field(name).type
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _digests(part: Dataset, name: str) -> Iterator[str]:
-    # One after the other: as text, all images of a split would take four times their size.
-    for row in part.select_columns([name]):
-        value = row[name]
-        yield "None" if value is None else hashlib.sha256(value).hexdigest()
+    shared = {(left, right): len(groups[left] & groups[right]) for left, right in combinations(groups, 2)}
+    return [
+        f"{count} groups of data.group occur in both {left} and {right}"
+        for (left, right), count in shared.items()
+        if count
+    ]

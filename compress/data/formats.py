@@ -17,6 +17,14 @@ from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.data.tagged import Columns, LineError, read_conllu, read_iob
 
+# How packed files begin, what they are called, and how they are unpacked.
+PACKED = {
+    b"\x1f\x8b": ("packed by gzip", "gzip -dc {0!r} > OTHER"),
+    b"BZh": ("packed by bzip2", "bzip2 -dc {0!r} > OTHER"),
+    b"\xfd7zXZ\x00": ("packed by xz", "xz -dc {0!r} > OTHER"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "zstd -dc {0!r} > OTHER"),
+    b"PK\x03\x04": ("a zip archive, or a spreadsheet's own format", "unzip it, or save the sheet as .csv"),
+}
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 
 
@@ -30,15 +38,15 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     """
     path = Path(name).expanduser()
     try:
-        table = _reader(path, plain_text)(path.read_bytes())
+        read, data = _reader(path, plain_text), path.read_bytes()
+        _require_unpacked(path, data)
+        table = read(data)
         if table.num_rows == 0:
             raise _UnreadableError("it holds no rows. Give a file with at least one example")
     except _UnreadableError as error:
         raise error.of(setting, name) from error
     except OSError as error:
-        raise InputError(
-            f"{setting} is {name!r}; it cannot be read ({error.strerror}). Check its permissions."
-        ) from error
+        raise _denied(setting, name, error) from error
     return Dataset(table)
 
 
@@ -48,6 +56,12 @@ def require_file(setting: str, name: str, *, plain_text: bool = False) -> None:
         _reader(Path(name).expanduser(), plain_text)
     except _UnreadableError as error:
         raise error.of(setting, name) from error
+    except OSError as error:
+        raise _denied(setting, name, error) from error
+
+
+def _denied(setting: str, name: str, error: OSError) -> InputError:
+    return InputError(f"{setting} is {name!r}; it cannot be read ({error.strerror}). Check its permissions.")
 
 
 class _UnreadableError(Exception):
@@ -74,6 +88,15 @@ def _reader(path: Path, plain_text: bool) -> Callable[[bytes], pa.Table]:
             f"its suffix is {path.suffix!r}; it must be one of {', '.join(readers)}. Convert or rename the file"
         )
     return readers[path.suffix.lower()]
+
+
+def _require_unpacked(path: Path, data: bytes) -> None:
+    """A packed file has its kind in its first bytes, whatever its name says."""
+    for start, (kind, command) in PACKED.items():
+        if data.startswith(start):
+            raise _UnreadableError(
+                f"it is {kind}, whatever its name says. Unpack it first: {command}".format(path.name)
+            )
 
 
 def _text(data: bytes) -> str:
@@ -118,10 +141,15 @@ def _json_column(name: str, values: list[object]) -> pa.Array:
 
 def _read_csv(data: bytes) -> pa.Table:
     text = _text(data)
+    # A first line that only tells a spreadsheet the separator is left empty, so that the lines keep their numbers.
+    stated = re.match(r'"?sep=([,;\t])"?\r?(?=\n|$)', text, re.IGNORECASE)
+    text = text[stated.end() :] if stated is not None else text
     # Spreadsheets write semicolons where the comma is the decimal sign.
     first = re.sub('"[^"]*"', "", next((line for line in text.split("\n") if line.strip()), ""))
-    separator = next((sign for sign in SEPARATORS if sign in first), ",")
+    separator = stated[1] if stated is not None else next((sign for sign in SEPARATORS if sign in first), ",")
     separated_by = SEPARATORS[separator]
+    # The reader would take 131,072 characters for a mistake, and a text may be longer.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows = []
     try:

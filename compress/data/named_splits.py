@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from datasets import Dataset
 
-from compress.core.checks import require_integer
+from compress.core.checks import require_choice, require_integer
 from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
@@ -25,14 +26,19 @@ class NamedSplits(SourceDefaults):
     off the other, so that `validation_share` of the examples (0 to 1) are the validation split, drawn by `seed`.
 
     group: the column whose equal values mark examples that belong together, or None; such examples stay on one side of
-    a split. unlabelled: path of a file of examples without labels, or None; `.txt` holds one text per line.
+    a split. reads: the column, or columns, that the model reads; a part need not have all. label: the column of labels.
+    repeated: `keep` or `drop`, what happens to examples that the model reads alike. unlabelled: path of a file of
+    examples without labels, or None; `.txt` holds one text per line.
     """
 
     train: str | None
     validation: str | None
     test: str | None
     unlabelled: str | None
+    reads: str | Sequence[Any]
+    label: str | None
     group: str | None
+    repeated: str
     validation_share: float
     seed: int
 
@@ -51,6 +57,7 @@ class NamedSplits(SourceDefaults):
                     f"data.{other} is {self.named[other]!r}, and so is data.{one}; what has been used cannot judge. "
                     f"Give other examples, or use null for data.{other}."
                 )
+        require_choice("data.repeated", self.repeated, ("keep", "drop"))
         require_share("data.validation_share", self.validation_share)
         require_integer("seed", self.seed, 0, "Use 0, for example.")
 
@@ -61,7 +68,15 @@ class NamedSplits(SourceDefaults):
 
     def assembled(self, parts: Mapping[str, Dataset]) -> Splits:
         """All splits, from those given. Raises InputError where they, or the unlabelled text, cannot be used."""
-        splits = assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+        splits = assemble(
+            parts,
+            group=self.group,
+            validation_share=self.validation_share,
+            seed=self.seed,
+            reads=_flat(self.reads),
+            label=self.label,
+            repeated=self.repeated,
+        )
         if self.unlabelled is None:
             return splits
         return dataclasses.replace(splits, unlabelled=self.read_unlabelled(self.unlabelled))
@@ -76,3 +91,8 @@ class NamedSplits(SourceDefaults):
 
     def _splits(self) -> dict[str, str | None]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def _flat(names: str | Sequence[Any]) -> list[str]:
+    """Names of columns from one, a list, or a list of such."""
+    return [names] if isinstance(names, str) else [name for part in names for name in _flat(part)]

@@ -11,6 +11,8 @@ from scipy.special import ndtri, stdtr, stdtrit
 
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 from compress.core.metric import Label, Metric
+from compress.measure.classes import only_answer, recalls
+from compress.measure.paired import mean_and_error
 
 RESAMPLES = 4999
 # Resamples are computed in so many parts, to hold less in memory.
@@ -57,9 +59,16 @@ class Estimate:
 
 
 def compare(
-    baseline: Evaluation, candidate: Evaluation, metric: Metric, *, confidence: float, margin: float
+    baseline: Evaluation,
+    candidate: Evaluation,
+    metric: Metric,
+    *,
+    confidence: float,
+    margin: float,
+    recall_margin: float | None = None,
 ) -> Comparison:
-    """The candidate against the baseline. margin: on the scale of values, see `Unit.limit`.
+    """The candidate against the baseline. margin: on the scale of values, see `Unit.limit`. recall_margin: see
+    `recalls`; None where nobody asks for single classes.
 
     Raises ValueError where they were not judged by this metric on the same examples.
     """
@@ -87,6 +96,11 @@ def compare(
         confidence=confidence,
         lost=lost_classes(baseline.by_class, candidate.by_class, metric.thing),
         batch_effect=candidate.batch_effect,
+        recalls=()
+        if recall_margin is None
+        else recalls(baseline, candidate, confidence=confidence, margin=recall_margin, thing=metric.thing),
+        constant=only_answer(candidate),
+        baseline_constant=only_answer(baseline),
     )
 
 
@@ -99,7 +113,7 @@ def estimate(baseline: np.ndarray, candidate: np.ndarray, groups: Sequence[int],
     if not metric.proportion:
         return jackknife(baseline, candidate, groups, metric)
     differences = candidate[:, 0] - baseline[:, 0]
-    centre, error, freedom = _mean_and_error(differences, groups, 1.0)
+    centre, error, freedom = mean_and_error(differences, groups, 1.0)
     return Estimate(float(differences.mean()), centre, error, 0.0, freedom)
 
 
@@ -146,21 +160,6 @@ def lost_classes(
     )
 
 
-def paired_interval(differences: np.ndarray, groups: Sequence[int], score_range: float, confidence: float) -> Interval:
-    """Two-sided interval of the mean paired difference; each end is a one-sided bound at `confidence`.
-
-    differences: (n,). groups: (n,), examples of one group are taken together. The standard error is that of a mean
-    over clusters, with two pseudo-examples that differ by +range and -range at half weight each. Without them a handful
-    of examples that happen to agree would give an interval of width zero, and pass anything. With Student's t on
-    (groups - 1) degrees of freedom. Sources: Agresti and Min 2005, Simple improved confidence intervals for comparing
-    matched proportions (half a pseudo-example in each cell of the two-by-two table); Cochran 1977, Sampling
-    Techniques, chapter 9 (clusters of unequal size).
-    """
-    centre, error, freedom = _mean_and_error(differences, groups, score_range)
-    half = float(stdtrit(freedom, confidence)) * error
-    return centre - half, centre + half
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Each p-value corrected for how many there are, in their order. Source: Holm 1979, A simple sequentially
     rejective multiple test procedure."""
@@ -169,22 +168,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
-
-
-def _mean_and_error(differences: np.ndarray, groups: Sequence[int], score_range: float) -> tuple[float, float, int]:
-    """Centre, standard error and degrees of freedom: see `paired_interval`."""
-    n = len(differences)
-    _, cluster = np.unique(np.asarray(groups), return_inverse=True)
-    clusters = int(cluster.max()) + 1
-    mean = float(differences.mean())
-    # The pseudo-examples pull the centre towards zero by the same small amount on both sides.
-    centre = mean * n / (n + 2)
-    if clusters == 1:
-        # However many examples: how groups differ cannot be seen in one.
-        return centre, score_range, 1
-    sums = np.bincount(cluster, weights=differences - mean, minlength=clusters)
-    variance = clusters / (clusters - 1) * (float((sums**2).sum()) + score_range**2) / (n + 2) ** 2
-    return centre, math.sqrt(variance), clusters - 1
 
 
 def examples_to_decide(

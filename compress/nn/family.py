@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
@@ -230,13 +231,10 @@ def family_of(config: PretrainedConfig) -> Family:
 
 
 def family_of_type(model_type: str) -> Family:
-    """The table for this model type. Raises InputError where there is none."""
+    """The table for this model type. Raises UnknownFamilyError where there is none."""
     known = known_families()
     if model_type not in known:
-        hint = nearest(model_type, known) or "A new family is one table in compress/nn/families."
-        raise InputError(
-            f"model.path holds a model of type {model_type!r}; supported are {', '.join(sorted(known))}. {hint}"
-        )
+        raise UnknownFamilyError(model_type)
     return known[model_type]
 
 
@@ -251,6 +249,20 @@ def require_known_form(config: PretrainedConfig, place: str) -> None:
                 f"{place} has {name}={found}, so {meaning}; of {family.model_type} models those with {name}={value} "
                 "can be compressed here. Use one of them."
             )
+
+
+class UnknownFamilyError(InputError):
+    """A type of model that there is no table for. setting: which names its folder."""
+
+    def __init__(self, model_type: str, setting: str = "model.path") -> None:
+        known = known_families()
+        # What Transformers knows is no slip of typing, however alike the names are.
+        hint = "" if model_type in CONFIG_MAPPING_NAMES else nearest(model_type, known)
+        super().__init__(
+            f"{setting} holds a model of type {model_type!r}; supported are {', '.join(sorted(known))}. "
+            f"{hint or 'A new family is one table in compress/nn/families.'}"
+        )
+        self.model_type = model_type
 
 
 def base_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto
 
 from compress.core.errors import InputError
 from compress.core.structure import Edit, Structure
@@ -22,9 +25,27 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def plain_form(model: PreTrainedModel, config: PretrainedConfig | None = None) -> PreTrainedModel:
-    """What the configuration of `model` alone, or another, would build: shapes and names, no memory for weights."""
+    """What the configuration of `model` alone, or another, would build with the same head: shapes and names, no memory
+    for weights. Raises InputError where models of the other configuration's type have no such head."""
     with torch.device("meta"):
-        return type(model)(config or model.config)
+        return type(model)(model.config) if config is None else class_for(model, config)(config)
+
+
+def class_for(model: PreTrainedModel, config: PretrainedConfig) -> type[PreTrainedModel]:
+    """The class that does for `config` what the class of `model` does for its own: of the same head. Raises InputError
+    where there is none."""
+    own = type(model.config)
+    if type(config) is own:
+        return type(model)
+    # Which classes stand for the same head is said by the library's tables, one for each head.
+    tables = [table for name, table in vars(modeling_auto).items() if re.fullmatch(r"MODEL_(FOR_\w+_)?MAPPING", name)]
+    for table in tables:
+        if own in table and type(config) in table and table[own] is type(model):
+            return table[type(config)]
+    raise InputError(
+        f"student.path holds a model of type {config.model_type!r}, of which there is none with the head of a "
+        f"{type(model).__name__}. Use a student of another type."
+    )
 
 
 def structure_of(model: PreTrainedModel) -> Structure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -160,6 +161,9 @@ def check_space(recipe: Recipe, folder: Path, teacher_bytes: int) -> None:
     # Per stage: an artifact, its export, and a checkpoint with the optimizer's two moments while it trains.
     needed = teacher_bytes * (2 * len(recipe.order) + 4)
     for setting, place in (("store", recipe.store), ("hydra.run.dir", folder)):
+        if setting == "store" and place.is_dir() and not os.access(place, os.W_OK):
+            # What is in it can be used; nothing will be written.
+            continue
         existing = next(parent for parent in (place.resolve(), *place.resolve().parents) if parent.exists())
         free = shutil.disk_usage(existing).free
         if free < needed:

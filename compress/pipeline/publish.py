@@ -44,6 +44,7 @@ def publish(
     teacher: Finding,
     best: Finding | None,
     metric: Metric,
+    doubts: Sequence[str],
     examples: Mapping[str, int],
     fingerprints: Mapping[str, str],
     groups: int,
@@ -52,7 +53,8 @@ def publish(
     seconds: float,
     plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
-    """Write everything and return the summary. plots: draws those of the report, or finds them drawn."""
+    """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of
+    the report, or finds them drawn."""
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
@@ -66,7 +68,8 @@ def publish(
         "runtime_label": recipe.runtime.label,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
-        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage)),
+        "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),
+        "doubts": list(doubts),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
         "fingerprints": dict(fingerprints),
@@ -135,6 +138,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
         "artifact": finding.entry.key,
         "validation": evaluation.value,
         "batch_effect": None if evaluation.batch_effect is None else asdict(evaluation.batch_effect),
+        "figures": dict(evaluation.figures),
         **({"by_class": dict(evaluation.by_class)} if evaluation.by_class else {}),
         "size_bytes": evaluation.size.bytes,
         "parameters": evaluation.size.parameters,
@@ -152,9 +156,9 @@ def _measured(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
-    proven = row.verdict == "passed"
-    if proven:
+def _exported(recipe: Recipe, best: Finding, row: Row, doubts: Sequence[str]) -> dict[str, Any]:
+    """proven: nothing is, against a teacher that is worth no more than a guess."""
+    if row.verdict == "passed":
         how = "it passed its gate"
     elif row.verdict == "failed":
         how = "its gate failed, and its on_failure is warn"
@@ -167,7 +171,7 @@ def _exported(recipe: Recipe, best: Finding, row: Row) -> dict[str, Any]:
         "artifact": best.entry.key,
         "folder": EXPORT,
         "why": f"the last stage that was kept: {how}",
-        "proven": proven,
+        "proven": row.verdict == "passed" and not doubts,
     }
 
 
@@ -185,7 +189,15 @@ def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:
 
 def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
     gate = recipe.gates[name]
-    fields = ("max_accuracy_drop", "min_speedup", "max_batch_effect", "confidence", "on_failure", "on_inconclusive")
+    fields = (
+        "max_accuracy_drop",
+        "max_recall_drop",
+        "min_speedup",
+        "max_batch_effect",
+        "confidence",
+        "on_failure",
+        "on_inconclusive",
+    )
     return {field: getattr(gate, field) for field in fields}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +21,13 @@ from compress.core.ledger import Ledger, Row
 from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
+from compress.data.repeats import repeats_told, what_is_read
+from compress.measure.doubts import doubts
+from compress.measure.evaluate import timed
 from compress.measure.statistics import compare
 from compress.methods.training.processes import same
 from compress.pipeline.blame.case import Case
+from compress.pipeline.encoded_data import ABOUT
 from compress.pipeline.inputs import RecipeInputs
 from compress.pipeline.loaded_recipe import LoadedRecipe, load
 from compress.pipeline.made.artifacts import help_make, stage_artifact, teacher_artifact
@@ -112,7 +117,10 @@ def _start(loaded: LoadedRecipe, store: Store, tell: OnRow) -> Step:
     artifact = make_or_find(store, teacher_artifact(loaded))
     evaluation = make_or_find(store, evaluation_of(loaded, artifact, None))
     teacher = Step("teacher", artifact, evaluation)
-    tell(row_of(teacher, Label.of(loaded.metric), None, None, "keep", time.monotonic() - started))
+    row = row_of(teacher, Label.of(loaded.metric), None, None, "keep", time.monotonic() - started)
+    # Reasons and findings: so that every output shows them.
+    told = tuple(f"warning: {doubt}" for doubt in doubts(evaluation, loaded.metric.thing))
+    tell(dataclasses.replace(row, reasons=told, findings=told))
     return teacher
 
 
@@ -137,6 +145,7 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) ->
             loaded.metric,
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
+            recall_margin=gate.max_recall_drop,
         )
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)
@@ -189,10 +198,11 @@ def _finish(
         teacher=_finding(loaded, store, teacher),
         best=None if student is None else _finding(loaded, store, student),
         metric=loaded.metric,
+        doubts=doubts(teacher.evaluation, loaded.metric.thing),
         examples={name: len(loaded.groups(name)) for name in loaded.examples},
         fingerprints={name: loaded.teacher_encoded.content(name) for name in ("validation", "test")},
         groups=len(set(loaded.groups("validation"))),
-        notes=loaded.notes,
+        notes=tuple(dict.fromkeys((*loaded.notes, *_repeats(loaded)))),
         command=command,
         seconds=time.monotonic() - started,
         plots=lambda drawing: make_or_find(store, plots_of(drawing)),
@@ -201,6 +211,16 @@ def _finish(
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
         raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
     return RunResult(folder, tuple(ledger.rows), summary, folder / EXPORT)
+
+
+def _repeats(loaded: LoadedRecipe) -> list[str]:
+    """Sentences about examples that are there more than once as the model reads them: cut, lower-cased, encoded."""
+    task = loaded.recipe.task
+    # What is only there to be found, such as the documents of both splits, may be the same.
+    judged = {name: part.select(timed(range(len(part)), task.units(part))) for name, part in loaded.examples.items()}
+    read = {name: what_is_read(part, (), ABOUT) for name, part in judged.items()}
+    labels = {} if task.vectors else {name: part["labels"][:] for name, part in judged.items()}
+    return repeats_told(read, labels)
 
 
 def _finding(loaded: LoadedRecipe, store: Store, step: Step) -> Finding:

@@ -65,9 +65,16 @@ def row_of(
         bytes_by_part=dict(evaluation.size.bytes_by_part),
         seconds=seconds,
         reused=step.entry.reused,
-        notes=(*step.entry.facts["notes"], *_doubts(evaluation), *_in_batches(evaluation)),
+        notes=(
+            *step.entry.facts["notes"],
+            *_doubts(evaluation),
+            *_in_batches(evaluation),
+            *(verdict.notes if verdict else ()),
+        ),
         blame=blame,
         findings=verdict.findings if verdict else (),
+        missed=verdict.missed if verdict else (),
+        figures=evaluation.figures,
     )
 
 
@@ -116,6 +123,8 @@ def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
         "reused": False,
         "notes": (),
         "findings": (),
+        "missed": (),
+        "figures": {},
         "metric": metric,
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 FEW_BYTES = 1_000_000
 # torch's writer of zip files does not say that the disk is full, only that it could not go on.
-FULL_DISK_TEXTS = ("No space left on device", "Disk quota exceeded", "inline_container.cc")
+FULL_DISK_TEXTS = ("No space left on device", "inline_container.cc")
+# Where there is room, and none for this user or this file: libraries in Rust and C++ say it in words only.
+LIMITS = {
+    errno.EDQUOT: ("Disk quota exceeded", "your quota there is used up"),
+    errno.EFBIG: ("File too large", "a file may not become so large there (ulimit -f, or the file system's own limit)"),
+}
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class _LockedOutError(Exception):
+    """A store, or an entry of it, that this user may only read; the message is the system's reason."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +59,24 @@ class Store:
     """Folders under `root`, one per kind and key.
 
     `warn` is told about entries that were set aside because they are damaged, and about waiting for another process.
+    One that cannot be written, such as a colleague's, is read: what is in it is used, and what is not is refused.
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
         self.root, self._warn = root.resolve(), warn
+        self._unwritable: str | None = None
         self._new = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             # Without a name where the system can do that: a kill leaves nothing.
             tempfile.TemporaryFile(dir=self.root).close()
         except OSError as error:
-            raise InputError(
-                f"store is {root}, which cannot be written ({error.strerror}). Name another folder: store=DIR."
-            ) from error
+            if error.errno not in UNWRITABLE or not (self.root / "artifacts").is_dir():
+                raise InputError(
+                    f"store is {root}, which cannot be written ({error.strerror}). Name another folder: store=DIR."
+                ) from error
+            self._unwritable = str(error.strerror)
+            warn(f"store is {root}, which cannot be written ({error.strerror}): what is in it is used, and no more")
 
     def entry(
         self,
@@ -78,28 +94,32 @@ class Store:
         DiskFullError where the disk cannot hold it.
         """
         folder = self.root / kind / key
-        with self._lock(kind, key, what):
-            found = self._read(folder)
-            if found is not None:
-                return Entry(key, folder, found, reused=True)
-            with full_disk_explained("store", self.root, what or f"{kind}/{key}", needed_bytes):
-                return Entry(key, folder, self._make(folder, key, make), reused=False)
+        try:
+            with self._lock(kind, key, what):
+                found = self._read(folder)
+                if found is not None:
+                    return Entry(key, folder, found, reused=True)
+                with full_disk_explained("store", self.root, what or f"{kind}/{key}", needed_bytes):
+                    return Entry(key, folder, self._make(folder, key, make), reused=False)
+        except _LockedOutError as error:
+            return self._as_it_is(folder, what or f"{kind}/{key}", str(error))
 
     def replace(self, kind: str, entry: Entry, make: Callable[[Path], Mapping[str, Any]], *, what: str = "") -> Entry:
         """A better entry in the place of `entry`, made as in `Store.entry`; where another process has put one there
         since `entry` was read, that one. Killed in between, the next to ask makes it as if there had been none."""
-        with self._lock(kind, entry.key, what):
-            found = self._read(entry.folder)
-            if found is not None and found != entry.facts:
-                return Entry(entry.key, entry.folder, found, reused=True)
-            with full_disk_explained("store", self.root, what or f"{kind}/{entry.key}", FEW_BYTES):
-                return Entry(entry.key, entry.folder, self._make(entry.folder, entry.key, make), reused=False)
+        try:
+            with self._lock(kind, entry.key, what):
+                found = self._read(entry.folder)
+                if found is not None and found != entry.facts:
+                    return Entry(entry.key, entry.folder, found, reused=True)
+                with full_disk_explained("store", self.root, what or f"{kind}/{entry.key}", FEW_BYTES):
+                    return Entry(entry.key, entry.folder, self._make(entry.folder, entry.key, make), reused=False)
+        except _LockedOutError:
+            return entry
 
     def work_folder(self, key: str) -> Path:
         """A folder for unfinished work under `key`. It stays until `forget_work`, so that a killed stage resumes."""
-        folder = self.root / "work" / key
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._folder("work", key)
 
     def forget_work(self, key: str) -> None:
         """Remove unfinished work that has been finished."""
@@ -121,15 +141,40 @@ class Store:
 
     def cache_folder(self, name: str) -> Path:
         """A folder for what can be computed again at any time."""
-        folder = self.root / name
+        return self._folder(name)
+
+    def _folder(self, *names: str) -> Path:
+        # Of a store that is only read nothing is made: what looks for such a folder finds an empty one elsewhere.
+        root = self.root if self._unwritable is None else Path(self._elsewhere.name)
+        folder = root.joinpath(*names)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @cached_property
+    def _elsewhere(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory()
+
+    def _as_it_is(self, folder: Path, what: str, reason: str) -> Entry:
+        """An entry of a store that this user may only read. Raises InputError where it is not there, or damaged."""
+        problem = find_damage(folder, key=folder.name) if folder.exists() else f"{what} is not in it"
+        if problem is not None:
+            raise InputError(
+                f"store is {self.root}, which cannot be written ({reason}), and {problem} ({folder}). Ask its owner "
+                "for the right to write, or name another folder: store=DIR."
+            )
+        return Entry(folder.name, folder, self._facts(folder), reused=True)
+
     def set_aside(self, entry: Entry, reason: str) -> None:
         """Move an entry that turned out to be wrong out of the way, where no other process has done so."""
-        with self._lock(entry.folder.parent.name, entry.key, ""):
-            if entry.folder.exists():
-                self._set_aside(entry.folder, reason)
+        try:
+            with self._lock(entry.folder.parent.name, entry.key, ""):
+                if entry.folder.exists():
+                    self._set_aside(entry.folder, reason)
+        except _LockedOutError as error:
+            raise InputError(
+                f"store is {self.root}, which cannot be written ({error}), and {entry.folder} is wrong: {reason}. Name "
+                "another folder: store=DIR."
+            ) from None
 
     def _make(self, folder: Path, key: str, make: Callable[[Path], Mapping[str, Any]]) -> Mapping[str, Any]:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +203,9 @@ class Store:
         if problem is not None:
             self._set_aside(folder, problem)
             return None
+        return self._facts(folder)
+
+    def _facts(self, folder: Path) -> Mapping[str, Any]:
         return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
 
     def _set_aside(self, folder: Path, reason: str) -> None:
@@ -168,12 +216,17 @@ class Store:
 
     @contextlib.contextmanager
     def _lock(self, kind: str, key: str, what: str) -> Iterator[None]:
+        if self._unwritable is not None:
+            raise _LockedOutError(self._unwritable)
         path = self.root / "locks" / f"{kind}-{key}.lock"
-        path.parent.mkdir(exist_ok=True)
         # The operating system releases the lock of a process that died.
         lock = FileLock(path)
         try:
+            path.parent.mkdir(exist_ok=True)
             lock.acquire(timeout=0)
+        except PermissionError as error:
+            # Another user's, in a store that several write.
+            raise _LockedOutError(str(error.strerror)) from error
         except Timeout:
             self._warn(f"another run is making {what or 'an entry'} ({kind}/{key}); this one waits for it and uses it")
             lock.acquire()
@@ -192,6 +245,9 @@ def full_disk_explained(setting: str, place: Path, what: str, needed_bytes: int)
     except DiskFullError:
         raise
     except Exception as error:
+        limit = _limit_behind(error, place)
+        if limit is not None:
+            raise DiskFullError.by_limit(setting, place, what=what, needed_bytes=needed_bytes, limit=limit) from error
         free = shutil.disk_usage(place).free
         # Else it is another disk that is full, such as the one for temporary files.
         if not (_comes_of_full_disk(error) and free < needed_bytes):
@@ -207,14 +263,31 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _comes_of_full_disk(error: BaseException | None) -> bool:
+def _comes_of_full_disk(error: BaseException) -> bool:
+    return any(
+        (isinstance(cause, OSError) and cause.errno == errno.ENOSPC)
+        or any(text in str(cause) for text in FULL_DISK_TEXTS)
+        for cause in _causes(error)
+    )
+
+
+def _limit_behind(error: BaseException, place: Path) -> str | None:
+    """The limit that an error comes of, in words, where there is room on the disk all the same, and the file that hit
+    it does not lie elsewhere."""
+    for cause in _causes(error):
+        name = cause.filename if isinstance(cause, OSError) else None
+        elsewhere = isinstance(name, str) and not Path(name).resolve().is_relative_to(place.resolve())
+        for number, (text, words) in LIMITS.items():
+            hit = cause.errno == number if isinstance(cause, OSError) else text in str(cause)
+            if hit and not elsewhere:
+                return words
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(text in str(error) for text in FULL_DISK_TEXTS):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def bytes_in(folder: Path) -> int:

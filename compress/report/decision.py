@@ -31,9 +31,10 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     if summary["exported"] is None:
         return _nothing_exported(rows, summary)
     exported, student = summary["exported"], summary["student"]
+    row = next((row for row in rows if row.stage == exported["stage"]), None)
     claims = [
         _speed(student["speedup"], summary["runtime_label"]),
-        _metric(student, rows, Label.from_json(summary)),
+        _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
     headline = _sentence(", ".join(claims))
@@ -46,7 +47,6 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         details.insert(0, objective)
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
-    row = next((row for row in rows if row.stage == exported["stage"]), None)
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
     if row is not None and not exported["proven"]:
         reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
@@ -95,7 +95,11 @@ def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
 
 def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
     """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
-    found = [] if gate is None else [*_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
+    found = (
+        list(row.missed)
+        if gate is None
+        else [*row.missed, *_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
+    )
     reasons = "; ".join(found) or "; ".join(row.reasons) or "no reason was recorded"
     return f"at stage {row.stage}, {'it broke: ' if row.verdict == 'error' else ''}{reasons}"
 
@@ -185,6 +189,11 @@ def _metric(student: Mapping[str, Any], rows: Sequence[Row], metric: Label) -> s
     return f"{text} (interval {low} to {high})"
 
 
+def _lost(row: Row) -> str:
+    """In the place of the metric, which does not see it."""
+    return f"not as good: {'; '.join(row.missed)}"
+
+
 def _gained(difference: float, metric: Label) -> str:
     """`0.40 points less accurate`, and for what has no adjective `entity F1 0.40 points lower`."""
     amount = wording.amount(difference, metric.unit, DECIMALS)
@@ -210,6 +219,8 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
     if row is not None and misses_limits(row, gate):
         return f"Unproven: the model misses its limits.{reason}"
+    if summary["doubts"]:
+        return f"Unproven: {'; '.join(summary['doubts'])}."
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
 
 

@@ -86,6 +86,8 @@ class StageTable:
         cells[0].stylize("bold")
         cells[-1].stylize(STYLES[tone])
         self._print(cells, "top")
+        if row.figures:
+            self._indented(wording.figures_sentence(row.figures))
         if tone in ("bad", "unsure"):
             for reason in row.reasons:
                 self._indented(reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.ledger import Row
@@ -15,6 +15,13 @@ DECIMALS = 2
 NAMED = 3
 # A part that repairs less than this is not worth a name.
 LEAST_RECOVERED = 0.05
+
+# What figures are called in words; others as they are named.
+_FIGURES = {
+    "f1_macro": "macro F1",
+    "matthews_correlation": "Matthews' correlation",
+    "top_5_accuracy": "top-5 accuracy",
+}
 
 _SHARES = {
     2: "half",
@@ -157,6 +164,22 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def figure_name(name: str) -> str:
+    """`f1_macro` is `macro F1`."""
+    return _FIGURES.get(name, name.replace("_", " "))
+
+
+def figure(number: float | None) -> str:
+    """A figure's value: `0.871`."""
+    number = finite(number)
+    return MISSING if number is None else f"{number:.3f}"
+
+
+def figures_sentence(figures: Mapping[str, float]) -> str:
+    """`macro F1 0.871, Matthews' correlation 0.742`."""
+    return ", ".join(f"{figure_name(name)} {figure(value)}" for name, value in figures.items())
 
 
 def verdict_words(row: Row) -> str:

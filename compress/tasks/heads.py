@@ -18,6 +18,11 @@ RECIPES: Mapping[str, str] = {
     "ForTokenClassification": "token_classification",
     "ForImageClassification": "image_classification",
 }
+# What a configuration's problem_type says of the answers.
+KINDS: Mapping[str, str] = {
+    "multi_label_classification": "it gives an example any number of labels",
+    "regression": "it gives an example a number, such as a score",
+}
 
 
 def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
@@ -26,6 +31,7 @@ def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
     import torch
 
     require_head(folder, recipe)
+    require_one_label(folder, recipe)
     model, loading = loader.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
     )
@@ -75,6 +81,25 @@ def require_head(folder: Path, recipe: str) -> None:
             f"model.path is {folder}, a {name}: this model has a {_words(other)} head; use -cn {other}. "
             f"Or give one with a {_words(recipe)} head."
         )
+
+
+def require_one_label(folder: Path, recipe: str) -> None:
+    """Raise InputError where the answer of the model of `folder`, by its configuration, is not the label with the
+    largest logit. Judged as if it were, a model that gives an example several labels, or a number, gets a score that
+    means nothing."""
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = settings.get("id2label")
+    count = len(names) if isinstance(names, Mapping) and names else settings.get("num_labels", 2)
+    problem = settings.get("problem_type")
+    if problem in (None, "single_label_classification") and count != 1:
+        return
+    where, kind = f"problem_type is {problem!r}", KINDS.get(str(problem), "nobody here knows such answers")
+    if problem in (None, "single_label_classification"):
+        where, kind = "num_labels is 1", KINDS["regression"]
+    raise InputError(
+        f"model.path is {folder}, in whose config.json {where}: {kind}, and {recipe} chooses one of two or more "
+        "labels. Give a model that was trained for that, or let this run train your encoder to: model=fine_tuned."
+    )
 
 
 def _recipe_of(architecture: str) -> str | None:

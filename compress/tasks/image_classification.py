@@ -16,7 +16,7 @@ from compress.core.checks import nearest
 from compress.core.context import FILE
 from compress.core.errors import ExampleError, InputError
 from compress.core.signature import BATCH, Port, Signature
-from compress.core.task import TaskDefaults
+from compress.core.task import Counts, TaskDefaults
 from compress.nn.checkpoint import read_config
 from compress.tasks.heads import load_with_head, load_with_new_head, require_head
 from compress.tasks.image_processor import (
@@ -28,7 +28,15 @@ from compress.tasks.image_processor import (
     save_image_processor,
     sides_of,
 )
-from compress.tasks.labels import NO_LABEL, label_numbers, labelled, labelled_loss, with_labels
+from compress.tasks.labels import (
+    NO_LABEL,
+    counts_of_labels,
+    label_figures,
+    label_numbers,
+    labelled,
+    labelled_loss,
+    with_labels,
+)
 from compress.tasks.metrics.accuracy import Accuracy
 
 if TYPE_CHECKING:
@@ -142,21 +150,21 @@ class ImageClassification(TaskDefaults):
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
-        """Macro F1, which sees what accuracy hides where classes are uneven; and where there are more than five labels
-        the share of images whose label is among the five with the largest logits."""
-        import torch
-        from torchmetrics.functional.classification import multiclass_f1_score
-
-        logits = np.stack(outputs)
-        labels = np.array([row["labels"] for row in rows])
-        classes = logits.shape[1]
-        told = torch.from_numpy(logits), torch.from_numpy(labels)
-        figures = {"f1_macro": float(multiclass_f1_score(*told, num_classes=classes, average="macro"))}
-        if classes > 5:
-            figures["top_5_accuracy"] = float(
-                (np.argsort(-logits, axis=1)[:, :5] == labels[:, None]).any(axis=1).mean()
-            )
+        """Macro F1 and Matthews' correlation; and where there are more than five labels the share of images whose label
+        is among the five with the largest logits."""
+        logits, labels = np.stack(outputs), [row["labels"] for row in rows]
+        figures = label_figures(logits, labels)
+        if logits.shape[1] > 5:
+            best = np.argsort(-logits, axis=1)[:, :5]
+            figures["top_5_accuracy"] = float((best == np.array(labels)[:, None]).any(axis=1).mean())
         return figures
+
+    def by_class(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, list[Counts]]:
+        """For each label the images that have it, or are answered with it."""
+        answers = [int(np.argmax(logits)) for logits in outputs]
+        return counts_of_labels([row["labels"] for row in rows], answers, config)
 
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """The label's name."""

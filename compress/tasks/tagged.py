@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compress.core.checks import nearest
+from compress.core.checks import is_missing, nearest
 from compress.core.errors import ExampleError, InputError
 from compress.tasks.metrics.entities import Entity, Scheme, entities, scheme_of
 from compress.tasks.words import Document
@@ -120,7 +120,16 @@ def _tag_lists(lists: Sequence[Any], documents: Sequence[Document], column: str,
                 row,
                 f"has {count} tags for {len(document.words)} tokens; each token needs one. Mend the line.",
             )
-    return [[str(tag) for tag in tags] for tags in lists]
+        missing = next((number for number, tag in enumerate(tags) if is_missing(tag)), None)
+        if missing is not None:
+            raise ExampleError(
+                f"data.tags={column}: ",
+                split,
+                row,
+                f"has no tag ({tags[missing]!r}) for token {missing + 1}, {document.words[missing]!r}; what nobody "
+                f"tagged is no tag of its own. Write {OUTSIDE!r} where there is nothing to tag, or remove the line.",
+            )
+    return [[str(tag).strip() for tag in tags] for tags in lists]
 
 
 def _tags_of_spans(document: Document, spans: Sequence[Mapping[str, Any]], scheme: Scheme, place: _Place) -> list[str]:

@@ -12,9 +12,18 @@ import numpy as np
 from compress.core.checks import nearest, require_integer
 from compress.core.errors import ExampleError, InputError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
-from compress.core.task import TaskDefaults
+from compress.core.task import Counts, TaskDefaults
+from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import load_with_head, load_with_new_head
-from compress.tasks.labels import NO_LABEL, label_numbers, labelled, labelled_loss, with_labels
+from compress.tasks.labels import (
+    NO_LABEL,
+    counts_of_labels,
+    label_figures,
+    label_numbers,
+    labelled,
+    labelled_loss,
+    with_labels,
+)
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.text import (
@@ -139,7 +148,11 @@ class TextClassification(TaskDefaults):
         require_findable_padding(processor, config)
         pairs = len(texts) == 2
         encoded = processor(
-            *texts, truncation=True, max_length=self.max_length, padding=False, return_token_type_ids=pairs
+            *beginnings(texts, processor, self.max_length),
+            truncation=True,
+            max_length=self.max_length,
+            padding=False,
+            return_token_type_ids=pairs,
         )
         if pairs and getattr(config, "type_vocab_size", 1) > 1 and any(map(any, encoded["token_type_ids"])):
             raise InputError(
@@ -211,17 +224,15 @@ class TextClassification(TaskDefaults):
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
-        """Macro F1 and Matthews' correlation, which see what accuracy hides where classes are uneven."""
-        import torch
-        from torchmetrics.functional.classification import multiclass_f1_score, multiclass_matthews_corrcoef
+        """Macro F1 and Matthews' correlation."""
+        return label_figures(np.stack(outputs), [row["labels"] for row in rows])
 
-        predicted = torch.from_numpy(np.stack(outputs))
-        labels = torch.tensor([row["labels"] for row in rows])
-        classes = predicted.shape[1]
-        return {
-            "f1_macro": float(multiclass_f1_score(predicted, labels, num_classes=classes, average="macro")),
-            "matthews_correlation": float(multiclass_matthews_corrcoef(predicted, labels, num_classes=classes)),
-        }
+    def by_class(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, list[Counts]]:
+        """For each label the examples that have it, or are answered with it."""
+        answers = [int(np.argmax(logits)) for logits in outputs]
+        return counts_of_labels([row["labels"] for row in rows], answers, config)
 
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """The label's name."""

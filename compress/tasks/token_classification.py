@@ -15,7 +15,7 @@ from compress.core.checks import nearest, require_choice, require_integer
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.metric import Metric
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
-from compress.core.task import TaskDefaults
+from compress.core.task import Counts, TaskDefaults
 from compress.tasks.heads import load_with_head, load_with_new_head
 from compress.tasks.metrics.entities import Entity, Scheme
 from compress.tasks.metrics.entity_f1 import EntityF1, count, count_by_type
@@ -131,6 +131,8 @@ class TokenClassification(TaskDefaults):
         config = copy.deepcopy(config)
         config.id2label = dict(enumerate(names))
         config.label2id = {name: index for index, name in enumerate(names)}
+        # What an encoder answered before is not what it learns to answer now.
+        config.problem_type = None
         return config
 
     def signature(self, config: Any) -> Signature:
@@ -265,8 +267,9 @@ class TokenClassification(TaskDefaults):
 
     def by_class(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
-    ) -> dict[str, tuple[float, float, float]]:
-        """For each type of entity, or each tag where tags are plain, how many were found, predicted, and there are."""
+    ) -> dict[str, list[Counts]]:
+        """For each type of entity, or each tag where tags are plain, how many of a document were found, predicted, and
+        there are."""
         pairs = self._pairs(outputs, rows, config)
         return count_by_type([truth for truth, _ in pairs], [answer for _, answer in pairs])
 
@@ -274,7 +277,8 @@ class TokenClassification(TaskDefaults):
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
         """Precision and recall of entities, and the mean of the F1 of each type, or tag, which sees rare ones."""
-        classes = np.array(list(self.by_class(outputs, rows, config).values())).reshape(-1, 3)
+        counts = self.by_class(outputs, rows, config).values()
+        classes = np.array([np.array(of_class)[:, 1:].sum(axis=0) for of_class in counts]).reshape(-1, 3)
         found, predicted, actual = classes.sum(axis=0)
         macro = {"f1_macro": float(np.mean(2 * classes[:, 0] / classes[:, 1:].sum(axis=1))) if len(classes) else 0.0}
         if self._scheme(config) == "plain":

@@ -46,6 +46,7 @@ def test_a_stage_without_a_gate_gets_the_recipes(recipe_of: Make) -> None:
         max_accuracy_drop=0.01,
         min_speedup=None,
         max_batch_effect=None,
+        max_recall_drop=0.2,
         confidence=0.95,
         on_failure="stop",
         on_inconclusive="keep",

@@ -69,3 +69,9 @@ def test_nearest() -> None:
 def test_exit_statuses() -> None:
     statuses = {kind.__name__: kind.exit_status for kind in (CompressError, InputError, NothingPassedError, StageError)}
     assert statuses == {"CompressError": 1, "InputError": 2, "NothingPassedError": 3, "StageError": 1}
+
+
+def test_another_name_is_no_slip_of_typing() -> None:
+    assert nearest("modernbert", ["bert-like", "roberta"]) == ""
+    assert nearest("auhtor", ["author", "text"]) == "Did you mean 'author'?"
+    assert nearest("roll-back", ["roll_back", "stop", "warn"]) == "Did you mean 'roll_back'?"

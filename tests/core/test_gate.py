@@ -11,12 +11,14 @@ from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect, Comparison
 from compress.core.gate import Gate, Verdict
 from compress.core.metric import PERPLEXITY, SHARE, Label
+from compress.core.recall import Recall
 
 GATE = Gate(
     name="gates.prune",
     max_accuracy_drop=0.01,
     min_speedup=None,
     max_batch_effect=None,
+    max_recall_drop=0.2,
     confidence=0.95,
     on_failure="roll_back",
     on_inconclusive="keep",
@@ -186,3 +188,41 @@ def test_answers_that_change_in_a_batch_are_judged_where_a_limit_asks(changed: i
 def test_limit_of_the_batch_effect_is_a_share() -> None:
     with pytest.raises(InputError, match=r"gates\.prune\.max_batch_effect is 2; it is a share"):
         dataclasses.replace(GATE, max_batch_effect=2)
+
+
+WELL = comparison(-0.002, -0.006, 0.002)
+SPAM = Recall("class spam", 20, 0.8, 0.0, (-0.95, -0.55))
+HAM = Recall("class ham", 3980, 0.999, 1.0, (-0.001, 0.002))
+RARE = Recall("class scam", 2, 1.0, 0.0, None)
+
+
+def test_a_class_that_collapsed_fails_whatever_the_metric_says() -> None:
+    verdict = GATE.judge(dataclasses.replace(WELL, recalls=(HAM, SPAM)))
+    assert (verdict.outcome, verdict.within_limits) == ("failed", False)
+    assert verdict.missed == ("recall of class spam -0.8000 [-0.9500, -0.5500], limit -0.2000",)
+    assert verdict.reasons[1:] == verdict.missed
+    nobody_asks = dataclasses.replace(GATE, max_recall_drop=None)
+    assert nobody_asks.judge(dataclasses.replace(WELL, recalls=(HAM, SPAM))).outcome == "passed"
+
+
+def test_a_class_that_may_have_lost_less_than_the_limit_passes() -> None:
+    on_the_limit = dataclasses.replace(SPAM, interval=(-0.6, -0.2))
+    assert GATE.judge(dataclasses.replace(WELL, recalls=(on_the_limit,))).outcome == "passed"
+
+
+def test_a_class_with_too_few_examples_is_named_and_fails_nothing() -> None:
+    verdict = GATE.judge(dataclasses.replace(WELL, recalls=(HAM, RARE)))
+    assert (verdict.outcome, verdict.missed) == ("passed", ())
+    assert verdict.notes == ("recall is not judged where too few examples could show a loss: class scam (2)",)
+    many = tuple(Recall(f"class {i}", 1, 1.0, 1.0, None) for i in range(10))
+    (note,) = GATE.judge(dataclasses.replace(WELL, recalls=many)).notes
+    assert "class 7 (1) and 2 more" in note and "class 8" not in note
+
+
+def test_one_answer_for_all_is_never_passed() -> None:
+    for gate in (GATE, dataclasses.replace(GATE, max_recall_drop=None)):
+        verdict = gate.judge(dataclasses.replace(WELL, constant="ham"))
+        assert (verdict.outcome, verdict.within_limits) == ("failed", False)
+        assert verdict.missed == ("every example is answered with ham: that is no classifier",)
+        both = gate.judge(dataclasses.replace(WELL, constant="ham", baseline_constant="ham"))
+        assert both.outcome == "inconclusive" and "the teacher is none" in both.reasons[-1]

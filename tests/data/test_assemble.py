@@ -85,7 +85,78 @@ def test_identical_examples_are_counted() -> None:
         test={"label": ["0", "0", "1"], "text": ["a", "a", "x"]},
     )
     # "a" has another label in the validation split; the test split has it twice with the same label as the train split.
-    assert splits.notes == ("2 examples of test occur in train too, identical in every column",)
+    assert splits.notes == (
+        "1 examples of test repeat others of it",
+        "2 examples of test occur in train too, as the model reads them",
+    )
+
+
+TWICE = {
+    "train": {"id": [1, 2, 3], "text": ["a", "b", "c"], "label": ["0", "1", "0"]},
+    "validation": {"id": [4, 5, 6], "text": ["d", " a\t", "d"], "label": ["0", "1", "0"]},
+    "test": {"id": [7, 8, 9], "text": ["x", "b", "d"], "label": ["0", "1", "1"]},
+}
+
+
+def _as_read(repeated: str, group: str | None = None, **parts: dict[str, list[Any]]) -> Splits:
+    read = {name: Dataset.from_dict(part) for name, part in parts.items()}
+    settings = {"group": group, "validation_share": 0.5, "seed": 0, "reads": ["text"], "label": "label"}
+    return assemble(read, **settings, repeated=repeated)
+
+
+def test_a_column_that_the_model_does_not_read_hides_nothing() -> None:
+    splits = _as_read("keep", **TWICE)
+    assert splits.notes == (
+        "1 examples of validation repeat others of it",
+        "1 examples of validation occur in train too, as the model reads them, 1 of them with another label",
+        "1 examples of test occur in train too, as the model reads them",
+        "1 examples of test occur in validation too, as the model reads them, 1 of them with another label",
+    )
+
+
+def test_repeated_examples_are_left_out_where_that_is_wanted() -> None:
+    splits = _as_read("drop", **TWICE)
+    assert splits.test is not None
+    # What judges last stays whole; of the rest what is there already goes.
+    assert [part["text"][:] for part in (splits.train, splits.validation, splits.test)] == [
+        ["c"],
+        [" a\t"],
+        ["x", "b", "d"],
+    ]
+    assert splits.notes == (
+        "data.repeated is drop: 2 examples of train are left out, because others read the same",
+        "data.repeated is drop: 2 examples of validation are left out, because others read the same",
+    )
+    assert splits.origins == {"train": ("train", [2]), "validation": ("validation", [1])}
+    same = {"text": ["a", "b"], "label": ["0", "1"]}
+    with pytest.raises(
+        InputError, match=r"data\.repeated is drop; every example of data\.train is in another split too"
+    ):
+        _as_read("drop", train=same, validation=same)
+
+
+@pytest.mark.parametrize("repeated", ["keep", "drop"])
+def test_a_file_is_split_so_that_none_is_on_both_sides(repeated: str) -> None:
+    text = [f"{i % 20}" for i in range(100)]
+    rows = {"id": list(range(100)), "text": text, "label": ["0", "1"] * 50, "who": [i // 2 for i in range(100)]}
+    for group in (None, "who"):
+        splits = _as_read(repeated, group, train=rows)
+        sides = set(splits.train["text"][:]), set(splits.validation["text"][:])
+        assert not sides[0] & sides[1] and sides[0] | sides[1] == set(text)
+        assert not any("occur in" in note for note in splits.notes)
+        for name, part in (("train", splits.train), ("validation", splits.validation)):
+            assert [rows["id"][row] for row in splits.origins[name][1]] == part["id"][:]
+    with pytest.raises(InputError, match=r"holds one example, counting those as one that read the same; it takes two"):
+        _as_read("keep", train={"text": ["a", "a"], "label": ["0", "1"]})
+
+
+def test_labels_that_nobody_gave() -> None:
+    for empty in (None, "", " "):
+        rows = {"text": ["a", "b", "c"], "label": ["0", empty, empty]}
+        with pytest.raises(InputError, match=r"2 examples of data\.train have no value there, the first is number 2"):
+            _as_read("keep", train=rows)
+    splits = _as_read("keep", train={"text": ["a", "b", "c"], "label": ["0", " 1", "1 "]})
+    assert splits.notes[0] == "data.label: white space around 2 labels of train is left out"
 
 
 def test_equal_values_of_other_columns_are_no_identical_examples() -> None:

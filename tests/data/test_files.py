@@ -19,7 +19,10 @@ def _files(**changes: Any) -> Files:
         "validation": None,
         "test": None,
         "unlabelled": None,
+        "reads": "text",
+        "label": "label",
         "group": None,
+        "repeated": "keep",
         "validation_share": 0.2,
         "seed": 0,
     }

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +12,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from compress.core.errors import InputError
-from compress.data.formats import read_file
+from compress.data.formats import read_file, require_file
 
 
 def _read(tmp_path: Path, name: str, content: str | bytes) -> Dataset:
@@ -137,3 +142,50 @@ def test_a_parquet_file_without_rows_is_named(tmp_path: Path) -> None:
     pd.DataFrame({"text": pd.Series([], dtype=str)}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="it holds no rows"):
         read_file("data.train", str(tmp_path / "a.parquet"))
+
+
+def test_a_first_line_that_tells_a_spreadsheet_the_separator(tmp_path: Path) -> None:
+    for first, sign in (("sep=;", ";"), ('"sep=,"', ","), ("SEP=\t", "\t")):
+        path = tmp_path / "a.csv"
+        path.write_text(f"{first}\r\ntext{sign}label\r\none three{sign}x\r\n", encoding="utf-8")
+        assert read_file("data.train", str(path)).to_dict() == {"text": ["one three"], "label": ["x"]}
+    path.write_text("sep=;\na;b\n1;2;3\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 3 has 3 values, the first line 2 \(a, b\)"):
+        read_file("data.train", str(path))
+    # A column may be called so.
+    path.write_text("sep=,label\n1,2\n", encoding="utf-8")
+    assert read_file("data.train", str(path)).column_names == ["sep=", "label"]
+
+
+def test_a_value_of_any_length(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"text,label\n{'x' * 200_000},y\n", encoding="utf-8")
+    assert len(read_file("data.train", str(tmp_path / "a.csv"))["text"][0]) == 200_000
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_packed_file_by_another_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"text,label\nx,y\n"))
+    message = rf"it is packed by gzip, whatever its name says. Unpack it first: gzip -dc '{name}' > OTHER\."
+    with pytest.raises(InputError, match=message):
+        read_file("data.train", str(tmp_path / name))
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    with pytest.raises(InputError, match=r"it is a zip archive, or a spreadsheet's own format.*save the sheet as"):
+        read_file("data.train", str(tmp_path / name))
+
+
+def test_a_file_in_a_folder_that_may_not_be_looked_into() -> None:
+    folder = Path(tempfile.mkdtemp())
+    user = os.geteuid()
+    (folder / "a.csv").write_text("text,label\nx,y\n", encoding="utf-8")
+    folder.chmod(0o000)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        for read in (require_file, read_file):
+            with pytest.raises(InputError, match=r"it cannot be read \(Permission denied\)\. Check its permissions\."):
+                read("data.train", str(folder / "a.csv"))
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)

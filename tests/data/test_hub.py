@@ -23,7 +23,10 @@ def _hub(**changes: Any) -> Hub:
         "validation": "validation",
         "test": None,
         "unlabelled": None,
+        "reads": ["text", ["image"]],
+        "label": "label",
         "group": None,
+        "repeated": "keep",
         "validation_share": 0.5,
         "seed": 0,
     }
@@ -61,7 +64,10 @@ def test_the_content_is_that_of_a_file(tmp_path: Path) -> None:
         validation=str(tmp_path / "b.jsonl"),
         test=None,
         unlabelled=None,
+        reads="text",
+        label="label",
         group="label",
+        repeated="keep",
         validation_share=0.5,
         seed=0,
     )

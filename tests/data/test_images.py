@@ -22,7 +22,17 @@ from compress.data.splits import fingerprint
 
 def images(**changes: Any) -> Images:
     given: dict[str, Any] = dict.fromkeys(("train", "validation", "test", "unlabelled", "group"))
-    return Images(**{**given, "validation_share": 0.5, "seed": 0, **changes})
+    return Images(
+        **{
+            **given,
+            "reads": "image",
+            "label": "label",
+            "repeated": "keep",
+            "validation_share": 0.5,
+            "seed": 0,
+            **changes,
+        }
+    )
 
 
 def tree(folder: Path, files: Mapping[str, bytes]) -> str:
@@ -51,8 +61,9 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         FILE: ["bag/1.png", "bag/2.png", "shoe/a/z.png", "shoe/b.png"],
     }
     assert splits.test is not None and splits.test["image"][:] == [b"5", b"1"]
-    # The names of the files are no part of what is compared, and the labels are: b"1" is a bag here and a shoe there.
-    assert splits.notes == ()
+    # Neither files' names nor labels are part of what is compared: b"1" is a bag here and a shoe there.
+    (note,) = splits.notes
+    assert note == "1 examples of test occur in train too, as the model reads them, 1 of them with another label"
     assert sorted(path.name for path in source.files()) == [
         "1",
         "1",
@@ -69,7 +80,7 @@ def test_the_content_is_compared_and_not_the_name(tmp_path: Path) -> None:
     one = tree(tmp_path / "one", {"bag/1.png": b"1", "shoe/1.png": b"2"})
     other = tree(tmp_path / "other", {"bag/one.png": b"1", "shoe/two.png": b"2"})
     splits = images(train=one, validation=other).load()
-    assert "2 examples of validation occur in train too, identical in every column" in splits.notes
+    assert "2 examples of validation occur in train too, as the model reads them" in splits.notes
     assert fingerprint(splits.train) == fingerprint(splits.validation)
 
 

@@ -11,13 +11,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from compress.core.evaluation import Evaluation, Latency
+from compress.measure.paired import paired_interval
 from compress.measure.statistics import (
     _times,
     compare,
     estimate,
     examples_to_decide,
     lost_classes,
-    paired_interval,
     percentiles,
     speedup,
 )

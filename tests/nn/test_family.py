@@ -15,6 +15,7 @@ from compress.nn.family import (
     Layer,
     dense_layers,
     family_of,
+    family_of_type,
     head_size,
     hidden_size,
     known_families,
@@ -147,3 +148,15 @@ def test_a_family_without_a_table() -> None:
         family_of(GPT2Config())
     expected = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "vit", "deit"}
     assert expected | {"llama", "qwen2", "qwen3"} <= set(known_families())
+
+
+@pytest.mark.parametrize("model_type", ["modernbert", "albert", "deberta", "deberta-v2", "convbert", "gpt2", "mpnet"])
+def test_a_family_that_the_library_knows_is_no_slip_of_typing(model_type: str) -> None:
+    with pytest.raises(InputError, match=rf"model\.path holds a model of type '{model_type}'") as caught:
+        family_of_type(model_type)
+    assert "Did you mean" not in str(caught.value) and "A new family is one table" in str(caught.value)
+
+
+def test_a_slip_of_typing_is_offered() -> None:
+    with pytest.raises(InputError, match=r"a model of type 'bertt'.*Did you mean 'bert'\?"):
+        family_of_type("bertt")

@@ -7,12 +7,15 @@ import hashlib
 import itertools
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +376,113 @@ def test_a_full_disk(small_disk: Callable[[str], Path], write: Callable[[Path], 
         store.entry("artifacts", "other", too_much, what="what distill makes", needed_bytes=3_000_000)
     assert [path.name for path in (store.root / "artifacts").iterdir()] == ["k"]
     assert find_damage(finished.folder) is None and store.entry("artifacts", "k", refuse).reused
+
+
+@pytest.mark.parametrize("write", [_plain_file, _safetensors])
+def test_a_file_that_may_not_become_so_large(store: Store, write: Callable[[Path], None]) -> None:
+    def too_much(folder: Path) -> dict[str, Any]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try:
+            write(folder)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return {}
+
+    with pytest.raises(
+        DiskFullError, match=r"what distill makes needs about 3\.0 MB at .*store \(store\), and a file may"
+    ):
+        store.entry("artifacts", "k", too_much, what="what distill makes", needed_bytes=3_000_000)
+    assert not any((store.root / "artifacts").iterdir())
+
+
+def test_a_quota_that_is_used_up(store: Store) -> None:
+    def quota(folder: Path) -> dict[str, Any]:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", str(folder / "weights"))
+
+    with pytest.raises(DiskFullError, match=r"an artifact needs about 1\.0 MB .* and your quota there is used up"):
+        store.entry("artifacts", "k", quota, what="an artifact")
+
+    def quota_elsewhere(folder: Path) -> dict[str, Any]:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded", "/elsewhere/weights")
+
+    with pytest.raises(OSError, match="elsewhere"):
+        store.entry("artifacts", "k", quota_elsewhere)
+
+
+# Other users' stores ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_another_user() -> Iterator[Callable[[], None]]:
+    """Makes this process one without rights of its own, until the test ends."""
+    user = os.geteuid()
+
+    def become() -> None:
+        if user == 0:
+            os.seteuid(65534)
+
+    yield become
+    os.seteuid(user)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that every user may look into, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_store_that_may_only_be_read_is_used(
+    shared: Path, as_another_user: Callable[[], None], warnings: list[str]
+) -> None:
+    Store(shared / "store", print).entry("artifacts", "k", make)
+    for folder in (shared / "store", *(path for path in (shared / "store").rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    as_another_user()
+    store = Store(shared / "store", warnings.append)
+    assert len(warnings) == 1 and "cannot be written (Permission denied): what is in it is used" in warnings[0]
+    found = store.entry("artifacts", "k", refuse)
+    assert found.reused and found.facts == {"parent": None}
+    assert store.replace("artifacts", found, refuse) == found
+    assert not any(store.work_folder("k").iterdir()) and store.cache_folder("batches").is_dir()
+    store.forget_work("k")
+    store.leave_none_empty()
+    with pytest.raises(
+        InputError, match=r"which cannot be written \(Permission denied\), and a table is not in it.*store=D"
+    ):
+        store.entry("tables", "other", refuse, what="a table")
+    with pytest.raises(InputError, match=r"artifacts/k is wrong: other answers\. Name another folder"):
+        store.set_aside(found, "other answers")
+
+
+def test_an_empty_store_that_cannot_be_written_is_refused(shared: Path, as_another_user: Callable[[], None]) -> None:
+    (shared / "store").mkdir(mode=0o555)
+    as_another_user()
+    with pytest.raises(InputError, match=r"store is .*, which cannot be written \(Permission denied\)\. Name another"):
+        Store(shared / "store", print)
+
+
+def test_a_damaged_entry_of_a_store_that_may_only_be_read(shared: Path, as_another_user: Callable[[], None]) -> None:
+    entry = Store(shared / "store", print).entry("artifacts", "k", make)
+    (entry.folder / "model.safetensors").write_bytes(b"rubbish")
+    (shared / "store").chmod(0o555)
+    as_another_user()
+    with pytest.raises(InputError, match=r"and model\.safetensors has 7 bytes, not 7000"):
+        Store(shared / "store", print).entry("artifacts", "k", make)
+
+
+def test_an_entry_of_another_user_in_a_store_of_both(shared: Path, as_another_user: Callable[[], None]) -> None:
+    Store(shared / "store", print).entry("artifacts", "k", make)
+    # Whoever came first made the folders, and a lock that only they may write.
+    (shared / "store").chmod(0o777)
+    as_another_user()
+    store = Store(shared / "store", print)
+    assert store.entry("artifacts", "k", refuse).reused
+    with pytest.raises(InputError, match=r"Permission denied.*the plots is not in it.*Ask its owner for the right"):
+        store.entry("plots", "k", make, what="the plots")
 
 
 def test_another_disk_that_is_full_is_not_the_stores(store: Store) -> None:

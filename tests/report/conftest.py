@@ -102,6 +102,7 @@ def rows(make_row: Callable[..., Row]) -> list[Row]:
 def summary() -> dict[str, Any]:
     gate = {
         "max_accuracy_drop": 0.01,
+        "max_recall_drop": 0.2,
         "min_speedup": None,
         "confidence": 0.95,
         "on_failure": "roll_back",
@@ -118,6 +119,7 @@ def summary() -> dict[str, Any]:
         "teacher": {
             "artifact": "t0",
             "validation": 0.92,
+            "figures": {"f1_macro": 0.881, "matthews_correlation": 0.752},
             "test": {"accuracy": 0.918, "examples": 2000},
             "size_bytes": 90_000_000,
             "parameters": 22_000_000,
@@ -129,6 +131,7 @@ def summary() -> dict[str, Any]:
             "stage": "quantize",
             "artifact": "a5",
             "validation": 0.916,
+            "figures": {"f1_macro": 0.874, "matthews_correlation": 0.74},
             "test": {
                 "accuracy": 0.915,
                 "difference": -0.003,
@@ -151,6 +154,7 @@ def summary() -> dict[str, Any]:
             "why": "the last stage that passed",
             "proven": True,
         },
+        "doubts": [],
         "stopped_at": None,
         "examples": {"train": 20000, "validation": 2000, "test": 2000, "groups": {"validation": 2000}},
         "gates": {stage: {**gate, "min_speedup": 4.0 if stage == "quantize" else None} for stage in stages},

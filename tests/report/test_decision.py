@@ -168,3 +168,31 @@ def test_no_sentence_where_nothing_was_asked_or_measured(rows: list[Row], summar
     assert decide(rows, {**summary, "objective": None}) == plain
     assert decide(rows, asked_for(summary, 10, None)) == plain
     assert decide(rows, asked_for(summary, 10, float("nan"))) == plain
+
+
+def test_nothing_is_proven_against_a_doubtful_teacher(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["doubts"] = ["the teacher is no better than answering 'neg' every time"]
+    summary["exported"]["proven"] = False
+    decision = decide(rows, summary)
+    assert decision.tone == "unsure" and decision.headline.endswith("Unproven.")
+    assert "Unproven: the teacher is no better than answering 'neg' every time." in decision.details
+    assert not any(detail.startswith("Proven") for detail in decision.details)
+
+
+def test_a_class_that_was_lost_is_the_reason(rows: list[Row], summary: dict[str, Any]) -> None:
+    lost = "recall of class spam -0.8000 [-0.9500, -0.5500], limit -0.2000"
+    failed = dataclasses.replace(
+        rows[5], verdict="failed", decision="roll_back", reasons=("accuracy", lost), missed=(lost,)
+    )
+    summary["exported"], summary["student"] = None, None
+    assert decide([rows[0], failed], summary).headline == f"Nothing was exported: at stage quantize, {lost}."
+
+
+def test_a_constant_is_never_as_accurate(rows: list[Row], summary: dict[str, Any]) -> None:
+    lost = "every example is answered with ham: that is no classifier"
+    rows[5] = dataclasses.replace(rows[5], verdict="failed", reasons=("accuracy +0.0000", lost), missed=(lost,))
+    summary["exported"]["proven"] = False
+    summary["student"]["test"].update(difference=0.0, interval=[-0.004, 0.004])
+    decision = decide(rows, summary)
+    assert f"not as good: {lost}" in decision.headline and "as accurate" not in decision.headline
+    assert decision.tone == "bad" and lost in " ".join(decision.details)

@@ -49,22 +49,24 @@ def summary() -> dict[str, Any]:
         "runtime": "onnxruntime",
         "runtime_label": "ONNX Runtime",
         "teacher": {
-            "artifact": "t", "validation": 0.92, "test": {"accuracy": 0.918, "examples": 1500},
+            "artifact": "t", "validation": 0.92, "figures": {"f1_macro": 0.881},
+            "test": {"accuracy": 0.918, "examples": 1500},
             "size_bytes": 100_000_000, "parameters": 25_000_000, "latency_ms_p50": 20.0, "latency_ms_p90": 22.0,
             "torch_ratio": 1.5,
         },
         "student": {
-            "stage": "quantize", "artifact": "a", "validation": 0.917,
+            "stage": "quantize", "artifact": "a", "validation": 0.917, "figures": {"f1_macro": 0.874},
             "test": {"accuracy": 0.9145, "difference": -0.0035, "interval": [-0.009, 0.002], "examples": 1500,
                      "confidence": 0.95},
             "size_bytes": 25_000_000, "parameters": 24_000_000, "latency_ms_p50": 5.0, "latency_ms_p90": 6.0,
             "speedup": 4.0, "speedup_interval": [3.9, 4.1], "speedup_vs_torch": 6.0,
         },
         "exported": {"stage": "quantize", "artifact": "a", "folder": "export", "why": "it passed", "proven": True},
+        "doubts": [],
         "stopped_at": None,
         "examples": {"train": 9000, "validation": 1000, "test": 1500, "groups": {"validation": 1000}},
         "gates": {
-            "quantize": {"max_accuracy_drop": 0.01, "min_speedup": None, "confidence": 0.95,
+            "quantize": {"max_accuracy_drop": 0.01, "max_recall_drop": 0.2, "min_speedup": None, "confidence": 0.95,
                          "on_failure": "roll_back", "on_inconclusive": "keep"},
         },
         "environment": {"cpu": "a processor", "cpu_flags": ["avx2"], "threads": 1, "platform": "Linux",
@@ -183,7 +185,7 @@ def test_no_text_breaks_a_table_or_begins_a_tag(tmp_path: Path, rows: list[Row],
     assert "\n# d" not in body
     tables = [line for line in body.splitlines() if line.startswith("|")]
     assert {cells(line) for line in tables} == {4, 8}
-    assert len(tables) == 2 + 7 + 2 + 4
+    assert len(tables) == 2 + 8 + 2 + 4
 
 
 def test_plain_text_leaves_ordinary_words_alone() -> None:
@@ -191,3 +193,26 @@ def test_plain_text_leaves_ordinary_words_alone() -> None:
         "prune_heads: -0.0030 [-0.0080, +0.0020], 0.4 -> 0.1"
     )
     assert plain_text("> a | b") == "&gt; a \\| b"
+
+
+def test_what_accuracy_hides_stands_beside_it(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["teacher"]["figures"]["matthews_correlation"] = 0.7521
+    summary["student"]["figures"]["matthews_correlation"] = 0.0
+    for part in (summary["teacher"], summary["student"]):
+        part["test"]["matthews_correlation"] = part["figures"]["matthews_correlation"]
+    _, text = card(tmp_path, rows, summary)
+    assert "| macro F1, validation | 0.881 | 0.874 | |" in text
+    assert "| Matthews' correlation, validation | 0.752 | 0.000 | |" in text
+    assert "| Matthews' correlation, test | 0.752 | 0.000 | |" in text
+    assert "more than 20 points of its recall" in " ".join(text.split())
+
+
+def test_a_doubtful_teacher_is_told_first(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["doubts"] = ["the teacher is no better than answering 'neg' every time"]
+    summary["exported"]["proven"] = False
+    _, text = card(tmp_path, rows, summary)
+    told = (
+        "**Nothing is proven, because the teacher itself is doubtful**: the teacher is no better than answering 'neg'"
+    )
+    assert told in text.partition("## Use")[0]
+    assert "is proven on" not in text

@@ -244,3 +244,9 @@ def test_a_correlation_has_no_points(rows: list[Row], summary: dict[str, Any], t
     told = [dataclasses.replace(row, metric=label, reasons=(), blame=None) for row in rows]
     _, outline = page(told, summary, tmp_path)
     assert "points" not in outline.words and "0.9180" in outline.words
+
+
+def test_what_accuracy_hides_stands_beside_it(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    _, outline = page(rows, summary, tmp_path)
+    assert "macro F1 0.881 0.874 Matthews' correlation 0.752 0.740" in outline.words
+    assert "recall of a class may drop by" in outline.words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -82,3 +83,13 @@ def test_a_stop_is_visible(rows: list[Row]) -> None:
     assert words(printed([stopped], 120), "prune_heads").endswith("failed, stopped")
     undecided = dataclasses.replace(rows[3], decision="roll_back")
     assert words(printed([undecided], 120), "prune_neurons").endswith("unproven, rolled back")
+
+
+def test_further_figures_follow_a_row(make_row: Callable[..., Row]) -> None:
+    row = make_row("distill", "passed", "keep", value=0.9, figures={"f1_macro": 0.5, "matthews_correlation": math.nan})
+    assert "  macro F1 0.500, Matthews' correlation -" in [line.rstrip() for line in printed([row], 120)]
+
+
+def test_a_warning_about_the_teacher_follows_its_row(make_row: Callable[..., Row]) -> None:
+    row = make_row("teacher", "baseline", "keep", value=0.5, findings=("warning: the teacher is a guess",))
+    assert "  warning: the teacher is a guess" in [line.rstrip() for line in printed([row], 120)]

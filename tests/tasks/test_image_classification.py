@@ -165,8 +165,11 @@ def test_statistics_figures_and_kinds() -> None:
     assert statistics.tolist() == [[1, 1], [1, 1], [0, 1], [1, 1]]
     assert TASK.metric(config).name == "accuracy"
     assert TASK.metric(config).value(statistics) == 0.75
-    # F1 of 1, 2/3 and 2/3.
-    assert TASK.figures(outputs, rows, config) == {"f1_macro": pytest.approx(7 / 9)}
+    # F1 of 1, 2/3 and 2/3. Three of four are right: (3 * 4 - 5) / sqrt((16 - 6) * (16 - 6)).
+    assert TASK.figures(outputs, rows, config) == {
+        "f1_macro": pytest.approx(7 / 9),
+        "matthews_correlation": pytest.approx(0.7),
+    }
     assert TASK.kinds(Dataset.from_dict({"labels": [2, 0]}), config) == ["shoe", "bag"]
     # Label 0 has the smallest of six logits, label 1 the fifth largest.
     six = [np.arange(6.0), np.arange(6.0)]

@@ -48,6 +48,11 @@ def test_encode(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     assert set(rows.column_names) == {"input_ids", "attention_mask", "labels", "length", "group"}
 
 
+def test_an_encoder_that_was_multi_label_learns_one_label(config: Any) -> None:
+    config.problem_type = "multi_label_classification"
+    assert TASK.fit_config(config, data(**TWO)).problem_type is None
+
+
 def test_encode_without_labels(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     examples = data(text=["kas kar", "los"], label=[None, "unknown to the model"])
     rows = TASK.encode_unlabelled(examples, tokenizer, config)
@@ -171,7 +176,14 @@ def test_names_that_look_like_numbers_are_names(tokenizer: PreTrainedTokenizerFa
             r"example 2 of data.train has the label 'hot'.*cold, warm",
         ),
         ({"text": ["kas", "los"], "label": ["warm", "cool"]}, r"'cool'.*Did you mean 'cold'\?"),
-        ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has the label 'None'"),
+        ({"text": ["kas", "los"], "label": ["warm", None]}, r"example 2 of data.train has no label \(None\);"),
+        ({"text": ["kas", "los"], "label": ["warm", " "]}, r"example 2 of data.train has no label \(' '\);"),
+        ({"text": ["kas", "los"], "label": [1.0, float("nan")]}, r"example 2 of data.train has no label \(nan\);"),
+        ({"text": ["a", "b", "c"], "label": ["warm", None, None]}, r"example 2 .* has no label \(None\) and 1 more;"),
+        (
+            {"text": ["kas", "los"], "label": ["0.0", "1.0"]},
+            r"'0.0', which .* as 0 to 1\)\. Programs .* write 0\.",
+        ),
         ({"text": ["kas", "los"], "label": [1, 2]}, r"example 2 .* the label '2', .*cold, warm, as 0 to 1"),
         ({"text": ["kas", "los"], "label": ["warm", "warm"]}, r"data.train has a single label \('warm'\)"),
         ({"txt": ["kas", "los"], "label": ["warm", "cold"]}, r"data.text is 'text', a column .*found: txt, label"),
@@ -375,3 +387,33 @@ def test_pairs_are_spliced_column_by_column() -> None:
     assert found.column_names == ["premise", "hypothesis"] and len(found) == 5
     digits = str.maketrans("abcd", "1234")
     assert [text.translate(digits) for text in found["premise"]] == found["hypothesis"][:]
+
+
+def test_of_a_huge_text_only_the_beginning_is_tokenized(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    read: list[int] = []
+
+    class Watched:
+        """The tokenizer, and how much it was given."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+        def __call__(self, text: Any, **how: Any) -> Any:
+            read.append(sum(map(len, [text] if isinstance(text, str) else text)))
+            return tokenizer(text, **how)
+
+    texts = ["kas kat " * 50_000, "los"]
+    rows = TASK.encode(data(text=texts, label=["warm", "cold"]), Watched(), config, "train")
+    assert rows["input_ids"] == [[2, 4, 5, 4, 5, 4, 5, 3], [2, 9, 3]]
+    assert 0 < sum(read) < 1000
+
+
+def test_white_space_around_a_label_is_none_of_it(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    examples = data(text=["kas", "los"], label=[" warm", "cold\t"])
+    assert TASK.encode(examples, tokenizer, config, "train")["labels"] == [1, 0]
+    assert TASK.fit_config(config, examples).id2label == {0: "cold", 1: "warm"}
+
+
+def test_a_missing_label_is_no_class(config: Any) -> None:
+    with pytest.raises(InputError, match=r"data\.label=label: example 3 of data\.train has no label \(None\); every"):
+        TASK.fit_config(config, data(text=["a", "b", "c"], label=["pos", "neg", None]))

@@ -159,7 +159,7 @@ def test_entities_of_a_document_are_counted_across_its_windows() -> None:
     assert TASK.metric(config()).name == "entity_f1"
     assert statistics.tolist() == [[1, 2, 2], [0, 0, 0]]
     assert TASK.metric(config()).value(statistics) == 0.5
-    assert TASK.by_class(ANSWERS, ROWS, config()) == {"LOC": (0, 0, 1), "PER": (1, 2, 1)}
+    assert TASK.by_class(ANSWERS, ROWS, config()) == {"LOC": [(0, 0, 0, 1)], "PER": [(0, 1, 2, 1)]}
     # F1 of LOC is 0, of PER 2 * 1 / (2 + 1).
     assert TASK.figures(ANSWERS, ROWS, config()) == {
         "precision": 0.5,
@@ -181,10 +181,10 @@ def test_plain_tags_are_judged_word_by_word() -> None:
     assert TASK.metric(plain).name == "token_accuracy"
     assert TASK.statistics(ANSWERS, ROWS, plain).tolist() == [[3, 4], [1, 1]]
     assert TASK.by_class(ANSWERS, ROWS, plain) == {
-        "ADV": (1, 1, 1),
-        "DET": (1, 2, 1),
-        "NOUN": (2, 2, 2),
-        "VERB": (0, 0, 1),
+        "ADV": [(0, 1, 1, 1)],
+        "DET": [(0, 1, 2, 1)],
+        "NOUN": [(0, 1, 1, 1), (1, 1, 1, 1)],
+        "VERB": [(0, 0, 0, 1)],
     }
     assert task(scheme="plain").metric(config()).name == "token_accuracy"
 
@@ -241,6 +241,10 @@ def test_a_model_yet_to_be_made_has_no_answers() -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
+        (
+            {"tokens": [["Ada", "in"], ["Oslo"]], "tags": [["B-PER", None], ["B-LOC"]]},
+            r"example 1 of data.train has no tag \(None\) for token 2, 'in'; what nobody tagged .* Write 'O' where",
+        ),
         (
             {"tokens": [["kas"], ["kas", "los"]], "tags": [["O"], ["B-PER"]]},
             r"data.tags=tags: example 2 of data.train has 1 tags for 2 tokens; each token needs one",

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.report.terminal import terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,9 +44,7 @@ def main() -> None:
         told = {"facts": dataclasses.asdict(facts), "findings": [dataclasses.asdict(finding) for finding in findings]}
         print(json.dumps(told, indent=2, ensure_ascii=False, default=_plain))
     else:
-        from rich.console import Console
-
-        _show(Console(width=None if sys.stdout.isatty() else 120, highlight=False), facts, findings)
+        _show(terminal(highlight=False), facts, findings)
     sys.exit(1 if any(finding.severity == "wrong" for finding in findings) else 0)
 
 

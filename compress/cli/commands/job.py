@@ -123,16 +123,14 @@ def _run(
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    from rich.console import Console
-
     from compress.pipeline.inputs import RecipeInputs
     from compress.pipeline.spine import run
     from compress.report.decision import decide, limits_missed
     from compress.report.table import StageTable
+    from compress.report.terminal import terminal
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    # A log file has no width of its own; the whole table fits in 120 columns.
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not shown)
+    console = terminal(quiet=not shown)
     table = StageTable(console)
 
     def show(row: Row) -> None:

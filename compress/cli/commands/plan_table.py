@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from compress.report.terminal import terminal
 
 if TYPE_CHECKING:
     from compress.cli.commands.planned_job import Job
@@ -22,8 +22,7 @@ class PlanTable:
     """Prints plans: `title` before each where there are several, `plan` for each, `total` after the last."""
 
     def __init__(self) -> None:
-        # A log file has no width of its own.
-        self._console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        self._console = terminal(highlight=False)
 
     def title(self, words: str) -> None:
         """The line above one of several plans."""

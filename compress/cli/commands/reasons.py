@@ -11,8 +11,15 @@ from compress.methods.training.processes import is_main
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not become so large there (ulimit -f, or the file system's own limit)",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission was denied",
+}
+# Libraries that are not written in Python say it in words.
+TEXTS = {
+    errno.ENOSPC: "No space left on device",
+    errno.EDQUOT: "Disk quota exceeded",
+    errno.EFBIG: "File too large",
 }
 WAY_OUT = "What was finished is kept. Free some space, or name other folders: store, hydra.run.dir."
 
@@ -52,8 +59,9 @@ def disk_reason(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK:
             return f"{DISK[error.errno]}: {error.filename or error}. {WAY_OUT}"
-        if "No space left on device" in str(error):
-            line = next(line for line in str(error).splitlines() if "No space left on device" in line)
-            return f"the disk is full ({line.strip()}). {WAY_OUT}"
+        for number, text in TEXTS.items():
+            if text in str(error):
+                line = next(line for line in str(error).splitlines() if text in line)
+                return f"{DISK[number]} ({line.strip()}). {WAY_OUT}"
         error = error.__cause__ or error.__context__
     return None

@@ -45,11 +45,10 @@ def _report(folders: Sequence[Path], out: Path, margin: float | None) -> None:
     if margin is not None:
         require_fraction("--margin", margin, "Use 0.01 for one point.")
     _require_writable(out)
-    from rich.console import Console
-
     from compress.report.sweep.evidence import gather
     from compress.report.sweep.page import write_page
     from compress.report.sweep.terminal import print_report
+    from compress.report.terminal import terminal
 
     if (out.parent / LEDGER).exists():
         raise InputError(f"--out is {out}, in a run's own folder, whose page it would replace. Name another place.")
@@ -58,8 +57,7 @@ def _report(folders: Sequence[Path], out: Path, margin: float | None) -> None:
         write_page(evidence, out)
     except OSError as error:
         raise InputError(f"--out is {out}, which cannot be written ({error.strerror}). Name another place.") from error
-    # A log file has no width of its own.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = terminal()
     print_report(evidence, console)
     console.print(f"\nreport: {out}", soft_wrap=True)
 

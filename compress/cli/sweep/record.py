@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import SWEEP
 from compress.report import wording
 from compress.report.sweep import publish
+from compress.report.terminal import terminal
 
 FORMAT = 1
 STYLES = {"exported": "green", "nothing passed": "yellow"}
@@ -56,7 +56,7 @@ def conclude(
     """Write what a sweep leaves in its folder, and print it. search: the objectives, storage and front of a search."""
     found: dict[str, Any] = {} if search is None else {"search": search}
     _write(folder, {"recipe": recipe, "command": command, "seconds": seconds, **found}, jobs)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = terminal()
     _show(console, jobs, found.get("search", {}).get("front", ()))
     console.print()
     try:

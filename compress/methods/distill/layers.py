@@ -19,7 +19,7 @@ from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
 from compress.methods.training.imitation import Imitation, imitate, inherited, spread, spread_from_first
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
-from compress.nn.family import family_of, head_size, hidden_size, layers_of
+from compress.nn.family import UnknownFamilyError, family_of, head_size, hidden_size, layers_of
 from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.structure import plain_form
 from compress.nn.surgery import change_activation, keep_layers, narrow, require_changeable_width, require_first_layer
@@ -204,7 +204,10 @@ def _evenly(model: PreTrainedModel, count: int) -> list[int]:
 def _student_config(folder: Path, teacher: PreTrainedModel) -> PretrainedConfig:
     """The configuration of a student's folder, with the teacher's labels. Raises InputError where it cannot be one."""
     check_checkpoint(folder, "student.path")
-    config = read_config(folder)
+    try:
+        config = read_config(folder)
+    except UnknownFamilyError as error:
+        raise UnknownFamilyError(error.model_type, "student.path") from None
     if not read_structure(folder).is_plain:
         raise InputError(
             f"student.path is {folder}, whose layers an earlier run has edited; only a plain model can be a student "

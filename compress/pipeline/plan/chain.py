@@ -95,6 +95,7 @@ class Chain:
             self._loaded.metric,
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
+            recall_margin=gate.max_recall_drop,
         )
         verdict = gate.judge(found)
         return verdict.outcome, gate.decide(verdict)

@@ -26,13 +26,22 @@ class Choice:
 
 
 def choose(standings: Sequence[Standing], margin: float) -> Choice:
-    """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at."""
+    """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at.
+
+    A model that lost a class is none to take, whatever the margin says of the metric; against a teacher that is worth
+    no more than a guess nothing is proven.
+    """
     exported = [standing for standing in standings if standing.exported and standing.drawn]
-    within = [standing for standing in exported if _difference(standing) >= -margin]
-    proven = [standing for standing in within if standing.interval is not None and standing.interval[0] > -margin]
+    whole = [standing for standing in exported if standing.row is None or not standing.row.missed]
+    within = [standing for standing in whole if _difference(standing) >= -margin]
+    proven = [
+        standing
+        for standing in within
+        if standing.interval is not None and standing.interval[0] > -margin and not standing.doubts
+    ]
     fastest = max(within, key=_speed, default=None)
     if not proven:
-        nearest = max(exported, key=_difference, default=None) if fastest is None else None
+        nearest = max(whole, key=_difference, default=None) if fastest is None else None
         return Choice(margin, fastest, False, None, nearest)
     best = max(proven, key=_speed)
     faster = fastest if fastest is not None and fastest not in proven and _speed(fastest) > _speed(best) else None

@@ -66,6 +66,8 @@ def recommend(
 
 
 def _none(choice: Choice, limit: str, candidates: int, unit: Unit) -> str:
+    if choice.nearest is None and candidates:
+        return "Nothing to take: every exported model lost a class that the teacher finds."
     if choice.nearest is None:
         return "Nothing to take: no run exported a measured model."
     return (

@@ -69,6 +69,11 @@ class Standing:
         return None if self.row is None else finite(self.row.size_bytes)
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the run's own teacher."""
+        return tuple(value_at(self.run.summary, "doubts") or ())
+
+    @property
     def drawn(self) -> bool:
         """Whether all three numbers were measured."""
         return self.difference is not None and bool(self.speedup) and bool(self.size_bytes)
@@ -88,7 +93,9 @@ def standing_of(run: Run) -> Standing:
     row = next((row for row in run.rows if row.stage == stage), None)
     if row is None:
         return Standing(run, "broke", False, None, (f"the ledger's line of the exported stage {stage} is lost",))
-    return Standing(run, _KEPT.get(row.verdict, "failed, kept"), True, row, _reasons(run, stage))
+    doubts = tuple(value_at(run.summary, "doubts") or ())
+    status = "unproven" if doubts and row.verdict == "passed" else _KEPT.get(row.verdict, "failed, kept")
+    return Standing(run, status, True, row, (*doubts, *_reasons(run, stage)))
 
 
 def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -46,11 +46,12 @@ def count(truth: Collection[Entity], answer: Collection[Entity]) -> tuple[int, i
 
 def count_by_type(
     truths: Collection[Collection[Entity]], answers: Collection[Collection[Entity]]
-) -> dict[str, tuple[float, float, float]]:
-    """For each type true positives, predicted and actual, over all examples; types in alphabetical order."""
-    counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for truth, answer in zip(truths, answers, strict=True):
-        for column, entities in enumerate((set(truth) & set(answer), answer, truth)):
-            for kind, _, _ in entities:
-                counts[kind][column] += 1
-    return {kind: (found[0], found[1], found[2]) for kind, found in sorted(counts.items())}
+) -> dict[str, list[tuple[int, int, int, int]]]:
+    """For each type, of every example that has to do with it: its number, true positives, predicted and actual; types
+    in alphabetical order."""
+    counts: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    for example, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
+        columns = [Counter(kind for kind, _, _ in part) for part in (set(truth) & set(answer), answer, truth)]
+        for kind in columns[1] | columns[2]:
+            counts[kind].append((example, columns[0][kind], columns[1][kind], columns[2][kind]))
+    return dict(sorted(counts.items()))

@@ -5,21 +5,29 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, BertModel, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BertModel,
+    GPT2Config,
+    PreTrainedModel,
+)
 
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.methods.distill import layers as module
 from compress.methods.distill.layers import Distill
 from compress.methods.training.imitation import Imitation
-from compress.nn.checkpoint import save_model
+from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import hidden_size, layers_of
-from compress.nn.structure import structure_of
+from compress.nn.structure import plain_form, structure_of
 from compress.nn.surgery import keep_heads
 
 Seen = dict[str, Any]
@@ -197,6 +205,41 @@ def test_a_student_of_ones_own(
     assert student.config.id2label == {0: "cold", 1: "warm"}
 
 
+@pytest.mark.parametrize(
+    ("of_teacher", "of_student"),
+    [*permutations(("bert", "distilbert", "electra"), 2), *permutations(("roberta", "xlm-roberta", "camembert"), 2)],
+)
+def test_a_student_of_another_family(
+    of_teacher: str, of_student: str, stage: Distill, make_model: Callable, make_context: Callable, tmp_path: Path
+) -> None:
+    teacher, own = make_model(of_teacher), make_model(of_student, layers=2, seed=5)
+    stage = dataclasses.replace(stage, student_path=student_folder(tmp_path / "student", own))
+    stage.check(teacher)
+    foreseen = stage.foresee(teacher)
+    assert type(foreseen) is type(own)
+    assert {name: value.shape for name, value in foreseen.state_dict().items()} == {
+        name: value.shape for name, value in own.state_dict().items()
+    }
+    student = stage.apply(copy.deepcopy(teacher), make_context(teacher))
+    assert type(student) is type(own) and student.config.id2label == teacher.config.id2label
+    assert not torch.equal(student.classifier.state_dict()[_first(student)], own.classifier.state_dict()[_first(own)])
+    (tmp_path / "artifact").mkdir()
+    save_model(student, tmp_path / "artifact")
+    assert type(load_model(tmp_path / "artifact")) is type(own)
+
+
+def _first(model: PreTrainedModel) -> str:
+    return next(iter(model.classifier.state_dict()))
+
+
+def test_a_student_of_another_family_with_another_head(make_model: Callable) -> None:
+    tagger = AutoModelForTokenClassification.from_config(make_model("bert").config)
+    config = make_model("distilbert", layers=2).config
+    assert type(plain_form(tagger, config)).__name__ == "DistilBertForTokenClassification"
+    with pytest.raises(InputError, match=r"student\.path holds a model of type 'vit', of which there is none with"):
+        plain_form(tagger, make_model("vit").config)
+
+
 def test_a_student_without_a_head_gets_one(
     stage: Distill, seen: Seen, make_model: Callable, make_context: Callable, tmp_path: Path
 ) -> None:
@@ -227,6 +270,9 @@ def test_students_that_cannot_be_one(
             found.check(make_model())
         with pytest.raises(InputError, match=message):
             found.apply(make_model(), make_context(make_model()))
+    GPT2Config(n_layer=1, n_embd=8, n_head=2).save_pretrained(tmp_path / "words")
+    with pytest.raises(InputError, match=r"student\.path holds a model of type 'gpt2'; supported are"):
+        dataclasses.replace(stage, student_path=str(tmp_path / "words")).check(make_model())
     with pytest.raises(InputError, match=r"which does not exist"):
         dataclasses.replace(stage, student_path=str(tmp_path / "nowhere")).check(make_model())
 

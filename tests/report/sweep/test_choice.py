@@ -89,3 +89,17 @@ def test_the_advice_where_it_is_unproven_or_nothing(runs: list[Run], tmp_path: P
         "-0.20 [-0.40, 0.00] points."
     )
     assert (nothing.tone, nothing.test) == ("bad", "")
+
+
+def test_a_model_that_lost_a_class_is_not_taken(make_run: MakeRun) -> None:
+    row = {**line("quantize", "failed", "keep", **measured(0.01, 9.0, 9.0, "q")), "missed": ["recall of class spam"]}
+    choice = choose([standing_of(find_runs([make_run("0", [row], exported="quantize")])[0])], 0.01)
+    assert choice.best is None and choice.nearest is None
+
+
+def test_nothing_is_proven_against_a_doubtful_teacher(make_run: MakeRun) -> None:
+    folder = make_run("0", [line("quantize", **measured(0.0, 9.0, 9.0, "q"))], doubts=["the teacher is a guess"])
+    standing = standing_of(find_runs([folder])[0])
+    assert (standing.status, standing.reasons) == ("unproven", ("the teacher is a guess",))
+    choice = choose([standing], 0.01)
+    assert choice.best is outcome and not choice.proven

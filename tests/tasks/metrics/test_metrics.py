@@ -2,12 +2,17 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_matthews_corrcoef
 
 from compress.core.metric import Metric
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.metrics.entity_f1 import EntityF1, count, count_by_type
 from compress.tasks.metrics.log_likelihood import LogLikelihood
 from compress.tasks.metrics.macro_f1 import MacroF1
+from compress.tasks.metrics.matthews import matthews
 from compress.tasks.metrics.ndcg import Ndcg, ndcg_of
 from compress.tasks.metrics.spearman import Spearman
 from compress.tasks.metrics.token_accuracy import TokenAccuracy
@@ -60,9 +65,9 @@ def test_entities_are_counted_where_type_and_both_ends_agree() -> None:
     answer = {("PER", 0, 1), ("ORG", 3, 3), ("LOC", 5, 7), ("LOC", 9, 9)}
     assert count(truth, answer) == (1, 4, 3)
     assert count_by_type([truth, set()], [answer, {("PER", 0, 0)}]) == {
-        "LOC": (0, 2, 2),
-        "ORG": (0, 1, 0),
-        "PER": (1, 2, 1),
+        "LOC": [(0, 0, 2, 2)],
+        "ORG": [(0, 0, 1, 0)],
+        "PER": [(0, 1, 1, 1), (1, 0, 1, 0)],
     }
 
 
@@ -108,3 +113,25 @@ def test_without_a_group_is_the_value_of_the_rest(metric: Metric) -> None:
     groups = np.arange(40) % 7
     expected = [metric.value(statistics[groups != group]) for group in range(7)]
     assert metric.without(statistics, groups).tolist() == pytest.approx(expected)
+
+
+def test_matthews_correlation_by_hand() -> None:
+    # 2 true and 1 false positive, 2 true negatives, 1 miss: (2 * 2 - 1 * 1) / sqrt(3 * 3 * 3 * 3).
+    assert matthews([1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0]) == pytest.approx(3 / 9)
+    assert matthews([0, 1, 2], [0, 1, 2]) == 1.0
+    assert matthews([0, 1], [1, 0]) == -1.0
+
+
+def test_a_constant_has_no_correlation() -> None:
+    assert matthews([0, 0, 1], [0, 0, 0]) == 0.0
+    assert matthews([0, 0, 0], [0, 1, 2]) == 0.0
+    assert matthews([0] * 16 + [1] * 15, [0] * 31) == 0.0
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40))
+def test_matthews_correlation_is_that_of_torchmetrics_where_neither_is_constant(pairs: list[tuple[int, int]]) -> None:
+    labels, answers = ([pair[side] for pair in pairs] for side in (0, 1))
+    assume(len(set(labels)) > 1 and len(set(answers)) > 1)
+    expected = float(multiclass_matthews_corrcoef(torch.tensor(answers), torch.tensor(labels), num_classes=4))
+    assert matthews(labels, answers) == pytest.approx(expected, abs=1e-5)
