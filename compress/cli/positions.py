@@ -14,7 +14,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from compress.core.errors import InputError
 
 # The names that annotations give to what settings hold as values.
-VALUES = frozenset((*dir(builtins), *dir(typing), *dir(collections.abc), "Path", "annotations", "collections", "typing"))
+VALUES = frozenset(
+    (*dir(builtins), *dir(typing), *dir(collections.abc), "Path", "annotations", "collections", "typing")
+)
 
 
 def parts_of(kind: Any) -> dict[str, Any]:
