@@ -14,6 +14,7 @@ from compress.core.ledger import Row
 from compress.core.metric import Label, Metric
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
+from compress.core.secrets import masked
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained, write_manifest
@@ -53,7 +54,7 @@ def publish(
     plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
     """Write everything and return the summary. plots: draws those of the report, or finds them drawn."""
-    summary: dict[str, Any] = {
+    found = {
         "recipe": recipe.name,
         "command": command,
         "task": {"name": recipe.task.name, "pipeline_tag": recipe.task.pipeline_tag},
@@ -75,6 +76,8 @@ def publish(
         "seconds": seconds,
         "notes": list(notes),
     }
+    # Before anything reads it: page, card and trackers tell what it holds.
+    summary: dict[str, Any] = masked(found)
     if best is not None:
         needed = bytes_in(best.entry.folder) + bytes_in(best.export)
         with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):

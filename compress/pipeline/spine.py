@@ -21,6 +21,7 @@ from compress.core.ledger import Ledger, Row
 from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
+from compress.core.secrets import masked
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import compare, percentiles
 from compress.methods.training.processes import same
@@ -273,8 +274,8 @@ def _told_to(ledger: Ledger, on_row: OnRow, stage: str) -> Iterator[None]:
 def _reason(error: BaseException) -> str:
     """In one line; what is not ours with its type, without which many a message says nothing."""
     if isinstance(error, CompressError):
-        return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        return str(masked(str(error)))
+    return " ".join(str(masked(f"{type(error).__name__}: {error}")).split())
 
 
 def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:

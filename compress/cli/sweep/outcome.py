@@ -12,6 +12,7 @@ from typing import Any, Literal
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import OUTCOME
+from compress.core.secrets import masked
 
 TRACEBACK = "traceback.txt"
 Ending = Literal["exported", "nothing passed", "refused", "broken", "lost", "interrupted", "not started"]
@@ -109,10 +110,10 @@ def forget(folder: Path) -> None:
 
 
 def write_whole(path: Path, values: Any) -> None:
-    """Write JSON beside `path`, flush it to the disk, and rename it there."""
+    """Write JSON, without passwords, beside `path`, flush it to the disk, and rename it there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, ensure_ascii=False, default=str)
+        json.dump(masked(values), file, indent=1, ensure_ascii=False, default=str)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())

@@ -15,6 +15,7 @@ import yaml
 from compress.core.errors import InputError
 from compress.core.ledger import Row
 from compress.core.run_files import LEDGER, OUTCOME, SUMMARY, SWEEP
+from compress.core.secrets import masked
 from compress.report.sweep.command import command_again
 
 
@@ -109,11 +110,11 @@ def _read(folder: Path, name: str, job: Mapping[str, Any]) -> Run:
         folder=folder,
         rows=rows,
         summary=summary,
-        settings=settings,
-        typed=overrides,
-        command=command or job.get("command"),
+        settings=masked(settings),
+        typed=masked(overrides),
+        command=masked(command or job.get("command")),
         ending=ended.get("ending"),
-        reason=ended.get("reason"),
+        reason=masked(ended.get("reason")),
         damage=tuple(damage),
     )
 
