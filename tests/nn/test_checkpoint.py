@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, GPT2Config, PreTrainedModel
 
+from compress.core.content import INDEX
 from compress.core.errors import InputError
 from compress.core.structure import Structure
 from compress.nn.checkpoint import (
-    INDEX,
     STRUCTURE,
     WEIGHTS,
     check_checkpoint,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, set_seed
 from compress.core.checks import require_positive
 from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
-from compress.core.errors import InputError
+from compress.core.errors import CompressError, InputError
 from compress.core.stage import Training
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
@@ -71,7 +71,10 @@ class FineTunedTeacher(TeacherDefaults):
         folder = self._folder()
         try:
             model = task.load_pretrained(folder, config)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
+        except CompressError:
+            raise
+        except Exception as error:
+            # A file from elsewhere can fail anywhere in the library.
             raise InputError(f"model.path is {self.path}, which Transformers cannot load ({error}).") from error
         require_finite(model, folder)
         return model

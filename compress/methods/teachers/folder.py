@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
-from compress.core.errors import InputError
+from compress.core.errors import CompressError, InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
@@ -57,7 +57,10 @@ class FolderTeacher(TeacherDefaults):
             return load_model(folder)
         try:
             model = task.load_model(folder)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
+        except CompressError:
+            raise
+        except Exception as error:
+            # A file from elsewhere can fail anywhere in the library.
             raise InputError(f"model.path is {folder}, which Transformers cannot load ({error}).") from error
         require_finite(model, folder)
         return model
