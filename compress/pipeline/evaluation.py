@@ -13,6 +13,7 @@ from typing import Any
 
 from compress.core.errors import InputError
 from compress.core.evaluation import Evaluation
+from compress.core.manifest import MANIFEST, find_damage
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.task import Task
@@ -24,7 +25,6 @@ from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus
 from compress.measure.evaluate import candidate_of, score, size_of, time_candidate
 from compress.nn.checkpoint import read_config
-from compress.pipeline.store import MANIFEST, find_damage
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 MEASUREMENT = Measurement(examples=24, launches=2, rounds=4, warmup=3)

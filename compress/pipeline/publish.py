@@ -11,13 +11,14 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.core.ledger import Row
+from compress.core.manifest import write_manifest
 from compress.core.metric import Label, Metric
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.core.secrets import masked
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
-from compress.pipeline.store import Entry, bytes_in, full_disk_explained, write_manifest
+from compress.pipeline.store import Entry, bytes_in, full_disk_explained
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
 from compress.report.model_card import write_model_card
