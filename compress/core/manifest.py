@@ -11,10 +11,17 @@ from typing import Any
 
 import xxhash
 
-from compress.core.content import sha256_of
+from compress.core.content import INDEX, sha256_of
+from compress.core.errors import InputError
+from compress.core.json_file import parse_json, read_regular
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
+# Manifests of before they had a checksum of their own, which are still read.
+FORMAT_WITHOUT = 2
+CHECKSUM = "sha256"
+# What loading would open if it were there.
+OPENED = frozenset({"config.json", "model.safetensors", INDEX, "structure.json", "model.onnx"})
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
@@ -31,7 +38,10 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
             "sha256": sha256_of(path),
             "xxh3_128": _xxh3_of(path),
         }
-    text = json.dumps({"format": FORMAT, "key": key, "facts": dict(facts), "files": files}, indent=1, default=plain)
+    told = {"format": FORMAT, "key": key, "facts": dict(facts), "files": files}
+    # As it will be read: numbers that are names become text, and tuples lists.
+    told = json.loads(json.dumps(told, default=plain))
+    text = json.dumps({**told, CHECKSUM: _checksum(told)}, indent=1)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -44,23 +54,36 @@ def find_damage(folder: Path, *, key: str | None = None) -> str | None:
     """What is wrong with a folder that has a manifest, in words, or None. key: whose manifest it must be, if given.
 
     Every byte is read each time. XXH3 finds accidental damage as surely as SHA-256, at 20 times its speed; neither
-    would stop somebody who can also write the manifest. Folders of before there was an XXH3 are told by their SHA-256.
+    would stop somebody who can also write the manifest, which holds a checksum of what it says itself. Folders of
+    before there was an XXH3 are told by their SHA-256.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json(read_regular(folder / MANIFEST))
         entries = {
             str(name): (int(entry["bytes"]), str(entry["sha256"]), entry.get("xxh3_128"))
             for name, entry in manifest["files"].items()
         }
         owner, _ = manifest["key"], manifest["facts"].items()
+        written = manifest.get("format", FORMAT_WITHOUT)
+        checksum = manifest.pop(CHECKSUM) if written > FORMAT_WITHOUT else manifest.pop(CHECKSUM, None)
+        known = written <= FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "its manifest is missing or malformed"
+    if checksum is not None and checksum != _checksum(manifest):
+        return "its manifest has changed"
+    if not known:
+        return f"its manifest has format {written}, and this release reads format {FORMAT}"
     if key is not None and owner != key:
         return f"its manifest is that of {owner}"
+    beside = sorted(name for name in OPENED - entries.keys() if (folder / name).exists())
+    if beside:
+        return f"{beside[0]} is there, and its manifest does not know it"
     for name, (size, sha256, xxh3) in entries.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return f"its manifest names {name!r}, which leaves the folder"
         path = folder / name
+        if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+            return f"{name} is a link that leaves the folder"
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != size:
@@ -71,6 +94,18 @@ def find_damage(folder: Path, *, key: str | None = None) -> str | None:
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
     return None
+
+
+def require_undamaged(folder: Path) -> None:
+    """Raise InputError where a folder with a manifest is not what that says."""
+    problem = find_damage(folder)
+    if problem is not None:
+        raise InputError(f"{folder} is damaged: {problem}. Copy it again, or export the model again.")
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says, however it is written."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _xxh3_of(path: Path) -> str:

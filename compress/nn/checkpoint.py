@@ -17,10 +17,11 @@ from compress.core.checks import nearest
 from compress.core.content import require_all_inside, require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
+from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.structure import Structure
 from compress.nn.family import family_of_type
 from compress.nn.layers import KINDS
-from compress.nn.settings import require_countable, require_no_adapter, require_usable
+from compress.nn.settings import require_countable, require_no_adapter, require_usable, unread_settings
 from compress.nn.structure import apply_structure, plain_form, structure_of
 from compress.nn.weights import WEIGHTS, Header, differences, read_headers, require_floating, some, weight_files
 
@@ -58,12 +59,15 @@ def settle(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def load_model(folder: Path) -> PreTrainedModel:
+def load_model(folder: Path, *, verify: bool = False) -> PreTrainedModel:
     """The model of a folder that `save_model` wrote, in FP32 and evaluation mode.
 
-    Raises InputError where anything is missing, left over, damaged or of the wrong shape: all of that is compared with
-    the header of the weights before any memory is taken for them.
+    verify: whether its files are first compared with its manifest, where there is one. Raises InputError where anything
+    is missing, left over, damaged or of the wrong shape: all of that is compared with the header of the weights before
+    any memory is taken for them.
     """
+    if verify and (folder / MANIFEST).exists():
+        require_undamaged(folder)
     headers = check_checkpoint(folder)
     config, structure = read_config(folder), read_structure(folder)
     with torch.device("meta"):
@@ -113,6 +117,13 @@ def read_config(folder: Path) -> PretrainedConfig:
     for name in config.architectures or ():
         architecture_of(config, name)
     return config
+
+
+def doubts_about(folder: Path) -> list[str]:
+    """A sentence about the settings in `config.json` that the library knows nothing of, where there are any."""
+    unread = unread_settings(_raw_config(folder))
+    told = "config.json sets what the library does not read, so it has no effect here"
+    return [f"{folder}: {told}: {some(unread)}"] if unread else []
 
 
 def _raw_config(folder: Path) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _finish(
         examples={name: len(split) for name, split in workshop.examples.items()},
         fingerprints={name: workshop.content(name) for name in ("validation", "test")},
         groups=len(set(workshop.examples["validation"]["group"][:])),
-        notes=workshop.notes,
+        notes=(*workshop.notes, *workshop.recipe.teacher.doubts()),
         command=command,
         seconds=time.monotonic() - started,
         plots=workshop.plots,

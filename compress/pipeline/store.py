@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from compress.core.errors import DiskFullError, InputError
+from compress.core.json_file import read_json
 from compress.core.manifest import MANIFEST, find_damage, flush, plain, write_manifest
 
 FEW_BYTES = 1_000_000
@@ -155,7 +156,7 @@ class Store:
         if problem is not None:
             self._set_aside(folder, problem)
             return None
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+        return read_json(folder / MANIFEST)["facts"]
 
     def _set_aside(self, folder: Path, reason: str) -> None:
         place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}-{time.time_ns()}"

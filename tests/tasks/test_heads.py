@@ -115,6 +115,12 @@ def test_what_no_function_depends_on_is_read_over(checkpoint: Path) -> None:
 
     kept = {"position_embedding_type": "absolute", "gradient_checkpointing": True, "attn_implementation": "eager"}
     after = look(changed(checkpoint, add, **kept)).state_dict()
+    teacher = FolderTeacher(path=str(checkpoint))
+    assert teacher.doubts() == []
+    changed(checkpoint, None, my_own_scale=2.0)
+    assert teacher.doubts() == [
+        f"{checkpoint}: config.json sets what the library does not read, so it has no effect here: my_own_scale"
+    ]
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -19,7 +19,7 @@ from compress.core.stage import Training
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
 from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
-from compress.nn.checkpoint import check_checkpoint, read_config, require_finite
+from compress.nn.checkpoint import check_checkpoint, doubts_about, read_config, require_finite
 from compress.nn.family import hidden_size
 
 
@@ -59,6 +59,10 @@ class FineTunedTeacher(TeacherDefaults):
         """The fine-tuning."""
         batch_size = self.optimization.batch_size
         return Training(steps_of(examples, batch_size, self.epochs), batch_size)
+
+    def doubts(self) -> list[str]:
+        """Settings in config.json that the library does not know."""
+        return doubts_about(self._folder())
 
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Configuration with the labels of the training split, and processor."""

@@ -15,7 +15,7 @@ from compress.core.context import TeacherContext
 from compress.core.errors import CompressError, InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
-from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
+from compress.nn.checkpoint import STRUCTURE, check_checkpoint, doubts_about, load_model, read_config, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,10 @@ class FolderTeacher(TeacherDefaults):
         """Raise InputError where the folder is no checkpoint."""
         check_checkpoint(Path(self.path))
 
+    def doubts(self) -> list[str]:
+        """Settings in config.json that the library does not know."""
+        return doubts_about(Path(self.path))
+
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""
         self.check_files()
@@ -54,7 +58,7 @@ class FolderTeacher(TeacherDefaults):
     def _load(self, task: Task) -> PreTrainedModel:
         folder = Path(self.path)
         if (folder / STRUCTURE).exists():
-            return load_model(folder)
+            return load_model(folder, verify=True)
         try:
             model = task.load_model(folder)
         except CompressError:
