@@ -12,6 +12,8 @@ from compress.core.errors import InputError
 
 CODE = "which would have code run that is neither this program's nor yours"
 OTHER = "which the library no longer reads, so that another function would be computed"
+CODE_NAMES = ("auto_map", "custom_pipelines", "trust_remote_code")
+SAFE = "Save it with a class of the library's own, in a folder of its own."
 MERGE = "Merge it into the model first: model.merge_and_unload().save_pretrained(DIR)."
 # What attention is computed with here. Any other name is looked for in packages, or on the hub.
 ATTENTION = (None, "eager", "sdpa")
@@ -50,6 +52,13 @@ def require_usable(settings: Mapping[str, Any], folder: Path) -> None:
         raise InputError(f"{folder}: config.json sets {name} to {shown}, {reason}. {way_out}")
 
 
+def require_no_code(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError where a file of settings, `path`, names code of its own to run."""
+    for name in CODE_NAMES:
+        if settings.get(name):
+            raise InputError(f"{path} sets {name} to {str(settings[name])[:60]!r}, {CODE}. {SAFE}")
+
+
 def require_no_adapter(folder: Path) -> None:
     """Raise InputError where a folder holds an adapter: Transformers would add it where one package is installed, and
     leave it out where it is not."""
@@ -80,10 +89,9 @@ def unread_settings(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _refused(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, str]]:
-    safe = "Save the model with a class of the library's own, in a folder of its own."
-    for name in ("auto_map", "custom_pipelines", "trust_remote_code"):
+    for name in CODE_NAMES:
         if settings.get(name):
-            yield name, settings[name], CODE, safe
+            yield name, settings[name], CODE, SAFE
     for name, value in settings.items():
         if name.strip("_").removesuffix("_internal") in ("attn_implementation", "experts_implementation"):
             for chosen in value.values() if isinstance(value, Mapping) else (value,):
@@ -102,6 +110,6 @@ def _refused(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, str]]
             reason = "so that a position would see only some of the others, and an export all of them"
             yield name, settings[name], reason, "Give a model that was trained as an encoder."
     if settings.get("per_layer_config"):
-        yield "per_layer_config", settings["per_layer_config"], "and layers that differ so are not known here", safe
+        yield "per_layer_config", settings["per_layer_config"], "and layers that differ so are not known here", SAFE
     if settings.get("return_dict", True) is not True:
         yield "return_dict", settings["return_dict"], "and outputs are read by their names here", "Set it to true."

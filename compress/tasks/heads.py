@@ -37,7 +37,6 @@ def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
     model, loading = loader.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
     )
-    _require_own_class(folder, model)
     missing = ", ".join(sorted(loading["missing_keys"])[:4])
     if any(key.startswith(f"{model.base_model_prefix}.") for key in loading["missing_keys"]):
         raise InputError(
@@ -48,6 +47,7 @@ def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
             f"model.path is {folder}, which has no trained classification head (missing: {missing}). "
             "Fine-tune it first, or let this run do it: model=fine_tuned."
         )
+    _require_own_class(folder, model)
     _require_all_read(folder, [name for name in loading["unexpected_keys"] if not OTHER_HEADS.match(name)])
     return model.eval()
 
