@@ -6,6 +6,7 @@ character, and nesting until the stack ends. What it takes in, another reader of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -13,7 +14,8 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from compress.core.errors import InputError
 
@@ -24,15 +26,23 @@ DEEPEST = 64
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_json(path: Path, top: type = dict, *, most_bytes: int = LARGEST_BYTES, way_out: str = "Save it again.") -> Any:
+def read_json(
+    path: Path,
+    top: type = dict,
+    *,
+    most_bytes: int = LARGEST_BYTES,
+    finite: bool = True,
+    way_out: str = "Save it again.",
+) -> Any:
     """What a JSON file holds, an object where `top` is not another type.
 
     Raises InputError, which names the file and the place, for what is no regular file (a pipe would be waited for), is
     too large, not UTF-8, no JSON, nested deeper than 64, has two entries of one name, a number that is not finite, half
-    of a character, or something else than `top` outermost. way_out: what to do then.
+    of a character, or something else than `top` outermost. finite: False where NaN is a result. way_out: what to do
+    then.
     """
     try:
-        return parse_json(read_regular(path, most_bytes), top)
+        return parse_json(read_regular(path, most_bytes), top, finite=finite)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}). {way_out}") from None
     except ValueError as error:
@@ -53,11 +63,11 @@ def read_regular(path: Path, most_bytes: int = LARGEST_BYTES) -> bytes:
         return file.read(most_bytes + 1)
 
 
-def parse_json(data: bytes | str, top: type = dict) -> Any:
+def parse_json(data: bytes | str, top: type = dict, *, finite: bool = True) -> Any:
     """What JSON text holds. Raises ValueError with the place where `read_json` says InputError."""
     text = data if isinstance(data, str) else _decoded(data)
     try:
-        value = _decoder.decode(text)
+        value = (_decoder if finite else _decoder_of_results).decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
@@ -92,6 +102,32 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
+_decoder_of_results = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def require_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Raise ValueError where a value is not of the type that the field of its name in a dataclass has. Looked at are
+    plain types, and pairs and sequences of them."""
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if field.name in values and not _fits(values[field.name], hints[field.name]):
+            raise ValueError(f"{field.name} is {ascii(values[field.name])[:60]}, no {field.type}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    parts, origin = get_args(hint), get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        wanted = [parts[0]] * len(value) if parts[1:] == (...,) else list(parts)
+        return len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if hint in (float, int):
+        return isinstance(value, int | float if hint is float else int) and not isinstance(value, bool)
+    return isinstance(value, origin or hint) if isinstance(origin or hint, type) else True
 
 
 def _require_shallow(value: Any, *, halves: bool) -> None:

@@ -47,15 +47,14 @@ def _report(folders: Sequence[Path], out: Path, margin: float | None) -> None:
     _require_writable(out)
     from rich.console import Console
 
-    from compress.report.sweep.evidence import gather
     from compress.report.sweep.page import write_page
+    from compress.report.sweep.telling import tell
     from compress.report.sweep.terminal import print_report
 
     if (out.parent / LEDGER).exists():
         raise InputError(f"--out is {out}, in a run's own folder, whose page it would replace. Name another place.")
-    evidence = gather(folders, margin)
     try:
-        write_page(evidence, out)
+        evidence = tell(folders, margin, lambda evidence: write_page(evidence, out))
     except OSError as error:
         raise InputError(f"--out is {out}, which cannot be written ({error.strerror}). Name another place.") from error
     # A log file has no width of its own.

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from compress.core.errors import InputError
+from compress.core.json_file import read_json, require_types
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import OUTCOME
@@ -71,7 +73,9 @@ def from_json(values: Mapping[str, Any]) -> Outcome:
     known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(Outcome)}
     for name in ("interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
-    return Outcome(**{**known, "metric": metric})
+    known = {**known, "metric": metric}
+    require_types(Outcome, {name: value for name, value in known.items() if value is not None})
+    return Outcome(**known)
 
 
 def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]:
@@ -98,8 +102,8 @@ def write(outcome: Outcome, folder: Path) -> None:
 def read(folder: Path) -> Outcome | None:
     """What a job wrote before it ended, or None where it did not come so far."""
     try:
-        return from_json(json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return from_json(read_json(folder / OUTCOME, finite=False))
+    except (InputError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
