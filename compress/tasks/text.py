@@ -41,6 +41,8 @@ def load_tokenizer(folder: Path) -> Any:
     if not tokenizer.is_fast:
         raise InputError(f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one.")
     with refused_as(f"model.path is {folder}, whose tokenizer cannot read a text", way_out):
+        # As it is, too: its own longest length may be no number.
+        copy.deepcopy(tokenizer)("a")
         require_same_reading(tokenizer, PROBED_LENGTH)
     return tokenizer
 

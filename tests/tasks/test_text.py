@@ -82,6 +82,7 @@ def test_what_tokenizer_json_cannot_say_is_refused_by_name(
         ("tokenizer_config.json", '{"tokenizer_class": ["a"]}', "tokenizer cannot be loaded"),
         ("tokenizer_config.json", '{"pad_token": "\\ud800"}', "half of a character"),
         ("tokenizer_config.json", '{"truncation_side": "up", "pad_token": "[PAD]"}', "tokenizer cannot be loaded"),
+        ("tokenizer_config.json", '{"model_max_length": "x", "pad_token": "[PAD]"}', "tokenizer cannot read a text"),
         ("special_tokens_map.json", "[1]", "special_tokens_map.json is malformed"),
     ],
 )
