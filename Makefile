@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix
+.PHONY: help demo test fuzz check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: $(READY)  ## install into .venv and run the quickstart: about 8 minutes on
 
 test: $(READY)  ## run the whole test suite, a file at a time on each processor
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
+	FUZZ_EXAMPLES=25000 $(BIN)/python -m pytest tests/fuzz --timeout 0
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks

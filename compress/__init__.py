@@ -36,11 +36,16 @@ def run(recipe: Recipe, folder: str | Path) -> RunResult:
     return run(recipe, Path(folder).expanduser(), command="compress.run(...)")
 
 
-def load(folder: str | Path) -> PreTrainedModel:
-    """The torch model of an artifact or export: rebuilt from its structure, loaded strictly, FP32, evaluation mode."""
+def load(folder: str | Path, *, verify: bool = True) -> PreTrainedModel:
+    """The torch model of an artifact or export: rebuilt from its structure, loaded strictly, FP32, evaluation mode.
+
+    verify: whether the folder's files are compared with its manifest first, where there is one: a single bit that has
+    changed is another model. Without a manifest, sizes and shapes are all that can be compared. Raises InputError where
+    the folder is damaged, or is no model.
+    """
     from compress.nn.checkpoint import load_model
 
-    return load_model(Path(folder).expanduser())
+    return load_model(Path(folder).expanduser(), verify=verify)
 
 
 def evaluate(folder: str | Path, data: str | Path, *, threads: int | None = None, **columns: str) -> Evaluation:

@@ -197,6 +197,12 @@ def make_model() -> Callable[..., PreTrainedModel]:
     return tiny_model
 
 
+@pytest.fixture(scope="session")
+def make_any_model() -> Callable[..., PreTrainedModel]:
+    """The same, for what lasts longer than a test."""
+    return tiny_model
+
+
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
     """The tiny tokenizer."""

@@ -19,6 +19,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compress.cli.positions import lacks, parts_of, require_like, require_offers, require_values
 from compress.core.checks import nearest, require_at_least, require_choice, require_integer
 from compress.core.defaults import with_defaults
 from compress.core.errors import CompressError, InputError
@@ -251,13 +252,18 @@ def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:
     return gates
 
 
-def _build(where: str, settings: Any, defaults: type = object, *, offers: Sequence[str] = (), **more: Any) -> Any:
+def _build(
+    where: str, settings: Any, defaults: type = object, *, like: Any = None, offers: Sequence[str] = (), **more: Any
+) -> Any:
     """The object that `settings` describe, from the inside out. `offers`: the names it must have. defaults: a mixin
-    with what it may lack besides."""
+    with what it may lack besides. like: the class or protocol that it must be of, if any."""
     if not isinstance(settings, dict) or "_target_" not in settings:
         raise InputError(f"{where} is {settings!r}; it must name a class: _target_: package.module.Class")
     kind = _class_at(f"{where}._target_", settings["_target_"])
-    values = {str(name): _value(f"{where}.{name}", value) for name, value in settings.items() if name != "_target_"}
+    if like is not None:
+        require_like(where, kind, like)
+    require_offers(where, kind, settings["_target_"], offers)
+    values = _values(where, kind, {str(name): value for name, value in settings.items() if name != "_target_"})
     _require_fitting(where, kind, {**values, **more})
     _require_kinds(where, kind, values)
     try:
@@ -269,19 +275,26 @@ def _build(where: str, settings: Any, defaults: type = object, *, offers: Sequen
         raise InputError(f"{where} cannot be built: {kind.__name__} says {type(error).__name__}: {error}") from error
     lacking = [name for name in offers if not hasattr(built, name)]
     if lacking:
-        raise InputError(
-            f"{where}._target_ is {settings['_target_']!r}, which has no {', '.join(lacking)}; it cannot stand there. "
-            "What each part must offer is written in compress/core/."
-        )
+        raise lacks(where, settings["_target_"], lacking)
     return with_defaults(f"{where}._target_", built, defaults)
 
 
-def _value(where: str, value: Any) -> Any:
+def _values(where: str, kind: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a class, each part of a recipe among them built. A class is called where one is expected, and
+    nowhere else: whoever may give a value must not thereby run a program."""
+    parts = parts_of(kind)
+    for name, value in settings.items():
+        if name not in parts:
+            require_values(_setting(where, kind, name), value, kind.__name__)
+    return {name: _value(f"{where}.{name}", value, parts.get(name)) for name, value in settings.items()}
+
+
+def _value(where: str, value: Any, part: Any) -> Any:
     if isinstance(value, dict):
         if "_target_" in value:
-            return _build(where, value)
-        return {name: _value(f"{where}.{name}", inner) for name, inner in value.items()}
-    return [_value(where, inner) for inner in value] if isinstance(value, list) else value
+            return _build(where, value, like=part)
+        return {name: _value(f"{where}.{name}", inner, part) for name, inner in value.items()}
+    return [_value(where, inner, part) for inner in value] if isinstance(value, list) else value
 
 
 def _class_at(setting: str, path: Any) -> Any:
@@ -296,7 +309,9 @@ def _class_at(setting: str, path: Any) -> Any:
         found = importlib.import_module(module)
     except ImportError as error:
         raise InputError(f"{setting} is {path!r}; {rule} ({error}). Install its package, or set PYTHONPATH.") from error
-    if not callable(getattr(found, name, None)):
+    if not isinstance(getattr(found, name, None), type):
+        if hasattr(found, name):
+            raise InputError(f"{setting} is {path!r}; {rule}, and this is a {type(getattr(found, name)).__name__}.")
         classes = [other for other in vars(found) if not other.startswith("_")]
         hint = nearest(name, classes) or "Check the name."
         raise InputError(f"{setting} is {path!r}; {rule}, and {module} has no {name}. {hint}")
@@ -337,17 +352,22 @@ def _require_kinds(where: str, kind: Any, values: Mapping[str, Any]) -> None:
     except (NameError, TypeError):
         # A class of the user's own may name types that exist for the type checker only.
         return
-    place = "data" if where in ("task", "data.source") else where
-    # A field may say which setting it is, where that has another name.
-    typed = {part.name: part.metadata.get("setting") for part in fields(kind)} if is_dataclass(kind) else {}
     for name, value in values.items():
-        wanted, setting = hints.get(name), typed.get(name) or f"{place}.{name}"
+        wanted, setting = hints.get(name), _setting(where, kind, name)
         if wanted is str and not isinstance(value, str):
             shown = "null" if value is None else value
             raise InputError(f'{setting} is {shown}; it must be text. Use {setting}=TEXT, or "3" for digits.')
         if isinstance(wanted, type) and is_dataclass(wanted) and not isinstance(value, wanted):
             shown = "null" if value is None else value
             raise InputError(f"{setting} is {shown}; it must be a group of settings ({wanted.__name__}).")
+
+
+def _setting(where: str, kind: Any, name: str) -> str:
+    """The setting that a user types for `name` of the class that stands at `where`."""
+    place = "data" if where in ("task", "data.source") else where
+    # A field may say which setting it is, where that has another name.
+    typed = {part.name: part.metadata.get("setting") for part in fields(kind)} if is_dataclass(kind) else {}
+    return typed.get(name) or f"{place}.{name}"
 
 
 def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:

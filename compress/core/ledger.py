@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.blame import Blame
+from compress.core.json_file import require_types
 from compress.core.metric import ACCURACY, Label
 
 SENTENCES = ("reasons", "notes", "findings", "missed")
@@ -76,14 +77,18 @@ class Row:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Row:
-        """One line, also of an earlier version, whose lines lack a field or have one more."""
+        """One line, also of an earlier version, whose lines lack a field or have one more. Raises ValueError,
+        TypeError or KeyError for what is none."""
         metric = Label.from_json(data)
         told: dict[str, Any] = {entry.name: data.get(metric.name_in_file(entry.name)) for entry in fields(cls)}
         told.update({name: tuple(str(text) for text in told[name] or ()) for name in SENTENCES})
         told["figures"] = told["figures"] or {}
         for name in ("interval", "speedup_interval"):
             told[name] = None if told[name] is None else tuple(told[name])
-        return cls(**{**told, "metric": metric, "blame": _blame(told["blame"])})
+        told = {**told, "metric": metric, "blame": _blame(told["blame"])}
+        always = ("stage", "verdict", "decision")
+        require_types(cls, {name: value for name, value in told.items() if value is not None or name in always})
+        return cls(**told)
 
 
 def _blame(told: Any) -> Blame | None:

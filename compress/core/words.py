@@ -75,8 +75,9 @@ class ComponentImportance(Importance, Protocol):
 
 
 class Teacher(Protocol):
-    """Where the teacher comes from. `learns`: whether making it takes the training split. `files`, `check_files` and
-    `training` have defaults in `TeacherDefaults`, which a teacher of the user's own is given where it lacks them."""
+    """Where the teacher comes from. `learns`: whether making it takes the training split. `files`, `check_files`,
+    `training` and `doubts` have defaults in `TeacherDefaults`, which a teacher of the user's own is given where it
+    lacks them."""
 
     learns: ClassVar[bool]
 
@@ -108,6 +109,10 @@ class Teacher(Protocol):
         """As of `Stage`."""
         ...
 
+    def doubts(self) -> list[str]:
+        """Sentences about what its files say and nothing here reads."""
+        ...
+
 
 class TeacherDefaults(SourceDefaults):
     """What holds for a teacher that does not say otherwise: see `Teacher`."""
@@ -117,3 +122,7 @@ class TeacherDefaults(SourceDefaults):
     def training(self, examples: int) -> Training | None:
         """Nothing is trained."""
         return None
+
+    def doubts(self) -> list[str]:
+        """None that it knows of."""
+        return []

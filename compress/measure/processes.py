@@ -22,6 +22,11 @@ from compress.core.signature import Signature
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 
+# Ours may lie in a folder that only the one who started this process named: it comes last, behind all libraries.
+PROGRAM = (
+    "import runpy, sys; module, folder = sys.argv[1:]; sys.path.append(folder); "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 # Where nothing says whether a thread runs, and the most where one never stops.
 BLIND_REST_S, LONGEST_REST_S = 0.05, 0.5
 
@@ -36,14 +41,14 @@ class Candidate:
 
 
 class Worker:
-    """A `compress.measure.worker` process. Use as a context manager: it ends with the block."""
+    """A process that runs `compress.measure.worker`. Use as a context manager: it ends with the block."""
 
     def __init__(self, candidate: Candidate, batches: Path) -> None:
         self._candidate = candidate
         # A file: into a pipe that nobody reads, a library that talks much would wait forever, and we for it.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "compress.measure.worker"],
+            isolated("compress.measure.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -120,6 +125,15 @@ def _runs(tasks: Path) -> bool:
     return False
 
 
+def isolated(module: str) -> list[str]:
+    """The command that runs a module of ours in a process of its own.
+
+    `python -m` would look for every library in the current folder first: a `numpy.py` beside the user's data would be
+    run. `-P` leaves that folder out.
+    """
+    return [sys.executable, "-P", "-c", PROGRAM, module, str(Path(__file__).resolve().parents[2])]
+
+
 def clean_environment(threads: int) -> dict[str, str]:
     """The caller's environment, with every thread pool set to `threads` and no network for the libraries."""
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -128,6 +142,8 @@ def clean_environment(threads: int) -> dict[str, str]:
         **dict.fromkeys(pools, str(threads)),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # What libraries start in turn is isolated likewise.
+        "PYTHONSAFEPATH": "1",
     }
 
 

@@ -1,4 +1,4 @@
-"""Proof by reload, in a process that knows nothing but the folder: run as `python -m compress.measure.prove`.
+"""Proof by reload, in a process that knows nothing but the folder: started by `prove`.
 
 It loads the artifact, computes the probe batches and compares with the outputs from before saving: bit for bit, where
 the processor is the one that computed those. What belongs to padding is not compared. Where the runtime needs an
@@ -25,7 +25,7 @@ from compress.core.signature import Signature
 from compress.core.task import Task
 from compress.measure.description import build, describe
 from compress.measure.environment import describe_processor, versions
-from compress.measure.processes import clean_environment
+from compress.measure.processes import clean_environment, isolated
 from compress.measure.worker import load_batches, save_batches
 
 PROBE = "probe.npz"
@@ -79,7 +79,7 @@ def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> 
         "runtime": describe(runtime),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "compress.measure.prove"],
+        isolated("compress.measure.prove"),
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A process that holds one opened model and serves commands from a pipe: run as `python -m compress.measure.worker`.
+"""A process that holds one opened model and serves commands from a pipe: started by `processes.Worker`.
 
 It imports only what its runtime needs, and sleeps on the pipe while another one is being timed.
 """

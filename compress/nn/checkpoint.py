@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from compress.core.checks import nearest
+from compress.core.content import require_all_inside, require_inside
 from compress.core.errors import InputError
+from compress.core.json_file import read_json
+from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.structure import Structure
 from compress.nn.family import family_of_type, require_known_form
 from compress.nn.layers import KINDS
 from compress.nn.sentence_encoder import FIELD, SentenceEncoder
+from compress.nn.settings import require_countable, require_no_adapter, require_usable, unread_settings
 from compress.nn.structure import apply_structure, plain_form, structure_of
+from compress.nn.weights import WEIGHTS, Header, differences, read_headers, require_floating, some, weight_files
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 STRUCTURE = "structure.json"
 
 
@@ -57,28 +60,40 @@ def settle(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def load_model(folder: Path) -> PreTrainedModel:
+def load_model(folder: Path, *, verify: bool = False) -> PreTrainedModel:
     """The model of a folder that `save_model` wrote, in FP32 and evaluation mode.
 
-    Raises InputError where anything is missing, left over, damaged or of the wrong shape.
+    verify: whether its files are first compared with its manifest, where there is one. Raises InputError where anything
+    is missing, left over, damaged or of the wrong shape: all of that is compared with the header of the weights before
+    any memory is taken for them.
     """
-    check_checkpoint(folder)
-    config = read_config(folder)
-    model = _empty_model(config, folder)
-    structure = read_structure(folder)
-    replaced = _replaced_weights(model, structure)
-    apply_structure(model, structure)
-    tensors = read_tensors(folder)
-    expected = model.state_dict()
-    for name in replaced - expected.keys():
-        tensors.pop(name, None)
-    problems = _differences(expected, tensors)
-    if problems:
-        raise InputError(f"{folder} does not fit its own structure.json: {problems}. Export the model again.")
+    if verify and (folder / MANIFEST).exists():
+        require_undamaged(folder)
+    headers = check_checkpoint(folder)
+    config, structure = read_config(folder), read_structure(folder)
+    with torch.device("meta"):
+        _, replaced = _edited_model(config, folder, structure, headers)
+    model, _ = _edited_model(config, folder, structure, headers)
+    tensors = {name: tensor for name, tensor in read_tensors(folder).items() if name not in replaced}
     # Copied, not assigned: torch aligns its own memory, and results are then the same bit for bit in every process.
     model.load_state_dict(tensors, strict=True)
     require_finite(model, folder)
     return model.eval()
+
+
+def _edited_model(
+    config: PretrainedConfig, folder: Path, structure: Structure, headers: Mapping[str, Header]
+) -> tuple[PreTrainedModel, set[str]]:
+    """A model of these shapes, and the names of what is stored for plain loaders to stop at."""
+    model = _empty_model(config, folder)
+    replaced = _replaced_weights(model, structure)
+    apply_structure(model, structure)
+    expected = model.state_dict()
+    replaced -= expected.keys()
+    problems = differences(expected, {name: found for name, found in headers.items() if name not in replaced})
+    if problems:
+        raise InputError(f"{folder} does not fit its own structure.json: {problems}. Export the model again.")
+    return model, replaced
 
 
 def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
@@ -88,23 +103,37 @@ def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """`config.json`, of a supported family. Raises InputError."""
-    try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: config.json cannot be read ({error}). Save the model again.") from error
-    if not isinstance(raw, dict) or "model_type" not in raw:
-        raise InputError(f"{folder}: config.json names no model_type. Save it with Transformers' save_pretrained.")
+    """`config.json`, of a supported family. Raises InputError, also for what would run code or be dropped."""
+    raw = _raw_config(folder)
     # Before Transformers reads it, which answers a type that it does not know with a page of advice.
     family_of_type(str(raw["model_type"]))
+    require_usable(raw, folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError, OSError, StrictDataclassError) as error:
+    except Exception as error:
+        # The library checks types here and there, and a file from elsewhere may have any.
         raise InputError(
             f"{folder}: config.json is refused by Transformers ({error}). Save the model again."
         ) from error
     require_known_form(config, f"{folder}: config.json")
+    for name in config.architectures or ():
+        architecture_of(config, name)
     return config
+
+
+def doubts_about(folder: Path) -> list[str]:
+    """A sentence about the settings in `config.json` that the library knows nothing of, where there are any."""
+    unread = unread_settings(_raw_config(folder))
+    told = "config.json sets what the library does not read, so it has no effect here"
+    return [f"{folder}: {told}: {some(unread)}"] if unread else []
+
+
+def _raw_config(folder: Path) -> dict[str, Any]:
+    require_inside(folder, folder / "config.json")
+    raw = read_json(folder / "config.json", object, way_out="Save the model again.")
+    if not isinstance(raw, dict) or "model_type" not in raw:
+        raise InputError(f"{folder}: config.json names no model_type. Save it with Transformers' save_pretrained.")
+    return raw
 
 
 def read_structure(folder: Path) -> Structure:
@@ -112,64 +141,32 @@ def read_structure(folder: Path) -> Structure:
     path = folder / STRUCTURE
     if not path.exists():
         return Structure()
-    try:
-        return Structure.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}). Export the model again.") from error
+    require_inside(folder, path)
+    return Structure.from_json(read_json(path, way_out="Export the model again."))
 
 
-def check_checkpoint(folder: Path, setting: str = "model.path") -> None:
-    """Raise InputError unless `folder`, the value of `setting`, is a checkpoint whose safetensors can be opened."""
+def check_checkpoint(folder: Path, setting: str = "model.path") -> dict[str, Header]:
+    """What the headers of the weights say. Raises InputError unless `folder`, the value of `setting`, is a checkpoint
+    of safetensors, all in that folder, whose configuration asks for no more layers than there are weights."""
     if not folder.exists():
         siblings = (path.name for path in folder.parent.iterdir()) if folder.parent.is_dir() else ()
         hint = nearest(folder.name, siblings) or "Give the folder of a saved model."
         raise InputError(f"{setting} is {folder}, which does not exist. {hint}")
     if not folder.is_dir():
         raise InputError(f"{setting} is {folder}, a file. Give the folder that holds config.json and the weights.")
+    require_no_adapter(folder)
     found = sorted(path.name for path in folder.iterdir())
     if "config.json" not in found:
         raise InputError(
-            f"{setting} is {folder}, no checkpoint: it has no config.json (found: {_some(found)}). "
+            f"{setting} is {folder}, no checkpoint: it has no config.json (found: {some(found)}). "
             "Give a folder that save_pretrained wrote."
         )
-    for path in weight_files(folder, setting):
-        try:
-            with safe_open(path, framework="pt") as file:
-                file.keys()
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is damaged or incomplete ({error}). Copy or save the model again.") from error
-
-
-def weight_files(folder: Path, setting: str = "model.path") -> list[Path]:
-    """The safetensors files of a checkpoint. Raises InputError for pickles, and for names that leave the folder."""
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).is_file():
-        return [_inside(folder, name) for name in _indexed_names(folder / INDEX)]
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-    if pickles:
-        raise InputError(
-            f"{setting} is {folder}, whose weights are a pickle ({_some(pickles)}); pickles can run code and are not "
-            "read. Where you trust it: AutoModelForSequenceClassification.from_pretrained(DIR).save_pretrained(OTHER)."
-        )
-    raise InputError(f"{setting} is {folder}, no checkpoint: it has no {WEIGHTS}. Save it with save_pretrained.")
-
-
-def _indexed_names(index: Path) -> list[str]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index} is malformed ({error!r}). Save the model again.") from error
-    return names
-
-
-def _inside(folder: Path, name: object) -> Path:
-    if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"{folder / INDEX} names {name!r}, which leaves its folder. Do not use this checkpoint.")
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"{folder / INDEX} names {name!r}, which does not exist. Copy the model again.")
-    return path
+    require_all_inside(folder)
+    headers = read_headers(folder, setting)
+    if not (folder / STRUCTURE).exists():
+        require_floating(headers, folder)
+    require_countable(_raw_config(folder), folder, tensors=len(headers))
+    return headers
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -188,37 +185,25 @@ def require_finite(model: PreTrainedModel, folder: Path) -> None:
 
 
 def _empty_model(config: PretrainedConfig, folder: Path) -> PreTrainedModel:
-    architecture = _architecture(config)
+    architecture = architecture_of(config, str((config.architectures or [""])[0]))
     try:
         return architecture._from_config(config, dtype=torch.float32)
-    except (ValueError, KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
+    except Exception as error:
+        # A number from a file can fail anywhere in a model's making.
         raise InputError(
             f"{folder}: no model can be built from config.json ({error!r}). Save the model again."
         ) from error
 
 
-def _architecture(config: PretrainedConfig) -> type[PreTrainedModel]:
-    # The name comes from a file: only a model class of the library, for this very configuration, is accepted.
-    name = str((config.architectures or [""])[0])
+def architecture_of(config: PretrainedConfig, name: str) -> type[PreTrainedModel]:
+    """The library's class of this name. Raises InputError for all but a model class for this very configuration: the
+    name comes from a file."""
     if name == SentenceEncoder.__name__ and hasattr(config, FIELD):
         return SentenceEncoder
-    found = getattr(transformers, name, None) if name.isidentifier() else None
+    found = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel) and found.config_class is type(config)):
-        raise InputError(f"config.json names the architecture {name!r}, no {config.model_type} model of Transformers.")
+        raise InputError(
+            f"config.json names the architecture {name!r}, no {config.model_type} model of Transformers. Save the "
+            "model with a class of the library's own."
+        )
     return found
-
-
-def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
-    missing = sorted(expected.keys() - found.keys())
-    surplus = sorted(found.keys() - expected.keys())
-    reshaped = sorted(
-        name
-        for name in expected.keys() & found.keys()
-        if expected[name].shape != found[name].shape or expected[name].dtype != found[name].dtype
-    )
-    named = (("missing", missing), ("not expected", surplus), ("of another shape or type", reshaped))
-    return "; ".join(f"{word}: {_some(names)}" for word, names in named if names)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"

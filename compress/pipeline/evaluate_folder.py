@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,6 +12,8 @@ from typing import Any
 
 from compress.core.errors import InputError
 from compress.core.evaluation import Evaluation
+from compress.core.json_file import read_json
+from compress.core.manifest import MANIFEST, find_damage
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.task import Task
@@ -24,7 +25,6 @@ from compress.measure.accuracy import write_batches
 from compress.measure.environment import allowed_cpus
 from compress.measure.evaluate import candidate_of, score, size_of, time_candidate, timed
 from compress.nn.checkpoint import read_config
-from compress.pipeline.store import MANIFEST, find_damage
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 MEASUREMENT = Measurement(examples=24, launches=2, rounds=4, warmup=3)
@@ -47,7 +47,7 @@ def evaluate_folder(folder: Path, data: Path, *, threads: int | None, columns: M
     # Which examples belong together nobody said, whatever a column is called.
     raw = raw.remove_columns([name for name in raw.column_names if name == "group"])
     examples = task.encode(raw, processor, config, "data")
-    key = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
+    key = read_json(folder / MANIFEST)["key"]
     candidate = candidate_of(runtime, folder, folder, signature)
     with tempfile.TemporaryDirectory() as temporary:
         batches = Path(temporary) / "batches.npz"
@@ -63,7 +63,7 @@ def _facts_of(folder: Path) -> Mapping[str, Any]:
     problem = find_damage(folder)
     if problem is not None:
         raise InputError(f"{folder} is no whole export: {problem}. Export the model again.")
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
+    return read_json(folder / MANIFEST)["facts"]
 
 
 def _task_of(folder: Path, facts: Mapping[str, Any], columns: Mapping[str, str]) -> Task:

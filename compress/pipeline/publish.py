@@ -11,12 +11,14 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.core.ledger import Row
+from compress.core.manifest import write_manifest
 from compress.core.metric import Label, Metric
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
+from compress.core.secrets import masked
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
-from compress.pipeline.store import Entry, bytes_in, full_disk_explained, write_manifest
+from compress.pipeline.store import Entry, bytes_in, full_disk_explained
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
 from compress.report.model_card import write_model_card
@@ -55,7 +57,7 @@ def publish(
 ) -> dict[str, Any]:
     """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of
     the report, or finds them drawn."""
-    summary: dict[str, Any] = {
+    found: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
         "task": {
@@ -82,6 +84,8 @@ def publish(
         "seconds": seconds,
         "notes": list(notes),
     }
+    # Before anything reads it: page, card and trackers tell what it holds.
+    summary: dict[str, Any] = masked(found)
     if best is not None:
         needed = bytes_in(best.entry.folder) + bytes_in(best.export)
         with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):

@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compress.core.errors import InputError
+from compress.core.manifest import MANIFEST
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER, LOCK, REPORT, SUMMARY
-from compress.pipeline.store import MANIFEST
 
 
 def check_folders(recipe: Recipe, folder: Path) -> None:

@@ -202,7 +202,7 @@ def _finish(
         examples={name: len(loaded.groups(name)) for name in loaded.examples},
         fingerprints={name: loaded.teacher_encoded.content(name) for name in ("validation", "test")},
         groups=len(set(loaded.groups("validation"))),
-        notes=tuple(dict.fromkeys((*loaded.notes, *_repeats(loaded)))),
+        notes=tuple(dict.fromkeys((*loaded.notes, *loaded.recipe.teacher.doubts(), *_repeats(loaded)))),
         command=command,
         seconds=time.monotonic() - started,
         plots=lambda drawing: make_or_find(store, plots_of(drawing)),

@@ -15,6 +15,7 @@ from compress.core.evaluation import Comparison, Evaluation
 from compress.core.gate import Verdict
 from compress.core.ledger import Row
 from compress.core.metric import Label
+from compress.core.secrets import masked
 from compress.measure.batch_effect import told
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import percentiles
@@ -109,8 +110,8 @@ def told_to(tell: Callable[[Row], None], stage: str, metric: Label) -> Iterator[
 def _reason(error: BaseException) -> str:
     """In one line; what is not ours with its type, without which many a message says nothing."""
     if isinstance(error, CompressError):
-        return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        return str(masked(str(error)))
+    return " ".join(str(masked(f"{type(error).__name__}: {error}")).split())
 
 
 def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:

@@ -14,6 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from compress.core.errors import InputError
+from compress.tasks.text import refused_as, require_plain_settings
 
 if TYPE_CHECKING:
     import torch
@@ -60,17 +61,13 @@ def load_image_processor(folder: Path, config: Any) -> Any:
         )
     if not (folder / "preprocessor_config.json").is_file():
         raise InputError(f"model.path is {folder}, which has no preprocessor_config.json. {WAY_OUT}")
-    try:
+    require_plain_settings(folder / "preprocessor_config.json", "image processor", WAY_OUT)
+    with refused_as(f"model.path is {folder}, whose image processor cannot be loaded", WAY_OUT):
         # The other backend needs torchvision.
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"model.path is {folder}, whose image processor cannot be loaded "
-            f"({str(error).strip().partition(chr(10))[0]}). {WAY_OUT}"
-        ) from error
-    return _complete(processor, folder, channels=int(config.num_channels), sides=sides_of(config.image_size))
+        return _complete(processor, folder, channels=int(config.num_channels), sides=sides_of(config.image_size))
 
 
 def save_image_processor(processor: Any, folder: Path) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoModel
 
 from compress.core.checks import require_choice
 from compress.core.errors import InputError
+from compress.core.json_file import read_json
 from compress.nn.checkpoint import read_config, read_tensors
 from compress.nn.sentence_encoder import (
     ACTIVATIONS,
@@ -26,6 +27,7 @@ from compress.nn.sentence_encoder import (
     encoder_class,
     without_pooler,
 )
+from compress.tasks.heads import require_all_read
 
 MODULES, ENCODER, WHOLE = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 NO_DENSE_LAYER: Mapping[str, Any] = {"dimensions": 0, "bias": False, "activation": "identity"}
@@ -80,6 +82,7 @@ def load_encoder(folder: Path, pooling: str | None) -> SentenceEncoder:
         raise InputError(
             f"model.path is {folder}, whose weights are incomplete (missing: {missing}). Copy or save it again."
         )
+    require_all_read(folder, loading["unexpected_keys"])
     model = SentenceEncoder(with_readout(encoder.config, said.readout))
     model.encoder.load_state_dict(encoder.state_dict())
     if model.dense is not None:
@@ -121,14 +124,14 @@ def read_folder(folder: Path, pooling: str | None) -> SentenceFolder:
         readout = Readout(pooling=pooling, normalize=True, prompts={}, **NO_DENSE_LAYER)
         return SentenceFolder(readout=readout, dense=None, max_length=None, lower_case=False)
     kinds, paths = _modules(folder)
-    found = _pooling(folder, _json(paths[1] / "config.json"))
+    found = _pooling(folder, read_json(paths[1] / "config.json"))
     if pooling is not None and pooling != found:
         raise InputError(
             f"model.pooling is {pooling}, and model.path is {folder}, whose {MODULES} says {found}: its vectors would "
             "be others. Use model.pooling=null."
         )
-    dense = _dense(folder, _json(paths[2] / "config.json")) if "Dense" in kinds else NO_DENSE_LAYER
-    own, whole = (_json(folder / name) if (folder / name).is_file() else {} for name in (ENCODER, WHOLE))
+    dense = _dense(folder, read_json(paths[2] / "config.json")) if "Dense" in kinds else NO_DENSE_LAYER
+    own, whole = (read_json(folder / name) if (folder / name).is_file() else {} for name in (ENCODER, WHOLE))
     prompts = {str(name): str(prompt) for name, prompt in (whole.get("prompts") or {}).items()}
     _require_no_usual_prompt(folder, whole, prompts)
     return SentenceFolder(
@@ -178,7 +181,8 @@ def write_folder(folder: Path, readout: Readout, *, max_length: int, width: int)
 def _modules(folder: Path) -> tuple[Sequence[str], Sequence[Path]]:
     """The names of the classes and the folders of the modules, in order."""
     try:
-        entries = [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in _json(folder / MODULES)]
+        found = read_json(folder / MODULES, list)
+        entries = [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in found]
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / MODULES} is malformed ({error!r}). Copy or save the model again.") from error
     kinds = [kind for kind, _ in entries]
@@ -249,13 +253,6 @@ def _dense_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{folder} has no model.safetensors, the weights of a dense layer. Save the model again.")
     return {name.removeprefix("linear."): value for name, value in load_file(path).items()}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Copy or save the model again.") from error
 
 
 def _write(path: Path, content: Any) -> None:

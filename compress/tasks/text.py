@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.core.errors import InputError
+from compress.core.content import require_inside
+from compress.core.errors import CompressError, InputError
+from compress.core.json_file import parse_json, read_regular
+from compress.nn.settings import require_no_code
+
+# Where no task has said yet how many tokens its model reads.
+PROBED_LENGTH = 16
+# What a tokenizer's own loaders open, as far as it is JSON.
+READ = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -16,12 +25,11 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     way_out = "Save it beside the model: tokenizer.save_pretrained(DIR)."
-    try:
+    for name in READ:
+        if (folder / name).exists():
+            require_plain_settings(folder / name, "tokenizer", way_out)
+    with refused_as(f"model.path is {folder}, whose tokenizer cannot be loaded", way_out):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"model.path is {folder}, whose tokenizer cannot be loaded ({_first_line(error)}). {way_out}"
-        ) from error
     # Where there is no file at all, Transformers makes a tokenizer that knows no word.
     if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
         raise InputError(f"model.path is {folder}, which has no tokenizer. {way_out}")
@@ -32,27 +40,109 @@ def load_tokenizer(folder: Path) -> Any:
         )
     if not tokenizer.is_fast:
         raise InputError(f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one.")
+    with refused_as(f"model.path is {folder}, whose tokenizer cannot read a text", way_out):
+        # As it is, too: its own longest length may be no number.
+        copy.deepcopy(tokenizer)("a")
+        require_same_reading(tokenizer, PROBED_LENGTH)
     return tokenizer
 
 
+def require_plain_settings(path: Path, what: str, way_out: str) -> None:
+    """Raise InputError where a file of a processor's, `what`, is a link elsewhere, no JSON, or names code to run."""
+    require_inside(path.parent, path)
+    try:
+        settings = parse_json(read_regular(path))
+    except (OSError, ValueError) as error:
+        told = f"model.path is {path.parent}, whose {what} cannot be loaded ({path.name} is malformed: {error})"
+        raise InputError(f"{told}. {way_out}") from None
+    require_no_code(settings, path)
+
+
+@contextlib.contextmanager
+def refused_as(what: str, way_out: str) -> Iterator[None]:
+    """Inside, whatever a library makes of a file from elsewhere is an InputError that says `what` and why: libraries
+    raise any type there, and tokenizers one that is no Exception."""
+    try:
+        yield
+    except (CompressError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise InputError(f"{what} ({_first_line(error)}). {way_out}") from error
+
+
 def save_tokenizer(tokenizer: Any, folder: Path, *, max_length: int) -> None:
-    """Write it so that it truncates at `max_length` tokens and pads nothing by itself, whoever reads it."""
+    """Write it so that it truncates at `max_length` tokens and pads nothing by itself, whoever reads it.
+
+    Raises InputError where tokenizer.json cannot say what this tokenizer does: see `require_same_reading`.
+    """
+    require_same_reading(tokenizer, max_length)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = max_length
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.enable_truncation(max_length)
     tokenizer.save_pretrained(folder)
-    # save_pretrained resets both on some tokenizers; what a stock loader reads is this file.
-    backend.no_padding()
-    backend.enable_truncation(max_length)
-    backend.save(str(folder / "tokenizer.json"))
+    # save_pretrained resets truncation on some tokenizers; what a stock loader reads is this file.
+    _as_stock(tokenizer, max_length).save(str(folder / "tokenizer.json"))
     path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    written = json.loads(path.read_text(encoding="utf-8"))
+    settings = dict(written)
     if settings.get("tokenizer_class") == "TokenizersBackend":
         # A class of Transformers 5 only; earlier ones know the same thing by this name.
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    # What was set on the tokenizer itself is not among what it was made with, which is all that is written.
+    sides = {name: getattr(tokenizer, name) for name in ("padding_side", "truncation_side")}
+    settings |= {name: side for name, side in sides.items() if settings.get(name, "right") != side}
+    if settings != written:
         path.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _as_stock(tokenizer: Any, max_length: int) -> Any:
+    """What tokenizer.json says, as the library `tokenizers` alone reads it."""
+    from tokenizers import Tokenizer
+
+    stock = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    stock.no_padding()
+    # Transformers takes the side from its own settings and sets the rest anew with every call: what it does is this.
+    stock.enable_truncation(max_length, stride=0, strategy="longest_first", direction=tokenizer.truncation_side)
+    return stock
+
+
+def require_same_reading(tokenizer: Any, max_length: int) -> None:
+    """Raise InputError where tokenizer.json, read by the library `tokenizers` alone as an export's users do, would not
+    give the tokens that are measured: for texts made of the tokenizer's own tokens, longer than `max_length` and
+    shorter, alone and in pairs, with other letters, and with its added tokens among them."""
+    # Every call leaves its own settings in the tokenizer.
+    tokenizer = copy.deepcopy(tokenizer)
+    stock = _as_stock(tokenizer, max_length)
+    for texts in _probing_texts(tokenizer, max_length):
+        measured = tokenizer(*texts, truncation=True, max_length=max_length)["input_ids"]
+        if stock.encode(*texts).ids != measured:
+            shown = " | ".join(text[:40] for text in texts)
+            raise InputError(
+                f"model.path has a tokenizer whose tokenizer.json does not say all that it does: {shown!r} gives other "
+                f"tokens by that file alone, which is what an export is used with. {_unsaid(tokenizer)}"
+            )
+
+
+def _unsaid(tokenizer: Any) -> str:
+    if tokenizer.split_special_tokens:
+        return "It has split_special_tokens=True, which the file cannot hold: save it with False."
+    return "Save a tokenizer of the library's own class beside the model."
+
+
+def _probing_texts(tokenizer: Any, max_length: int) -> Iterator[tuple[str, ...]]:
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    plain = [name for name, number in tokens if number not in tokenizer.added_tokens_decoder]
+    shown = plain[:: max(1, len(plain) // 300)]
+    words = [tokenizer.convert_tokens_to_string([name]).strip() for name in shown]
+    short = " ".join(word for word in words if word) or "a"
+    # Every word is at least a token, but where a tokenizer leaves it out altogether.
+    long = " ".join([short] * (1 + 2 * max_length // len(short.split())))
+    added = [token.content for token in tokenizer.added_tokens_decoder.values()][:50]
+    marked = [f"a{token}b  {token} c.{token}" for token in added]
+    yield from (
+        (text,)
+        for text in (short, long, short.upper(), "\u00c0 \u00e9t\u00e9  1,234\t\u6c49\u5b57\n\U0001f600 -", *marked)
+    )
+    yield from ((short[:20], long), (long, short[:20]), (long, long))
 
 
 def require_fitting_length(max_length: int, config: Any) -> None:
@@ -98,5 +188,5 @@ def _longest_input(config: Any) -> int:
     return positions
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(": ")
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().partition("\n")[0].rstrip(": ")

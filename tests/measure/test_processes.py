@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -125,3 +126,50 @@ def test_the_last_words_of_a_process_that_ended(inputs: Path, tmp_path: Path) ->
     said = r"ended by itself: (?s:.*)and no more"
     with Worker(candidate, inputs) as worker, pytest.raises(StageError, match=said):
         worker.ask({"time": [0], "warmup": 1})
+
+
+def decoys(folder: Path) -> Path:
+    """A folder with files named like libraries, each of which leaves a trace when it is run."""
+    folder.mkdir()
+    for name in (
+        "numpy",
+        "torch",
+        "transformers",
+        "onnxruntime",
+        "json",
+        "runpy",
+        "multiprocessing",
+        "joblib",
+        "compress",
+    ):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'run')!r}, 'a').write('{name} ')", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_runs_no_file_of_the_current_folder(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = decoys(tmp_path / "data")
+    monkeypatch.chdir(folder)
+    with Worker(Candidate(runtime=Talkative(end=False), folder=tmp_path, signature=SIGNATURE), inputs) as worker:
+        worker.ask({"time": [0], "warmup": 0})
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.timeout(120)
+def test_a_class_of_the_users_own_is_found_where_it_was_imported_from(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = decoys(tmp_path / "own")
+    (folder / "a_runtime_of_mine.py").write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    threads: int = 1\n"
+        "    def open(self, folder, signature):\n        return self\n"
+        "    def run(self, batch):\n        return batch['input_ids']\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(folder)
+    runtime = importlib.import_module("a_runtime_of_mine").Mine()
+    with Worker(Candidate(runtime=runtime, folder=tmp_path, signature=SIGNATURE), inputs) as worker:
+        worker.ask({"time": [0], "warmup": 0})
+    assert not (folder / "run").exists()

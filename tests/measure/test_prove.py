@@ -143,6 +143,16 @@ def test_what_a_runtime_cannot_do_is_not_the_artifacts_fault(
     assert not isinstance(found.value, ReloadError)
 
 
+def test_the_proving_process_runs_no_file_of_the_current_folder(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numpy", "torch", "json", "compress"):
+        (tmp_path / f"{name}.py").write_text("open('run', 'a').write('run')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_weight_that_is_missing_is_refused(artifact: Path) -> None:
     tensors = load_file(artifact / "model.safetensors")
     del tensors["classifier.bias"]

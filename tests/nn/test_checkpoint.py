@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, GPT2Config, PreTrainedModel
 
+import compress
+from compress.core.content import INDEX
 from compress.core.errors import InputError
+from compress.core.manifest import write_manifest
 from compress.core.structure import Structure
+from compress.methods.teachers.folder import FolderTeacher
 from compress.nn.checkpoint import (
-    INDEX,
     STRUCTURE,
     WEIGHTS,
     check_checkpoint,
@@ -32,6 +37,7 @@ from compress.nn.layers import Int4Embedding, Int8DynamicLinear, Int8Embedding, 
 from compress.nn.structure import replace_module, structure_of
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, tell_config
 from compress.nn.vocabulary import reads_tokens
+from compress.tasks.text_classification import TextClassification
 
 
 def saved(model: PreTrainedModel, folder: Path) -> Path:
@@ -338,3 +344,61 @@ def test_weights_that_do_not_fit_the_structure(make_model: Callable, tmp_path: P
     (folder / STRUCTURE).unlink()
     with pytest.raises(InputError, match=r"does not fit its own structure.json: of another shape or type: bert.enc"):
         load_model(folder)
+
+
+@pytest.mark.timeout(60)
+def test_shapes_are_compared_before_memory_is_taken(checkpoint: Path, make_model: Callable, tmp_path: Path) -> None:
+    import resource
+
+    folder = saved(make_model("bert", layers=2), tmp_path / "saved")
+    large = {"kind": "linear", "sizes": {"inputs": 30_000, "outputs": 30_000, "bias": 1}}
+    path = "bert.encoder.layer.0.intermediate.dense"
+    text = json.dumps({"format": 1, "edits": {path: large}, "attributes": {}})
+    (folder / STRUCTURE).write_text(text, encoding="utf-8")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=rf"of another shape or type: {path}\.bias, {path}\.weight"):
+        load_model(folder)
+    # The matrix would be 3.6 GB; kilobytes are counted here.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+
+
+def test_a_bit_that_turned_over_in_the_weights_is_seen(make_model: Callable, tmp_path: Path) -> None:
+    folder = saved(make_model("bert", layers=1), tmp_path / "saved")
+    write_manifest(folder, {}, key="k")
+    whole = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"is damaged: model\.safetensors has changed"):
+        compress.load(folder)
+    assert compress.load(folder, verify=False) is not None
+    with pytest.raises(InputError, match="is damaged"):
+        FolderTeacher(path=str(folder)).look(TextClassification(text="text", label="label", max_length=8), None)
+
+
+def test_links_lead_nowhere_else_but_in_the_hubs_cache(checkpoint: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("config.json", WEIGHTS, "tokenizer.json"):
+        (checkpoint / name).rename(elsewhere / name)
+        (checkpoint / name).symlink_to(elsewhere / name)
+        with pytest.raises(InputError, match=rf"{name} is a link to .*elsewhere"):
+            check_checkpoint(checkpoint)
+        (checkpoint / name).unlink()
+        (elsewhere / name).rename(checkpoint / name)
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    shutil.copytree(checkpoint, snapshot)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    for name in ("config.json", WEIGHTS):
+        (snapshot / name).rename(tmp_path / "models--a--b" / "blobs" / name)
+        (snapshot / name).symlink_to(Path("..") / ".." / "blobs" / name)
+    check_checkpoint(snapshot)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoint: Path) -> None:
+    for name in ("config.json", WEIGHTS):
+        kept = (checkpoint / name).read_bytes()
+        (checkpoint / name).unlink()
+        os.mkfifo(checkpoint / name)
+        with pytest.raises(InputError):
+            check_checkpoint(checkpoint)
+        (checkpoint / name).unlink()
+        (checkpoint / name).write_bytes(kept)

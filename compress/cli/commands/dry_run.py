@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from compress.cli.commands.planned_job import Job
 from compress.cli.config import build, hydra_in, settings_root
 from compress.core.errors import CompressError, InputError
+from compress.core.secrets import masked
 
 if TYPE_CHECKING:
     pass
@@ -138,10 +139,10 @@ def _show(jobs: Sequence[tuple[Job | CompressError, str]], *, sweeps: bool) -> i
                 raise
             refused += 1
             table.flush()
-            print(f"compress: job {number} ({differing}): {error}", file=sys.stderr, flush=True)
+            print(f"compress: job {number} ({masked(differing)}): {masked(str(error))}", file=sys.stderr, flush=True)
             continue
         if sweeps:
-            table.title(f"job {number}: {differing}")
+            table.title(f"job {number}: {masked(differing)}")
         table.plan(plan, job)
         plans.append(plan)
     if sweeps and plans:

@@ -22,6 +22,7 @@ from compress.cli.sweep.job_result import Ending, JobResult, measured
 from compress.cli.sweep.own import command_of
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
+from compress.core.secrets import masked
 from compress.measure.environment import allowed_cpus
 from compress.methods.training.processes import count_here, is_main, join, leave
 
@@ -194,12 +195,17 @@ def _in_this_terminal() -> bool:
 
 
 def _record_settings(settings: DictConfig, folder: Path) -> None:
-    """What Hydra itself would write, before it is known whether the folder is in use."""
+    """What Hydra itself would write, but for passwords, before it is known whether the folder is in use."""
     folder.mkdir(exist_ok=True)
     hydra_settings = HydraConfig.get()
-    OmegaConf.save(settings, folder / "config.yaml")
-    OmegaConf.save(OmegaConf.create({"hydra": hydra_settings}), folder / "hydra.yaml")
-    OmegaConf.save(hydra_settings.overrides.task, folder / "overrides.yaml")
+    written = {
+        "config": settings,
+        "hydra": OmegaConf.create({"hydra": hydra_settings}),
+        "overrides": hydra_settings.overrides.task,
+    }
+    for name, part in written.items():
+        plain = masked(OmegaConf.to_container(part, resolve=False))
+        OmegaConf.save(OmegaConf.create(plain), folder / f"{name}.yaml")
 
 
 def _told(error: Exception, folder: Path) -> tuple[Ending, str]:
@@ -207,6 +213,6 @@ def _told(error: Exception, folder: Path) -> tuple[Ending, str]:
     if known is not None:
         return ENDINGS[known.exit_status], str(known)
     with contextlib.suppress(OSError):
-        (folder / job_result.TRACEBACK).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        (folder / job_result.TRACEBACK).write_text(masked("".join(traceback.format_exception(error))), encoding="utf-8")
     told = " ".join(f"{type(error).__name__}: {error}".split())
     return "broken", f"{told} (see {folder / job_result.TRACEBACK})"

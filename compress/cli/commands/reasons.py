@@ -6,6 +6,7 @@ import errno
 import sys
 
 from compress.core.errors import CompressError, InputError
+from compress.core.secrets import masked
 from compress.methods.training.processes import is_main
 
 DISK = {
@@ -28,7 +29,7 @@ def complain(message: str, status: int) -> int:
     """Print the one message of a refusal, and return the exit status."""
     # Of several processes that train together, each meets what is wrong with the settings.
     if is_main():
-        print(f"compress: {message}", file=sys.stderr, flush=True)
+        print(f"compress: {masked(message)}", file=sys.stderr, flush=True)
     return status
 
 

@@ -45,16 +45,15 @@ def _report(folders: Sequence[Path], out: Path, margin: float | None) -> None:
     if margin is not None:
         require_fraction("--margin", margin, "Use 0.01 for one point.")
     _require_writable(out)
-    from compress.report.sweep.evidence import gather
     from compress.report.sweep.page import write_page
+    from compress.report.sweep.telling import tell
     from compress.report.sweep.terminal import print_report
     from compress.report.terminal import terminal
 
     if (out.parent / LEDGER).exists():
         raise InputError(f"--out is {out}, in a run's own folder, whose page it would replace. Name another place.")
-    evidence = gather(folders, margin)
     try:
-        write_page(evidence, out)
+        evidence = tell(folders, margin, lambda evidence: write_page(evidence, out))
     except OSError as error:
         raise InputError(f"--out is {out}, which cannot be written ({error.strerror}). Name another place.") from error
     console = terminal()

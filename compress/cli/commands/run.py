@@ -37,6 +37,8 @@ def main() -> None:
     sweep: its worst job's."""
     # Errors come to us whole, instead of being printed and turned into exit status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # For every Python that a library starts, such as a launcher's workers: none looks in the current folder first.
+    os.environ["PYTHONSAFEPATH"] = "1"
     register()
     _collect_less()
     typed, alone = sys.argv, _Alone()

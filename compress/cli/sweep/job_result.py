@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from compress.core.errors import InputError
+from compress.core.json_file import read_json, require_types
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import OUTCOME
+from compress.core.secrets import masked
 
 TRACEBACK = "traceback.txt"
 Ending = Literal["exported", "nothing passed", "refused", "broken", "lost", "interrupted", "not started"]
@@ -70,7 +73,9 @@ def from_json(values: Mapping[str, Any]) -> JobResult:
     known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(JobResult)}
     for name in ("interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
-    return JobResult(**{**known, "metric": metric})
+    known = {**known, "metric": metric}
+    require_types(JobResult, {name: value for name, value in known.items() if value is not None})
+    return JobResult(**known)
 
 
 def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]:
@@ -97,8 +102,8 @@ def write(result: JobResult, folder: Path) -> None:
 def read(folder: Path) -> JobResult | None:
     """What a job wrote before it ended, or None where it did not come so far."""
     try:
-        return from_json(json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return from_json(read_json(folder / OUTCOME, finite=False))
+    except (InputError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -109,10 +114,10 @@ def forget(folder: Path) -> None:
 
 
 def write_whole(path: Path, values: Any) -> None:
-    """Write JSON beside `path`, flush it to the disk, and rename it there."""
+    """Write JSON, without passwords, beside `path`, flush it to the disk, and rename it there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, ensure_ascii=False, default=str)
+        json.dump(masked(values), file, indent=1, ensure_ascii=False, default=str)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())

@@ -28,6 +28,7 @@ from compress.cli.sweep.job_result import JobResult
 from compress.cli.sweep.own import HYDRAS, command_of, own_folders
 from compress.cli.sweep.threads import training_threads
 from compress.core.errors import InputError
+from compress.core.secrets import masked
 from compress.methods.training.processes import count
 from compress.pipeline.preflight import check_files, check_order
 
@@ -143,7 +144,7 @@ class Command:
         try:
             for batch in batches:
                 if self._one_by_one:
-                    print(f"\njob {first + batch[0]}: {shown[batch[0]]}", flush=True)
+                    print(f"\njob {first + batch[0]}: {masked(shown[batch[0]])}", flush=True)
                 found += self._launch([jobs[number] for number in batch], first + batch[0], folders[batch[0] :])
         except KeyboardInterrupt:
             raise InterruptedSweep([job_result.read(folder) or _unfinished(folder) for folder in folders]) from None

@@ -17,6 +17,7 @@ from compress.core.context import Context
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
+from compress.core.task import Task
 from compress.methods.training.imitation import Imitation, imitate, inherited, spread, spread_from_first
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import UnknownFamilyError, family_of, head_size, hidden_size, layers_of
@@ -172,6 +173,20 @@ class Distill(StageDefaults):
     def uses_latency(self) -> bool:
         """Whether the latency table decides anything."""
         return self.layers == "auto"
+
+    def check_processor(self, task: Task, processor: Any) -> None:
+        """Raise InputError where a student's folder has a tokenizer that numbers its tokens otherwise: as many tokens
+        in another order would give every word the embedding of another."""
+        if self.student_path is None or not (Path(self.student_path) / "tokenizer.json").is_file():
+            return
+        own = task.load_processor(Path(self.student_path)).get_vocab()
+        other = [token for token, number in processor.get_vocab().items() if own.get(token) != number]
+        if other:
+            raise InputError(
+                f"student.path is {self.student_path}, whose tokenizer gives {len(other)} tokens other numbers than "
+                f"the teacher's, such as {other[0]!r}; both must read the same tokens. Use a student with the "
+                "teacher's tokenizer."
+            )
 
     @property
     def unread(self) -> frozenset[str]:

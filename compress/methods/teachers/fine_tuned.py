@@ -13,13 +13,13 @@ from transformers import PreTrainedModel, set_seed
 from compress.core.checks import require_positive
 from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
-from compress.core.errors import InputError
+from compress.core.errors import CompressError, InputError
 from compress.core.stage import Training
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
 from compress.methods.teachers.place import folder_of
 from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
-from compress.nn.checkpoint import check_checkpoint, read_config, require_finite
+from compress.nn.checkpoint import check_checkpoint, doubts_about, read_config, require_finite
 from compress.nn.family import hidden_size
 
 
@@ -60,6 +60,10 @@ class FineTunedTeacher(TeacherDefaults):
         batch_size = self.optimization.batch_size
         return Training(steps_of(examples, batch_size, self.epochs), batch_size)
 
+    def doubts(self) -> list[str]:
+        """Settings in config.json that the library does not know."""
+        return doubts_about(self._folder())
+
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Configuration with the labels of the training split, and processor."""
         folder = self._folder()
@@ -71,7 +75,10 @@ class FineTunedTeacher(TeacherDefaults):
         folder = self._folder()
         try:
             model = task.load_pretrained(folder, config)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
+        except CompressError:
+            raise
+        except Exception as error:
+            # A file from elsewhere can fail anywhere in the library.
             raise InputError(f"model.path is {self.path}, which Transformers cannot load ({error}).") from error
         require_finite(model, folder)
         return model

@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from compress.core.content import files_below, hashes_of
 from compress.core.context import TeacherContext
-from compress.core.errors import InputError
+from compress.core.errors import CompressError, InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
 from compress.methods.teachers.place import folder_of
-from compress.nn.checkpoint import STRUCTURE, check_checkpoint, load_model, read_config, require_finite
+from compress.nn.checkpoint import STRUCTURE, check_checkpoint, doubts_about, load_model, read_config, require_finite
 from compress.tasks.heads import RECIPES, require_head, require_one_label
 
 
@@ -46,6 +46,10 @@ class FolderTeacher(TeacherDefaults):
         """Raise InputError where the folder is no checkpoint."""
         check_checkpoint(self.folder)
 
+    def doubts(self) -> list[str]:
+        """Settings in config.json that the library does not know."""
+        return doubts_about(self.folder)
+
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""
         self.check_files()
@@ -65,10 +69,13 @@ class FolderTeacher(TeacherDefaults):
             if task.name in RECIPES.values():
                 require_head(folder, task.name)
                 require_one_label(folder, task.name)
-            return load_model(folder)
+            return load_model(folder, verify=True)
         try:
             model = task.load_model(folder)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
+        except CompressError:
+            raise
+        except Exception as error:
+            # A file from elsewhere can fail anywhere in the library.
             raise InputError(f"model.path is {folder}, which Transformers cannot load ({error}).") from error
         require_finite(model, folder)
         return model

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
 from compress.core.errors import DiskFullError, InputError
+from compress.core.json_file import parse_json, read_regular
+from compress.core.manifest import xxh3_of
 from compress.methods.training.processes import count, is_main, number, same, totals
 
 CHECKPOINT_SECONDS = 30.0
@@ -200,14 +204,30 @@ def run_training(trainer: Trainer, folder: Path, title: str) -> None:
         trainer.add_callback(_Progress(title))
     trainer.add_callback(_TimedCheckpoints())
     last = last_checkpoint(folder)
+    if last is None and any(folder.glob(f"checkpoint-*/{WHOLE}")):
+        tqdm.write(f"warning: the checkpoint in {folder} is damaged; {title} begins anew", file=sys.stderr)
     _keep_only(last, folder)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, and to the disk."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    """The newest checkpoint that was written to its end, and to the disk, and of which every byte is as it was."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}") if sums_of(path.parent) == _told(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def sums_of(checkpoint: Path) -> dict[str, str]:
+    """A checksum of each of a checkpoint's files."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != WHOLE)
+    return {path.relative_to(checkpoint).as_posix(): xxh3_of(path) for path in files}
+
+
+def _told(path: Path) -> Any:
+    """What a checkpoint's marker says of its files; None where it is damaged itself."""
+    try:
+        return parse_json(read_regular(path))
+    except (OSError, ValueError):
+        return None
 
 
 def _keep_only(checkpoint: Path | None, folder: Path) -> None:
@@ -247,7 +267,8 @@ class _TimedCheckpoints(TrainerCallback):
             checkpoint = folder / f"checkpoint-{state.global_step}"
             for path in (*checkpoint.iterdir(), checkpoint):
                 _flush(path)
-            (checkpoint / WHOLE).touch()
+            (checkpoint / WHOLE).write_text(json.dumps(sums_of(checkpoint)), encoding="utf-8")
+            _flush(checkpoint / WHOLE)
             _flush(checkpoint)
             _keep_only(checkpoint, folder)
 

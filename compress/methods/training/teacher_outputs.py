@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from compress.core.context import Context
 from compress.core.errors import DiskFullError
+from compress.core.manifest import xxh3_of
 from compress.core.signature import Signature
 from compress.methods.training.attention import RELATED, attention_vectors, widths
 from compress.methods.training.processes import main_first
@@ -107,6 +108,7 @@ class TeacherOutputs:
             lock.release()
 
     def _look(self) -> None:
+        self._forget_damaged()
         needed = sum(int(self._starts[-1]) * self._widths[name] * 2 for name in self._missing())
         free = shutil.disk_usage(self._folder).free
         self.stores_vectors = needed <= free * LARGEST_SHARE_OF_FREE_DISK
@@ -126,6 +128,24 @@ class TeacherOutputs:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npy"
+
+    def _sum(self, name: str) -> Path:
+        return self._folder / f"{name}.xxh3"
+
+    def _forget_damaged(self) -> None:
+        """Remove what is not what was computed: it is computed again. Every byte is read."""
+        for name in ("logits", *self._widths):
+            path, told = self._path(name), self._sum(name)
+            if path.exists() and (
+                not told.exists() or told.read_text(encoding="ascii", errors="replace") != xxh3_of(path)
+            ):
+                tqdm.write(f"warning: {path} is damaged; the teacher's outputs are computed again", file=sys.stderr)
+                path.unlink()
+
+    def _finish(self, name: str, temporary: Path) -> None:
+        """Give a file that is whole its name, and its checksum before that."""
+        self._sum(name).write_text(xxh3_of(temporary), encoding="ascii")
+        temporary.rename(self._path(name))
 
     def _missing(self) -> list[str]:
         return [name for name in self._widths if not self._path(name).exists()]
@@ -182,14 +202,14 @@ class TeacherOutputs:
     def _publish(self, stored: dict[str, Any], temporary: dict[str, Path], outputs: dict[int, np.ndarray]) -> None:
         for name, values in stored.items():
             values.flush()
-            temporary[name].rename(self._path(name))
+            self._finish(name, temporary[name])
         path = self._folder / "logits.tmp"
         with path.open("wb") as file:
             ordered = [outputs[row] for row in range(len(outputs))]
             np.save(file, np.concatenate(ordered) if self._signature.per_position else np.stack(ordered))
             file.flush()
             os.fsync(file.fileno())
-        path.rename(self._path("logits"))
+        self._finish("logits", path)
 
 
 @torch.no_grad()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from compress.core.errors import InputError
+from compress.core.json_file import read_json
 from compress.measure.effort import Effort
 from compress.pipeline.store import MANIFEST
 
@@ -15,9 +16,9 @@ def efforts(store: Path) -> Iterator[tuple[Effort, float]]:
     manifests = [*store.glob(f"artifacts/*/{MANIFEST}"), *store.glob(f"evaluations/*/{MANIFEST}")]
     for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))["facts"]
+            facts = read_json(path)["facts"]
             known = Effort(**facts["effort"]), float(facts["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (InputError, KeyError, TypeError, ValueError):
             # Of an earlier release, resumed in the middle, or damaged: no time to go by.
             continue
         yield known

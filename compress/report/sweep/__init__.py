@@ -16,11 +16,10 @@ def publish(folder: Path, console: Console) -> Path:
     no run, and where its runs cannot stand in one front.
     """
     # What a single run needs of this package must not wait for numpy.
-    from compress.report.sweep.evidence import gather
     from compress.report.sweep.page import write_page
+    from compress.report.sweep.telling import tell
     from compress.report.sweep.terminal import print_report
 
-    evidence = gather([folder], margin=None)
-    write_page(evidence, folder / REPORT)
+    evidence = tell([folder], None, lambda evidence: write_page(evidence, folder / REPORT))
     print_report(evidence, console)
     return folder / REPORT

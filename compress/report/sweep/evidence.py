@@ -14,7 +14,7 @@ from compress.report.sweep.contributions import Contribution, contributions
 from compress.report.sweep.effects import Effect, main_effects
 from compress.report.sweep.factors import Factor, factors_of
 from compress.report.sweep.recommendation import Recommendation, recommend
-from compress.report.sweep.runs import find_runs
+from compress.report.sweep.runs import Run, find_runs
 from compress.report.sweep.standing import Standing, standing_of
 
 
@@ -43,7 +43,11 @@ def gather(folders: Sequence[Path], margin: float | None) -> Evidence:
     margin: a fraction; None takes the strictest that the runs themselves asked for. Raises InputError for folders
     without runs, runs that cannot be compared, and a margin that is none.
     """
-    runs = find_runs(folders)
+    return evidence_of(find_runs(folders), margin)
+
+
+def evidence_of(runs: Sequence[Run], margin: float | None) -> Evidence:
+    """What these runs say together: see `gather`."""
     require_alike(runs)
     standings = tuple(standing_of(run) for run in runs)
     factors = tuple(factors_of(runs))

@@ -30,12 +30,17 @@ _OPEN_REASONS = 12
 
 
 def write_page(evidence: Evidence, path: Path) -> None:
-    """Write the page. Every text of the runs is escaped, and the page's own policy lets only its own script run."""
+    """Write the page: see `page_of`."""
+    path.write_text(page_of(evidence), encoding="utf-8")
+
+
+def page_of(evidence: Evidence) -> str:
+    """The page. Every text of the runs is escaped, and the page's own policy lets only its own script run."""
     script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
     standings, factors, metric = evidence.standings, evidence.factors, evidence.metric
     pictures = [picture(standings, evidence.choice.margin, metric) for picture in (speed_picture, bytes_picture)]
     fronts = {"speed": set(speed_front(standings)), "bytes": set(bytes_front(standings))}
-    text = environment().get_template("sweep/page.html.jinja").render(
+    return environment().get_template("sweep/page.html.jinja").render(
         evidence=evidence,
         metric=metric,
         chosen=None if evidence.choice.best is None else standings.index(evidence.choice.best),
@@ -54,7 +59,6 @@ def write_page(evidence: Evidence, path: Path) -> None:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
-    path.write_text(text, encoding="utf-8")
 
 
 def _troubled(standings: Sequence[Standing]) -> dict[str, list[Standing]]:

@@ -13,9 +13,13 @@ from typing import Any
 import yaml
 
 from compress.core.errors import InputError
+from compress.core.json_file import parse_json, read_json, read_regular
 from compress.core.ledger import Row
 from compress.core.run_files import LEDGER, OUTCOME, SUMMARY, SWEEP
+from compress.core.secrets import masked
 from compress.report.sweep.command import command_again
+
+SUMMARISED = {"exported": dict | None, "settings": dict, "metric": str, "examples": dict}
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             "(hydra.sweep.dir) or of a run (hydra.run.dir)."
         )
     names = _names(list(found))
-    runs = [_read(place, name, job) for (place, job), name in zip(found.items(), names, strict=True)]
+    runs = [_read_or_told(place, name, job) for (place, job), name in zip(found.items(), names, strict=True)]
     return sorted(runs, key=lambda run: _natural(run.name))
 
 
@@ -69,8 +73,10 @@ def _run_folders(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
             below.clear()
             yield Path(place), {}
         if SWEEP in files:
-            for job in (_json(Path(place) / SWEEP, {"jobs"}, []) or {"jobs": []})["jobs"]:
-                at = Path(place) / str(job["folder"])
+            for job in (_json(Path(place) / SWEEP, {"jobs": list}, []) or {"jobs": []})["jobs"]:
+                if not isinstance(job, dict) or not isinstance(job.get("folder"), str) or "\0" in job["folder"]:
+                    continue
+                at = Path(place) / job["folder"]
                 if not (at / LEDGER).exists() and not (at / OUTCOME).exists():
                     yield at, job
         below.sort()
@@ -89,17 +95,30 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(int(part), "") if part.isdecimal() else (math.inf, part) for part in name.split("/")]
 
 
+def _read_or_told(folder: Path, name: str, job: Mapping[str, Any]) -> Run:
+    try:
+        return _read(folder, name, job)
+    except Exception as error:  # noqa: BLE001 - whatever lies in one folder, the others are told of
+        return unreadable(folder, name, error)
+
+
+def unreadable(folder: Path, name: str, error: Exception) -> Run:
+    """A run of which nothing can be told but that it is there."""
+    told = f"what this run recorded cannot be told ({type(error).__name__}): its files are damaged"
+    return Run(name, folder, (), None, {}, (), None, None, None, (told,))
+
+
 def _read(folder: Path, name: str, job: Mapping[str, Any]) -> Run:
     damage: list[str] = []
     rows = _rows(folder / LEDGER, damage)
-    summary = _json(folder / SUMMARY, {"exported", "settings", "metric", "examples"}, damage)
-    ended = _json(folder / OUTCOME, {"ending"}, damage) or job
+    summary = _json(folder / SUMMARY, SUMMARISED, damage)
+    ended = _json(folder / OUTCOME, {"ending": str}, damage) or job
     typed = _yaml(folder / ".hydra" / "overrides.yaml", list, damage)
     hydra = _yaml(folder / ".hydra" / "hydra.yaml", dict, damage)
     if summary is not None:
         settings = flat(summary["settings"])
     else:
-        told = flat(_yaml(folder / ".hydra" / "config.yaml", dict, damage) or job.get("settings", {}))
+        told = flat(_yaml(folder / ".hydra" / "config.yaml", dict, damage) or _mapping(job.get("settings")))
         # References are resolved in a summary only.
         settings = {key: value for key, value in told.items() if "${" not in value}
     overrides = tuple(str(override) for override in typed or ())
@@ -109,11 +128,11 @@ def _read(folder: Path, name: str, job: Mapping[str, Any]) -> Run:
         folder=folder,
         rows=rows,
         summary=summary,
-        settings=settings,
-        typed=overrides,
-        command=command or job.get("command"),
-        ending=ended.get("ending"),
-        reason=ended.get("reason"),
+        settings=masked(settings),
+        typed=masked(overrides),
+        command=_text(masked(command or job.get("command"))),
+        ending=_text(ended.get("ending")),
+        reason=_text(masked(ended.get("reason"))),
         damage=tuple(damage),
     )
 
@@ -122,7 +141,11 @@ def _rows(path: Path, damage: list[str]) -> tuple[Row, ...]:
     if not path.exists():
         return ()
     rows = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = read_regular(path).decode("utf-8", errors="replace").splitlines()
+    except (OSError, ValueError) as error:
+        damage.append(f"{LEDGER} cannot be read ({error})")
+        return ()
     for number, line in enumerate(lines, start=1):
         row = _row(line)
         if row is None:
@@ -136,33 +159,35 @@ def _rows(path: Path, damage: list[str]) -> tuple[Row, ...]:
 def _row(line: str) -> Row | None:
     """One line, also of an earlier version, whose lines lack a field or have one more; None where it is not one."""
     try:
-        told = json.loads(line)
-    except ValueError:
+        told = parse_json(line, finite=False)
+        return Row.from_json(told) if {"stage", "verdict", "decision"} <= told.keys() else None
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    if not isinstance(told, dict) or not {"stage", "verdict", "decision"} <= told.keys():
-        return None
-    return Row.from_json(told)
 
 
-def _json(path: Path, needed: set[str], damage: list[str]) -> Mapping[str, Any] | None:
+def _json(path: Path, needed: Mapping[str, Any], damage: list[str]) -> Mapping[str, Any] | None:
+    """needed: what it must have, and of which types."""
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        told = None
-    if not isinstance(told, dict) or not needed <= told.keys():
+        told = read_json(path, finite=False)
+    except InputError:
+        told = {}
+    if not all(name in told and isinstance(told[name], kind) for name, kind in needed.items()):
         damage.append(f"{path.name} cannot be read")
         return None
-    return told
+    return dict(told)
 
 
 def _yaml(path: Path, kind: type, damage: list[str]) -> Any:
     if not path.exists():
         return None
     try:
-        told = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506
-    except (yaml.YAMLError, ValueError):
+        text = read_regular(path).decode("utf-8")
+        # One that stands for another can be written short and be endless.
+        aliases = "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER))
+        told = None if aliases else yaml.load(text, Loader=_LOADER)  # noqa: S506
+    except (yaml.YAMLError, OSError, RecursionError, ValueError):
         told = None
     if not isinstance(told, kind):
         damage.append(f".hydra/{path.name} cannot be read")
@@ -172,6 +197,14 @@ def _yaml(path: Path, kind: type, damage: list[str]) -> Any:
 
 # Both load plain data only; the one in C is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

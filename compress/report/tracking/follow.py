@@ -13,6 +13,7 @@ from compress.core.errors import CompressError, NothingPassedError
 from compress.core.ledger import Row
 from compress.core.recipe import Recipe
 from compress.core.run_files import LEDGER, REPORT, SUMMARY
+from compress.core.secrets import masked
 from compress.core.tracking import Ending, TrackedRun, Tracker, Tracking
 
 LEFT = (REPORT, SUMMARY, LEDGER)
@@ -28,8 +29,8 @@ def tracked(
         name=f"{recipe.name} {folder.resolve().name}",
         group=sweep,
         folder=folder,
-        command=command,
-        settings=dict(by_full_name(settings)),
+        command=masked(command),
+        settings=masked(dict(by_full_name(settings))),
     )
     follower = Follower(recipe.tracker, run, warn)
     try:
@@ -71,14 +72,15 @@ class Follower:
         tracking = self._tracking
         if tracking is not None:
             files = [self._folder / name for name in LEFT if (self._folder / name).is_file()]
-            self._attempt(lambda: tracking.finish(ending, reason, _figures_of_student(self._folder), files))
+            self._attempt(lambda: tracking.finish(ending, masked(reason), _figures_of_student(self._folder), files))
 
     def _attempt(self, tell: Callable[[], None]) -> None:
         try:
             tell()
         except Exception as error:  # noqa: BLE001 - whatever a tracker's client raises, the run's work is worth more
             self._tracking = None
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            # A client's error may name the address that it was given.
+            told = masked(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
             self._warn(
                 f"tracking={self._name} failed ({told}). The run goes on without it; everything is in {self._folder}."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 
 
@@ -12,6 +13,7 @@ def onnx_file(folder: Path) -> Path:
     path = folder / "model.onnx"
     if not path.is_file():
         raise InputError(f"{folder} has no model.onnx. Give a folder that a run exported.")
+    require_inside(folder, path)
     require_data_inside(path)
     return path
 
@@ -31,3 +33,5 @@ def require_data_inside(path: Path) -> None:
             outside = Path(entry.value).is_absolute() or ".." in Path(entry.value).parts
             if entry.key == "location" and outside:
                 raise InputError(f"{path} keeps weights in {entry.value!r}, which leaves its folder. Do not use it.")
+            if entry.key == "location":
+                require_inside(path.parent, path.parent / entry.value)

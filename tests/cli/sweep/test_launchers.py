@@ -62,6 +62,19 @@ def test_a_job_whose_process_dies_stops_no_other(terminal: Any) -> None:
 
 
 @pytest.mark.skipif(not installed("hydra_plugins.hydra_joblib_launcher"), reason="joblib's extra is not installed")
+def test_a_launchers_processes_run_no_file_of_the_current_folder(
+    terminal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    # joblib imports the first as soon as it starts, the second is what its helper process does.
+    for name in ("numpy", "multiprocessing"):
+        (terminal.folder / f"{name}.py").write_text(f"open('run', 'a').write('{name} ')", encoding="utf-8")
+    # Other jobs than before, or joblib would use the processes that it still has.
+    terminal.sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "stages.ends.how=dies,raises")
+    assert not (terminal.folder / "run").exists()
+
+
+@pytest.mark.skipif(not installed("hydra_plugins.hydra_joblib_launcher"), reason="joblib's extra is not installed")
 def test_jobs_side_by_side_train_with_their_share_of_the_processors(terminal: Any) -> None:
     from compress.measure.environment import allowed_cpus
 

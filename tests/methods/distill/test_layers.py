@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -29,6 +30,7 @@ from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import hidden_size, layers_of
 from compress.nn.structure import plain_form, structure_of
 from compress.nn.surgery import keep_heads
+from compress.tasks.text_classification import TextClassification
 
 Seen = dict[str, Any]
 
@@ -275,6 +277,23 @@ def test_students_that_cannot_be_one(
         dataclasses.replace(stage, student_path=str(tmp_path / "words")).check(make_model())
     with pytest.raises(InputError, match=r"which does not exist"):
         dataclasses.replace(stage, student_path=str(tmp_path / "nowhere")).check(make_model())
+
+
+def test_a_student_whose_tokens_have_another_order_is_refused(
+    stage: Distill, make_model: Callable, make_tokenizer: Callable, tmp_path: Path
+) -> None:
+    task, tokenizer = TextClassification(text="text", label="label", max_length=8), make_tokenizer()
+    own = dataclasses.replace(stage, student_path=student_folder(tmp_path / "student", make_model(layers=2)))
+    own.check_processor(task, tokenizer)
+    tokenizer.save_pretrained(tmp_path / "student")
+    own.check_processor(task, tokenizer)
+    path = tmp_path / "student" / "tokenizer.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    words = settings["model"]["vocab"]
+    words["kas"], words["kat"] = words["kat"], words["kas"]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(InputError, match=r"student\.path is .* gives 2 tokens other numbers .*such as 'ka[st]'"):
+        own.check_processor(task, tokenizer)
 
 
 def test_a_student_with_another_activation_is_still_a_plain_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,14 @@ import pytest
 import torch
 
 from compress.core.errors import DiskFullError
-from compress.methods.training.loop import Optimization, SimilarLengths, _require_room, last_checkpoint, steps_of
+from compress.methods.training.loop import (
+    Optimization,
+    SimilarLengths,
+    _require_room,
+    last_checkpoint,
+    steps_of,
+    sums_of,
+)
 
 LENGTHS = [(7 * i) % 31 + 3 for i in range(100)]
 
@@ -67,8 +75,14 @@ def test_the_newest_whole_checkpoint(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "trainer_state.json").write_text("{}", encoding="utf-8")
     for name in ("checkpoint-9", "checkpoint-100"):
-        (tmp_path / name / "whole").touch()
+        sums = json.dumps(sums_of(tmp_path / name))
+        (tmp_path / name / "whole").write_text(sums, encoding="utf-8")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    # A byte that changed, and a marker that did: neither is gone on from.
+    (tmp_path / "checkpoint-100" / "trainer_state.json").write_text("{ ", encoding="utf-8")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+    (tmp_path / "checkpoint-9" / "whole").write_text(sums.replace("trainer", "Trainer"), encoding="utf-8")
+    assert last_checkpoint(tmp_path) is None
 
 
 def test_a_checkpoint_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,11 @@ def test_no_room_for_hidden_states(
     assert not outputs.stores_vectors
     assert len(notes) == 1
     assert "the teacher runs again for every batch" in notes[0]
-    assert {path.name for path in context.cache_folder.rglob("*") if path.is_file()} == {"logits.npy", ".lock"}
+    assert {path.name for path in context.cache_folder.rglob("*") if path.is_file()} == {
+        "logits.npy",
+        "logits.xxh3",
+        ".lock",
+    }
     torch.testing.assert_close(outputs.output([3], 1), direct(context, [3])[1].output, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * needed, total=real(path).total))
     assert TeacherOutputs(context, [1, 4]).stores_vectors
@@ -152,7 +156,26 @@ def test_what_a_killed_process_left_is_written_over(make_model: Callable, make_c
     (first._folder / "hidden-1.npy").rename(first._folder / "hidden-1.tmp")
     (first._folder / "hidden-1.tmp").write_bytes(b"half")
     assert torch.equal(TeacherOutputs(context, [1]).hidden(1, [3], 4), expected)
-    assert {path.name for path in first._folder.iterdir()} == {"hidden-1.npy", "logits.npy", ".lock"}
+    found = {path.name for path in first._folder.iterdir()}
+    assert found == {"hidden-1.npy", "hidden-1.xxh3", "logits.npy", "logits.xxh3", ".lock"}
+
+
+@pytest.mark.parametrize("name", ["hidden-1.npy", "hidden-1.xxh3", "logits.npy", "logits.xxh3"])
+def test_what_a_disk_has_changed_is_computed_again(
+    make_model: Callable, make_context: Callable, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = make_context(make_model())
+    first = TeacherOutputs(context, [1])
+    expected = first.hidden(1, [3], 4), first.output([3], 1)
+    path = first._folder / name
+    whole = path.read_bytes()
+    # The file itself is replaced: the first one has it mapped.
+    path.unlink()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = TeacherOutputs(context, [1])
+    assert torch.equal(again.hidden(1, [3], 4), expected[0]) and torch.equal(again.output([3], 1), expected[1])
+    assert path.read_bytes() == whole
+    assert f"{path.with_suffix('.npy')} is damaged" in capsys.readouterr().err
 
 
 def test_the_teacher_reads_with_its_own_processor(make_model: Callable, make_context: Callable) -> None:

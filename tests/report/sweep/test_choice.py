@@ -102,4 +102,4 @@ def test_nothing_is_proven_against_a_doubtful_teacher(make_run: MakeRun) -> None
     standing = standing_of(find_runs([folder])[0])
     assert (standing.status, standing.reasons) == ("unproven", ("the teacher is a guess",))
     choice = choose([standing], 0.01)
-    assert choice.best is outcome and not choice.proven
+    assert choice.best is standing and not choice.proven

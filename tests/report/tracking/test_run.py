@@ -35,10 +35,13 @@ def test_a_run_outlives_its_tracker_and_a_sweep_is_kept_together(
         assert done.value.code == 0
         return str(capfd.readouterr().err)
 
-    away = ("tracking=mlflow", "tracking.uri=http://127.0.0.1:9", "gates.quantize.max_accuracy_drop=1")
+    away = ("tracking=mlflow", "tracking.uri=http://me:geheim@127.0.0.1:9", "gates.quantize.max_accuracy_drop=1")
     errors = type_in(*away, f"hydra.run.dir={tmp_path / 'run'}")
     assert errors.count("warning: tracking=mlflow failed") == 1
     assert (tmp_path / "run" / "export" / "model.onnx").is_file()
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "geheim" not in errors and [path for path in written if b"geheim" in path.read_bytes()] == []
+    assert "tracking.uri=http://***@127.0.0.1:9" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
     events = tmp_path / "events"
     errors = type_in(
