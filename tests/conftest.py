@@ -140,6 +140,16 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_setting_of_another_run() -> Iterator[None]:
+    """A command run in this process tells the processes that it starts not to look into the current folder."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    yield
+    os.environ.pop("PYTHONSAFEPATH", None)
+    if before is not None:
+        os.environ["PYTHONSAFEPATH"] = before
+
+
+@pytest.fixture(autouse=True)
 def no_log_of_another_run() -> Iterator[None]:
     """A command run in this process leaves a handler that writes to its run's folder, which goes with the test."""
     yield
