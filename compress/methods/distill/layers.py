@@ -175,16 +175,16 @@ class Distill(StageDefaults):
         return self.layers == "auto"
 
     def check_processor(self, task: Task, processor: Any) -> None:
-        """Raise InputError where a student's folder has a tokenizer that numbers its tokens otherwise: as many tokens in
-        another order would give every word the embedding of another."""
+        """Raise InputError where a student's folder has a tokenizer that numbers its tokens otherwise: as many tokens
+        in another order would give every word the embedding of another."""
         if self.student_path is None or not (Path(self.student_path) / "tokenizer.json").is_file():
             return
         own = task.load_processor(Path(self.student_path)).get_vocab()
         other = [token for token, number in processor.get_vocab().items() if own.get(token) != number]
         if other:
             raise InputError(
-                f"student.path is {self.student_path}, whose tokenizer gives {len(other)} tokens other numbers than the "
-                f"teacher's, such as {other[0]!r}; both must read the same tokens. Use a student with the teacher's "
+                f"student.path is {self.student_path}, whose tokenizer gives {len(other)} tokens other numbers than "
+                f"the teacher's, such as {other[0]!r}; both must read the same tokens. Use a student with the teacher's "
                 "tokenizer."
             )
 
