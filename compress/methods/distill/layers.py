@@ -184,8 +184,8 @@ class Distill(StageDefaults):
         if other:
             raise InputError(
                 f"student.path is {self.student_path}, whose tokenizer gives {len(other)} tokens other numbers than "
-                f"the teacher's, such as {other[0]!r}; both must read the same tokens. Use a student with the teacher's "
-                "tokenizer."
+                f"the teacher's, such as {other[0]!r}; both must read the same tokens. Use a student with the "
+                "teacher's tokenizer."
             )
 
     @property
