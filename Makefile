@@ -23,7 +23,7 @@ test: $(READY)  ## run the whole test suite, a file at a time on each processor
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
-	FUZZ_EXAMPLES=25000 $(BIN)/python -m pytest tests/fuzz --timeout 0
+	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks

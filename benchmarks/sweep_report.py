@@ -53,7 +53,7 @@ def measure(folder: Path, count: int) -> None:
     for number, values in zip(range(count), itertools.cycle(itertools.product(*SETTINGS.values())), strict=False):
         make_run(folder / "runs" / str(number), number, dict(zip(SETTINGS, values, strict=True)), generator)
     page = folder / "report.html"
-    command = [sys.executable, "-m", "compress.cli.commands.report", str(folder / "runs"), "--out", str(page)]
+    command = [sys.executable, "-P", "-m", "compress.cli.commands.report", str(folder / "runs"), "--out", str(page)]
     seconds = []
     for _ in range(3):
         started = time.monotonic()

@@ -1,6 +1,7 @@
 """Thousands of damaged and hostile files: each is refused by an error of ours, or gives what the whole one gives.
 
-A short run is part of the tests. `make fuzz` draws FUZZ_EXAMPLES of each kind.
+A short run is part of the tests. `make fuzz` draws FUZZ_EXAMPLES of each kind, and writes to FUZZ_RESULTS how many were
+tried and how many of them refused: of the others each was what the whole one is, or the run would have failed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import json
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,9 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 import compress
-from compress.core.errors import CompressError, InputError
+from compress.core.errors import CompressError
 from compress.core.manifest import write_manifest
+from compress.measure.environment import versions
 from compress.methods.teachers.folder import FolderTeacher
 from compress.nn.checkpoint import load_model, save_model
 from compress.report.sweep import publish
@@ -46,6 +50,36 @@ fuzz = settings(
     suppress_health_check=list(HealthCheck),
 )
 draws = st.randoms(use_true_random=False)
+
+
+COUNTED: dict[str, Counter[str]] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def results() -> Iterator[None]:
+    """Counts, written once all is done."""
+    yield
+    if "FUZZ_RESULTS" in os.environ:
+        told = {"date": f"{date.today():%Y-%m-%d}", "release": versions(("torch", "transformers", "tokenizers"))}
+        text = json.dumps({**told, "kinds": {kind: dict(counts) for kind, counts in COUNTED.items()}}, indent=1)
+        Path(os.environ["FUZZ_RESULTS"]).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def counted(kind: str) -> Iterator[None]:
+    """The block must end in time, and raise nothing but an error of ours. Afterwards `refused` says whether it did."""
+    counts = COUNTED.setdefault(kind, Counter(tried=0, refused=0))
+    counts["tried"] += 1
+    with in_time():
+        try:
+            yield
+        except CompressError as error:
+            counts["refused"] += 1
+            raise RefusedError(str(error)) from None
+
+
+class RefusedError(Exception):
+    """An error of ours."""
 
 
 class HangsError(BaseException):
@@ -104,11 +138,11 @@ def logits(model: Any) -> torch.Tensor:
 @given(draws)
 def test_an_export_is_loaded_as_it_was_or_not_at_all(whole: Path, tmp_path: Path, draw: Any) -> None:
     folder = damaged(whole / "export", draw, tmp_path / "folder")
-    with in_time():
-        try:
+    try:
+        with counted("exports with their manifest"):
             model = compress.load(folder)
-        except InputError:
-            return
+    except RefusedError:
+        return
     assert torch.equal(logits(model), logits(load_model(whole / "export")))
 
 
@@ -116,11 +150,8 @@ def test_an_export_is_loaded_as_it_was_or_not_at_all(whole: Path, tmp_path: Path
 @given(draws)
 def test_an_export_without_its_manifest_raises_nothing_else(whole: Path, tmp_path: Path, draw: Any) -> None:
     folder = damaged(whole / "export", draw, tmp_path / "folder")
-    with in_time():
-        try:
-            compress.load(folder, verify=False)
-        except InputError:
-            return
+    with suppress(RefusedError), counted("exports without it"):
+        compress.load(folder, verify=False)
 
 
 @fuzz
@@ -128,14 +159,14 @@ def test_an_export_without_its_manifest_raises_nothing_else(whole: Path, tmp_pat
 def test_a_teacher_is_read_whole_or_refused(whole: Path, tmp_path: Path, draw: Any) -> None:
     folder = damaged(whole / "teacher", draw, tmp_path / "folder")
     teacher = FolderTeacher(path=str(folder))
-    with in_time():
-        try:
+    try:
+        with counted("teachers"):
             config, processor = teacher.read(TASK, None)  # type: ignore[arg-type]
             model = teacher.look(TASK, config)
             teacher.doubts()
             TASK.save_processor(processor, tmp_path)
-        except CompressError:
-            return
+    except RefusedError:
+        return
     # Whatever it is now, it is what Transformers makes of the same folder.
     assert logits(model).shape == (1, config.num_labels)
     stock = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -180,11 +211,11 @@ def test_a_damaged_record_costs_a_report_no_more_than_its_run(sweep: Path, tmp_p
     folder = damaged(sweep, draw, tmp_path / "sweep")
     for path in draw.sample(sorted(folder.glob("*/.hydra/*.yaml")), 2):
         path.write_bytes(mutated(path.read_bytes(), draw, text=True))
-    with in_time():
-        try:
+    try:
+        with counted("records of a sweep"):
             page = publish(folder, Console(file=io.StringIO(), width=100)).read_text(encoding="utf-8")
-        except InputError as error:
-            # Runs that cannot be compared, which is no damage.
-            assert "FOLDER" in str(error) or "cannot" in str(error), error
-            return
+    except RefusedError as error:
+        # Runs that cannot be compared, which is no damage.
+        assert "FOLDER" in str(error) or "cannot" in str(error), error
+        return
     assert page.startswith("<!doctype html>")
