@@ -38,6 +38,7 @@ from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.processes import once, same
 from compress.methods.training.sensitivity import answers
 from compress.nn.checkpoint import load_model, save_model, settle
+from compress.nn.fusion import LayerSizes
 from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.blame.case import Case
@@ -168,7 +169,7 @@ class Workshop(Prepared):
         recipe, theirs, ours = self.recipe, self._reading(teacher), self._reading(parent)
         set_seed(recipe.seed)
 
-        def latency(sizes: FusedLayerSizes, low_rank: bool = False) -> LatencyTable:
+        def latency(sizes: FusedLayerSizes | LayerSizes, low_rank: bool = False) -> LatencyTable:
             def find() -> LatencyTable:
                 return self.latency_table(teacher, sizes, low_rank=low_rank, again=True)
 
@@ -286,7 +287,7 @@ class Workshop(Prepared):
         return _read_evaluation(self.store.entry("evaluations", key, make, what="the scores on the test split"))
 
     def latency_table(
-        self, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False, again: bool
+        self, teacher: Entry, sizes: FusedLayerSizes | LayerSizes, *, low_rank: bool = False, again: bool
     ) -> LatencyTable:
         """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
         measured once. again: once more where an earlier run was disturbed at it; see Tables."""
