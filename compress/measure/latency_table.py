@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
+from compress.measure.unfused import shallow_models, unfused_table, without_blocks
 from compress.measure.worker import save_batches
-from compress.nn.family import hidden_size
+from compress.nn.family import family_of, hidden_size, layers_of
 from compress.nn.forward import positions_of, torch_batch
-from compress.nn.fusion import fuse_embeddings
+from compress.nn.fusion import LayerSizes, fuse_embeddings
 from compress.nn.head import Reads
 from compress.nn.layers import FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
 from compress.nn.layers.fused_layer import FusedLayerSizes
@@ -43,6 +45,8 @@ LAST_SHARES = (0.125, 1.0)
 LOW_RANK_HEADS, LOW_RANK_NEURONS = (0.5, 1.0), (0.125, 1.0)
 # Of the hidden width. Above, a square product is no faster as two.
 RANKS = (0.125, 0.375)
+# What a part is: a curve and a size, and for low ranks the rank.
+Key = TypeVar("Key")
 THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
 
 
@@ -55,10 +59,10 @@ def measure_table(
     reads: Reads,
     batches: Sequence[Mapping[str, np.ndarray]],
     lengths: Sequence[int],
-    layer: FusedLayerSizes,
+    layer: FusedLayerSizes | LayerSizes,
     precision: str,
 ) -> LatencyTable:
-    """The table for layers like `layer` on this machine.
+    """The table for layers like `layer` on this machine: fused, where they have such a form.
 
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
@@ -67,9 +71,15 @@ def measure_table(
     the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
     """
     inputs = _inputs(model, signature, batches, lengths)
-    parts = _parts(layer, precision, signature.mask, reads) | {("fixed", 0): _fixed(model, precision)}
-    costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
-    return _table(costs[0], dict(zip(parts, costs[1:], strict=True)), foreign_share)
+    if isinstance(layer, LayerSizes):
+        depth = min(STACKED, len(layers_of(model)))
+        fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
+        parts = _rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
+        (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
+        return unfused_table(whole, costs, depth, foreign_share)
+    parts = _rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model)), precision)
+    (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
+    return _table(whole, costs, foreign_share)
 
 
 def measure_low_rank(
@@ -90,39 +100,42 @@ def measure_low_rank(
     is less noisy. The rest is as in `measure_table`.
     """
     inputs = _inputs(model, signature, batches, lengths)
-    parts = _low_rank_parts(layer, precision, signature.mask)
-    costs, foreign_share = _time(runtime, parts, [], inputs, signature)
-    return _low_rank(dict(zip(parts, costs, strict=True))), foreign_share
+    parts = _rounded(_low_rank_parts(layer, signature.mask).items(), precision)
+    _, costs, foreign_share = _time(runtime, parts, [], inputs, signature)
+    return _low_rank(costs), foreign_share
 
 
 def _time(
     runtime: Runtime,
-    parts: Mapping[Any, nn.Module],
+    parts: Iterable[tuple[Key, nn.Module]],
     others: Sequence[Path],
     inputs: Sequence[Mapping[str, np.ndarray]],
     signature: Signature,
-) -> tuple[list[float], float | None]:
-    """Milliseconds of the exports in `others` and then of each part, in turns, and what others used meanwhile.
+) -> tuple[list[float], dict[Key, float], float | None]:
+    """Milliseconds of the exports in `others` and of each part, in turns, and what others used meanwhile.
 
-    inputs: what the model takes, one example each, and the `states` that its parts take. signature: the model's.
+    parts: read once, and each is let go when it was exported. inputs: what the model takes, one example each, and the
+    `states` that its parts take. signature: the model's.
     """
     with tempfile.TemporaryDirectory(prefix="compress-table-") as name:
         root = Path(name)
         save_batches(inputs, root / "batches.npz")
         candidates = [Candidate(runtime=runtime, folder=folder, signature=signature) for folder in others]
-        for number, module in enumerate(parts.values()):
-            folder = root / str(number)
+        keys: list[Key] = []
+        for key, module in parts:
+            folder = root / str(len(keys))
             folder.mkdir()
+            keys.append(key)
             taken = _export(module, signature, inputs[-1], folder, runtime)
             candidates.append(Candidate(runtime=runtime, folder=folder, signature=taken))
         files = [root / "batches.npz"] * len(candidates)
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
         rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS, bystanders)
     costs = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
-    return costs, bystanders.share
+    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), bystanders.share
 
 
-def _parts(layer: FusedLayerSizes, precision: str, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
+def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
     """What is timed, by curve and size. mask: the input that hides padding."""
     heads = {share: max(1, round(layer.heads * share)) for share in SHARES}
     neurons = {share: max(1, round(layer.neurons * share)) for share in SHARES}
@@ -138,20 +151,24 @@ def _parts(layer: FusedLayerSizes, precision: str, mask: str | None, reads: Read
         for share in LAST_SHARES:
             made["last_attention", heads[share]] = _Attention(replace(last, heads=heads[share]), mask)
             made["last_ffn", neurons[share]] = _FeedForward(replace(last, neurons=neurons[share]))
-    for module in made.values():
-        _round(module, precision)
-    return {key: module.eval() for key, module in made.items()}
+    return made
 
 
-def _fixed(model: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """What no cutting changes: the model without its layers, in place, as fusion and quantization would leave it."""
+def _fixed(model: PreTrainedModel) -> Iterator[tuple[tuple[str, int], PreTrainedModel]]:
+    """What no cutting changes: the model without its layers, in place, as fusion would leave it."""
     keep_layers(model, [])
     fuse_embeddings(model)
-    _round(model, precision)
-    return model.eval()
+    yield ("fixed", 0), model
 
 
-def _low_rank_parts(layer: FusedLayerSizes, precision: str, mask: str | None) -> dict[tuple[str, int, int], nn.Module]:
+def _rounded(parts: Iterable[tuple[Key, nn.Module]], precision: str) -> Iterator[tuple[Key, nn.Module]]:
+    """Each as quantization would leave it."""
+    for key, module in parts:
+        _round(module, precision)
+        yield key, module.eval()
+
+
+def _low_rank_parts(layer: FusedLayerSizes, mask: str | None) -> dict[tuple[str, int, int], nn.Module]:
     """What is timed, by block, heads or neurons, and rank; 0 where its products are whole."""
     ranks = (0, *(max(1, round(layer.hidden * share)) for share in RANKS))
     heads = [max(1, round(layer.heads * share)) for share in LOW_RANK_HEADS]
@@ -163,8 +180,7 @@ def _low_rank_parts(layer: FusedLayerSizes, precision: str, mask: str | None) ->
     for (block, _, rank), module in made.items():
         if rank:
             _factorize(module, THIN[block], rank)
-        _round(module, precision)
-    return {key: module.eval() for key, module in made.items()}
+    return made
 
 
 def _factorize(module: nn.Module, names: Sequence[str], rank: int) -> None:
@@ -279,8 +295,11 @@ class _FeedForward(_Blocks):
 def _round(module: nn.Module, precision: str) -> None:
     if precision == "float":
         return
+    words = None
+    if isinstance(module, PreTrainedModel):
+        words = f"{module.base_model_prefix}.{family_of(module.config).words}"
     for path, part in list(module.named_modules()):
-        if isinstance(part, nn.Embedding) and path.endswith("word_embeddings"):
+        if isinstance(part, nn.Embedding) and path == words:
             replace_module(module, path, Int8Embedding.of(part))
         elif isinstance(part, nn.Linear) and precision == "dynamic":
             replace_module(module, path, Int8DynamicLinear.of(part))

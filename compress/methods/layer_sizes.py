@@ -78,6 +78,7 @@ class Choices:
     found: the importance of what each has now, comparable between layers. A product whose components' importance it
     holds may become two thin ones. blocks: whether attention or FFN may leave a layer alone. neuron_multiple: FFN
     widths and ranks are multiples of it; widths may also be what they are now.
+    keeps_first: whether the first layer must stay.
 
     The last attention keeps at least a head, and the last layer stays. A head that reads the first token sees the
     others through that attention. Without it the layer before would be as cheap, and the sum of its heads' importances,
@@ -89,6 +90,7 @@ class Choices:
     table: LatencyTable
     blocks: bool
     neuron_multiple: int
+    keeps_first: bool = False
 
     @property
     def importance(self) -> float:
@@ -134,7 +136,7 @@ class Choices:
             options = attention.beside(ffn)
             heads, neurons = options.counts["heads"], options.counts["neurons"]
             options = options.picked(np.flatnonzero((heads > 0) | ((neurons > 0) & (number != attending))))
-            if number not in (attending, len(self.found) - 1):
+            if number not in (attending, len(self.found) - 1) and not (number == 0 and self.keeps_first):
                 options = Options.together([GONE, options])
             made.append(options.best())
         return made

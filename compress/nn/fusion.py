@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,16 @@ PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_
 TABLES = ("word_embeddings", "positions")
 
 
+@dataclass(frozen=True)
+class LayerSizes:
+    """What is asked of a latency table for layers without a fused form. heads, neurons: the most that any layer has, as
+    `Layer` counts them. activation: as Transformers calls it."""
+
+    heads: int
+    neurons: int
+    activation: str
+
+
 def fused_paths(model: PreTrainedModel) -> list[str]:
     """Where dense layers and tables may lie once layers and embeddings are fused; none without a fused form."""
     family = family_of(model.config)
@@ -37,14 +47,13 @@ def fused_paths(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def require_fused_form(model: PreTrainedModel, setting: str) -> None:
-    """Raise InputError for a family whose layers have no fused form, which is what a latency table is made of. setting:
-    what asked for the table."""
+def require_fused_form(model: PreTrainedModel, setting: str, way_out: str) -> None:
+    """Raise InputError for a family whose layers have no fused form. setting: what asked for it."""
     family = family_of(model.config)
     if not family.fusable:
         raise InputError(
-            f"{setting} chooses sizes by the latency of fused layers, and layers of a {family.model_type} model have "
-            "no fused form. Give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+            f"{setting} needs layers that can be fused, and those of a {family.model_type} model have no fused form. "
+            f"{way_out}"
         )
 
 
@@ -92,7 +101,7 @@ def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = N
 
     Raises InputError where its activation or normalisation, or its family, has none.
     """
-    require_fused_form(model, "fuse")
+    require_fused_form(model, "fuse", "Leave fuse out of order.")
     activation = activation or getattr(model.config, layer.family.activation_field)
     if activation not in ACTIVATIONS:
         raise InputError(
@@ -116,10 +125,13 @@ def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = N
     )
 
 
-def widest_sizes(model: PreTrainedModel, activation: str | None = None) -> FusedLayerSizes:
-    """The sizes of a fused layer with the most heads and the most neurons that any layer of the model has."""
-    layers = layers_of(model)
+def widest_sizes(model: PreTrainedModel, activation: str | None = None) -> FusedLayerSizes | LayerSizes:
+    """The sizes of a layer with the most heads and the most neurons that any layer of the model has: fused, where there
+    is such a form."""
+    layers, family = layers_of(model), family_of(model.config)
     heads, neurons = max(layer.heads for layer in layers), max(layer.neurons for layer in layers)
+    if not family.fusable:
+        return LayerSizes(heads, neurons, activation or str(getattr(model.config, family.activation_field)))
     return replace(fused_sizes(model, layers[0], activation), heads=heads, neurons=neurons)
 
 

@@ -139,7 +139,7 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
 
 
 def test_a_last_layer_is_timed_apart_only_where_the_head_reads_the_first_token() -> None:
-    counts = {reads: len(_parts(SIZES, "float", "attention_mask", reads)) for reads in ("first", "last", "all")}
+    counts = {reads: len(_parts(SIZES, "attention_mask", reads)) for reads in ("first", "last", "all")}
     # Nothing, three sizes of each block and what is left of one; then two sizes of each and what is left.
     assert counts == {"first": 1 + 3 * 2 + 1 + 2 * 2 + 1, "last": 8, "all": 8}
 
@@ -149,7 +149,8 @@ def test_what_is_fixed_is_the_teacher_without_its_layers(make_model: Callable, b
     with torch.no_grad():
         embedded = model.bert.embeddings(batch["input_ids"])
         expected = model.classifier(model.bert.pooler(embedded))
-        found = forward(_fixed(model, "float"), SIGNATURE, batch).output
+        ((_, fixed),) = _fixed(model)
+        found = forward(fixed, SIGNATURE, batch).output
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert isinstance(model.bert.embeddings, FusedEmbeddings)
 

@@ -98,7 +98,9 @@ def recipe() -> Recipe:
     given = [(names[method], *file.split("/")) for method, file in files.items()]
     overrides = [f"+stage/{kind}@stages.{name}={file}" for name, kind, file in given]
     gates = [f"+gate@gates.{name}=non_inferiority" for name in names.values()]
-    settings = compose_settings("text_classification", ["model.path=nowhere", "data.train=nowhere", *overrides, *gates])
+    settings = compose_settings(
+        "text_classification", ["model.path=nowhere", "data.train=nowhere", "objective.speedup=8", *overrides, *gates]
+    )
     for stage in names.values():
         for path in list(settings_in(settings.stages[stage], f"stages.{stage}")):
             last = path.rpartition(".")[2]

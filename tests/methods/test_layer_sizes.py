@@ -201,6 +201,17 @@ def test_a_block_leaves_alone_where_it_may() -> None:
     assert (alone.cost, alone.value) == (pytest.approx(8.2), pytest.approx(30.0))
 
 
+def test_the_first_layer_stays_where_it_must() -> None:
+    # A layer takes 12, a last one 1.2: without its first layer the model keeps more in the same time.
+    given = [([0.1, 0.1], [0.1, 0.1]), ([9, 9], [3, 3]), ([9, 9], [3, 3])]
+    free = choices_of(given, TABLE, blocks=False)
+    assert free.within(13.2).sizes == [(0, 0), (2, 2), (2, 2)]
+    tied = dataclasses.replace(free, keeps_first=True)
+    assert all(tied.within(budget).sizes[0] != (0, 0) for budget in (13.2, 20.0, 30.0))
+    # The least of a first layer, one head and one neuron, is what more the fastest choice takes.
+    assert tied.least == pytest.approx(free.least + TABLE.layer(1, 1, last=False))
+
+
 def test_the_last_attention_stays_however_little_it_is_worth() -> None:
     # The first layer takes 12, of 13.2 in all. Were it the last with attention, it would take 1.2, and the second 0.7.
     given = [([9, 9], [9, 9]), ([0.1, 0.1], [3, 3])]

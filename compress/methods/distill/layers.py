@@ -21,7 +21,7 @@ from compress.core.task import Task
 from compress.methods.training.imitation import Imitation, imitate, inherited, spread, spread_from_first
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import UnknownFamilyError, family_of, head_size, hidden_size, layers_of
-from compress.nn.fusion import require_fused_form, widest_sizes
+from compress.nn.fusion import widest_sizes
 from compress.nn.structure import plain_form
 from compress.nn.surgery import change_activation, keep_layers, narrow, require_changeable_width, require_first_layer
 
@@ -106,9 +106,7 @@ class Distill(StageDefaults):
             config = _student_config(Path(self.student_path), model)
             _check_vocabulary(Path(self.student_path), config, model)
         else:
-            if self.layers == "auto":
-                require_fused_form(model, "stages.distill.layers=auto")
-            else:
+            if self.layers != "auto":
                 self._chosen(model)
             if self.hidden_size is not None:
                 _check_hidden_size(self.hidden_size, model)

@@ -24,7 +24,7 @@ from compress.methods.prune.cutting import UNCUTTABLE
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
 from compress.methods.training.low_rank import factorize, ranks_of, with_products
-from compress.nn.family import Layer, layers_of
+from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.ops.masks import strongest
 from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
@@ -115,7 +115,8 @@ class PruneToBudget(StageDefaults):
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError where nothing says how much stays, or no latency table can be made."""
-        require_fused_form(model, "stages.prune")
+        if self.ranks:
+            require_fused_form(model, "stages.prune.ranks", "Set ranks=false.")
         if all(getattr(self, name) is None for name in TARGETS):
             raise InputError(
                 f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "
@@ -146,7 +147,9 @@ class PruneToBudget(StageDefaults):
             sizes = widest_sizes(model)
             table = latency(sizes)
             neurons = 0 if self.blocks else min(self.neuron_multiple, sizes.neurons)
-            self._require_reachable(table, table.predict([(1, neurons)]))
+            # The last layer stays, and in some families the first one too.
+            staying = 2 if family_of(model.config).first_layer is not None and len(layers_of(model)) > 1 else 1
+            self._require_reachable(table, table.predict([(1, neurons)] * staying))
 
     def check_teacher(self, teacher: PreTrainedModel) -> None:
         """Raise InputError where the imitation does not fit this teacher."""
@@ -171,7 +174,11 @@ class PruneToBudget(StageDefaults):
                 criterion = cast(ComponentImportance, self.importance)
                 found = with_products(model, context, found, criterion, self.calibration_examples)
             choices = Choices(
-                found=self._comparable(found), table=table, blocks=self.blocks, neuron_multiple=self.neuron_multiple
+                found=self._comparable(found),
+                table=table,
+                blocks=self.blocks,
+                neuron_multiple=self.neuron_multiple,
+                keeps_first=family_of(model.config).first_layer is not None,
             )
             choice = self._choose(choices, whole, progress)
             for sentence in explanation(choices, choice, stands_for):
@@ -186,7 +193,9 @@ class PruneToBudget(StageDefaults):
         ranks = ranks_of(model)
         for number, layer, thin in zip(stands_for, layers_of(model), ranks, strict=True):
             products = "".join(f", {name} of rank {rank}" for name, rank in thin.items())
-            context.note(f"{layer.path}: {layer.heads} heads, {layer.neurons} neurons{products}, from layer {number}")
+            context.note(
+                f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons{products}, from layer {number}"
+            )
         predicted = table.predict(_sizes(model), ranks)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "

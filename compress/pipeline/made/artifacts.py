@@ -13,6 +13,7 @@ from compress.core.latency_table import LatencyTable
 from compress.measure.prove import write_probe
 from compress.methods.training.processes import once, same
 from compress.nn.checkpoint import load_model, save_model, settle
+from compress.nn.fusion import LayerSizes
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.encoded_data import UNLABELLED, EncodedData, joined_fingerprint
 from compress.pipeline.keys import artifact_key
@@ -118,7 +119,7 @@ def _apply(
     recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
     set_seed(recipe.seed)
 
-    def latency(sizes: FusedLayerSizes, low_rank: bool = False) -> LatencyTable:
+    def latency(sizes: FusedLayerSizes | LayerSizes, low_rank: bool = False) -> LatencyTable:
         find = partial(latency_table, loaded, store, teacher, sizes, low_rank=low_rank, again=True)
         table = begun_with(work_folder, find)
         doubted = doubt(table, recipe.runtime.threads)

@@ -18,6 +18,7 @@ from compress.measure.bystanders import disturbance
 from compress.measure.latency_table import measure_low_rank, measure_table
 from compress.measure.worker import load_batches
 from compress.nn.checkpoint import load_model
+from compress.nn.fusion import LayerSizes
 from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.keys import latency_table_key, precision_of
@@ -32,7 +33,13 @@ KIND = "latency-tables"
 
 
 def latency_table(
-    loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes, *, low_rank: bool = False, again: bool
+    loaded: LoadedRecipe,
+    store: Store,
+    teacher: Entry,
+    sizes: FusedLayerSizes | LayerSizes,
+    *,
+    low_rank: bool = False,
+    again: bool,
 ) -> LatencyTable:
     """What layers of these sizes cost on this machine, and with `low_rank` their products as two thin ones, each
     measured once. again: once more where an earlier run was disturbed at it; see `quietest`."""
@@ -124,7 +131,7 @@ def doubt(table: LatencyTable, processors: int) -> str | None:
     return None if found is None else f"{found}: {way_out}"
 
 
-def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> Facts:
+def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> Facts:
     encoded, exported = loaded.encoded(teacher), make_or_find(store, export_of(loaded, teacher)).folder
     assert exported is not None
     model, train = load_model(teacher.folder), encoded.split("train")
@@ -135,13 +142,13 @@ def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLa
     ).to_json()
 
 
-def _measured_ranks(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> Facts:
+def _measured_ranks(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> Facts:
     model, timed = load_model(teacher.folder), _timed(loaded, store, teacher, sizes)
     grids, foreign_share = measure_low_rank(loaded.recipe.runtime, model=model, **timed)
     return {"low_rank": grids, "foreign_share": foreign_share}
 
 
-def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes) -> dict[str, Any]:
+def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> dict[str, Any]:
     encoded = loaded.encoded(teacher)
     return {
         "signature": loaded.signature,

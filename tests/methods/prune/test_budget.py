@@ -13,11 +13,13 @@ import torch
 from compress.core.context import LayerImportance, ProductImportance
 from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
+from compress.methods.importance.magnitude import Magnitude
 from compress.methods.prune.budget import PruneToBudget
 from compress.methods.training import gradual
 from compress.methods.training.gradual import Gradual
 from compress.methods.training.imitation import Imitation
 from compress.nn.family import layers_of
+from compress.nn.fusion import LayerSizes
 from compress.nn.layers import LowRankLinear
 from compress.nn.structure import structure_of
 from compress.nn.surgery import drop_attention, drop_ffn
@@ -42,6 +44,10 @@ LOW_RANK = dataclasses.replace(
         "ffn_out": {64: {8: -2.0, 16: -1.0}},
     },
 )
+
+
+ACTIVATIONS = {"mpnet": "gelu", "modernbert": "gelu", "deberta-v2": "gelu", "qwen3": "silu"}
+ACTIVATIONS |= {"gemma3_text": "gelu_pytorch_tanh"}
 
 
 class Fixed:
@@ -201,6 +207,37 @@ def test_what_no_cut_reaches_is_refused_with_nothing_but_the_table(stage, make_m
         reachable.check_latency(make_model(), latency)
     assert [(size.heads, size.neurons) for size in seen] == [(4, 64)] * 2
     dataclasses.replace(stage, target_latency_ms=None, kept_importance=0.1).check_latency(make_model(), latency)
+
+
+def test_where_the_first_layer_must_stay_two_are_the_least(stage: PruneToBudget, make_model: Callable) -> None:
+    # A head and sixteen neurons take 3 + 1, the last layer a tenth of that, and 1 is fixed.
+    asked = dataclasses.replace(stage, target_speedup=None, target_latency_ms=4.0, margin=0.0)
+    asked.check_latency(make_model("mpnet"), lambda _: TABLE)
+    with pytest.raises(InputError, match=r"target_latency_ms is 4.0, .* take 5\.400 ms"):
+        asked.check_latency(make_model("modernbert"), lambda _: TABLE)
+    asked.check_latency(make_model("modernbert", layers=1), lambda _: TABLE)
+
+
+def test_ranks_need_a_fused_form(ranked: PruneToBudget, make_model: Callable) -> None:
+    message = (
+        r"stages.prune.ranks needs layers that can be fused, and those of a mpnet model have no .* Set ranks=false"
+    )
+    with pytest.raises(InputError, match=message):
+        ranked.check(make_model("mpnet"))
+    dataclasses.replace(ranked, ranks=False).check(make_model("mpnet"))
+
+
+@pytest.mark.parametrize("model_type", ["mpnet", "modernbert", "deberta-v2", "qwen3", "gemma3_text"])
+def test_layers_without_a_fused_form_are_cut_to_a_budget(
+    model_type: str, stage: PruneToBudget, make_model: Callable, make_context: Callable
+) -> None:
+    model, seen = make_model(model_type), []
+    asked = dataclasses.replace(stage, importance=Magnitude(), target_speedup=None, target_latency_ms=14.0, margin=0.0)
+    asked.check(model)
+    table = dataclasses.replace(TABLE, last_attention={}, last_ffn={})
+    found = asked.apply(model, make_context(make_model(model_type), latency=lambda asked: seen.append(asked) or table))
+    assert seen == [LayerSizes(layers_of(make_model(model_type))[0].heads, 64, ACTIVATIONS[model_type])]
+    assert table.predict(sizes(found)) <= 14.0 < table.predict(sizes(make_model(model_type)))
 
 
 def test_a_model_without_some_blocks_is_cut_again(plain_type, stage, make_model, make_context) -> None:
