@@ -248,8 +248,8 @@ def _parts_sentence(blame: Blame, metric: Label) -> str:
             f"No part alone did it: put back to what it was, none brings the answers nearer to the teacher's, {sample}."
         )
     return (
-        "Of the distance from the teacher's answers that the stage added (KL of the logits), putting one part back to "
-        f"what it was takes away, {sample}: {'; '.join(_part_words(part, metric) for part in named)}."
+        "Of the distance from the teacher's answers that the stage added (KL of the logits; of vectors one minus their "
+        f"cosine), putting one part back to what it was takes away, {sample}: {'; '.join(_part_words(part, metric) for part in named)}."
     )
 
 

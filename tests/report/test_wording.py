@@ -66,7 +66,8 @@ def test_blame_in_sentences(blame: Blame) -> None:
     assert wording.blame_sentences(blame) == [
         "Shown to be worse than the teacher, in points: class tech -3.1 [-4.2, -2.0] on 640 examples (9 classes and "
         "lengths compared, with Holm's correction).",
-        "Of the distance from the teacher's answers that the stage added (KL of the logits), putting one part back to "
+        "Of the distance from the teacher's answers that the stage added (KL of the logits; of vectors one minus their "
+        "cosine), putting one part back to "
         "what it was takes away, on 128 validation examples: bert.encoder.layer.4.attention.self.key 41% "
         "(accuracy there +1.6 points); classifier 8%.",
         "The model before it does not pass this limit either.",

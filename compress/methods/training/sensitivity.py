@@ -25,8 +25,11 @@ FEWEST = 8
 
 @dataclass(frozen=True)
 class Shift:
-    """What variants of a model answer, (variants, examples). divergence: KL(reference || variant) over the outputs'
-    last axis, in nats, mean over an example's positions. logits: each variant's outputs, for each example (1, ...)."""
+    """What variants of a model answer, (variants, examples).
+
+    divergence: KL(reference || variant) over the outputs' last axis, in nats, mean over an example's positions; of
+    vectors one minus their cosine. logits: each variant's outputs, for each example (1, ...).
+    """
 
     divergence: np.ndarray
     logits: list[list[np.ndarray]]
@@ -35,6 +38,12 @@ class Shift:
     def mean(self) -> np.ndarray:
         """Mean divergence of each variant."""
         return self.divergence.mean(axis=1)
+
+
+def _distance(answer: Tensor, expected: Tensor, task: Task, mask: Tensor | None) -> Tensor:
+    if task.vectors:
+        return 1 - nn.functional.cosine_similarity(answer.double(), expected.double(), dim=-1).mean()
+    return softened_logits_loss(answer, expected, 1.0, mask)
 
 
 def answers(model: PreTrainedModel, batches: Sequence[Batch], task: Task) -> list[Tensor]:
@@ -73,7 +82,7 @@ def shift_of(
             for parts, seen in zip(variants, logits, strict=True):
                 with exchanged(model, parts):
                     answer = forward(model, signature, batch).output.cpu()
-                row.append(float(softened_logits_loss(answer, expected, 1.0, output_mask(signature, batch))))
+                row.append(float(_distance(answer, expected, task, output_mask(signature, batch))))
                 seen.append(answer.numpy())
             found.append(row)
             if seconds is not None and len(found) >= FEWEST and time.monotonic() - began >= seconds:

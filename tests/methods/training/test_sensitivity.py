@@ -13,6 +13,13 @@ from compress.core.context import Context
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.exchange import Part
 from compress.nn.family import layers_of
+from compress.tasks.text_classification import TextClassification
+
+
+class Vectors(TextClassification):
+    """Answers that are vectors."""
+
+    vectors = True
 
 
 def one_each(context: Context, count: int) -> list[dict[str, torch.Tensor]]:
@@ -34,6 +41,20 @@ def test_a_divergence_by_hand(make_model: Callable, make_context: Callable) -> N
     assert shift.divergence.shape == (1, 2)
     assert shift.mean.tolist() == pytest.approx([by_hand])
     assert shift.logits[0][0].tolist() == [pytest.approx([math.log(3.0), 0.0])]
+
+
+def test_vectors_are_apart_by_their_angle(make_model: Callable, make_context: Callable) -> None:
+    model = make_model()
+    context = make_context(model)
+    batches = one_each(context, 2)
+    fixed = nn.Linear(32, 2)
+    nn.init.zeros_(fixed.weight)
+    fixed.bias.data = torch.tensor([3.0, 4.0])
+    part = Part("head", {"classifier": fixed})
+    # Cosines 0.6 and 1 with what is expected, whatever its length.
+    reference = [torch.tensor([[2.0, 0.0]]), torch.tensor([[30.0, 40.0]])]
+    shift = shift_of(model, [(part,)], batches, reference, Vectors(text="text", label="label", max_length=16))
+    assert shift.divergence.tolist() == [[pytest.approx(0.4), pytest.approx(0.0, abs=1e-7)]]
 
 
 def test_the_model_itself_does_not_move(make_model: Callable, make_context: Callable) -> None:
