@@ -249,7 +249,8 @@ def _parts_sentence(blame: Blame, metric: Label) -> str:
         )
     return (
         "Of the distance from the teacher's answers that the stage added (KL of the logits; of vectors one minus their "
-        f"cosine), putting one part back to what it was takes away, {sample}: {'; '.join(_part_words(part, metric) for part in named)}."
+        f"cosine), putting one part back to what it was takes away, {sample}: "
+        f"{'; '.join(_part_words(part, metric) for part in named)}."
     )
 
 
