@@ -42,7 +42,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise InputError(f"model.path is {folder}, whose tokenizer has no tokenizer.json. Convert it to a fast one.")
     with refused_as(f"model.path is {folder}, whose tokenizer cannot read a text", way_out):
         # As it is, too: its own longest length may be no number.
-        copy.deepcopy(tokenizer)("a")
+        tokenizer("a")
         require_same_reading(tokenizer, PROBED_LENGTH)
     return tokenizer
 
@@ -109,9 +109,28 @@ def require_same_reading(tokenizer: Any, max_length: int) -> None:
     """Raise InputError where tokenizer.json, read by the library `tokenizers` alone as an export's users do, would not
     give the tokens that are measured: for texts made of the tokenizer's own tokens, longer than `max_length` and
     shorter, alone and in pairs, with other letters, and with its added tokens among them."""
-    # Every call leaves its own settings in the tokenizer.
-    tokenizer = copy.deepcopy(tokenizer)
     stock = _as_stock(tokenizer, max_length)
+    with _left_as_it_is(tokenizer.backend_tokenizer):
+        _require_same(tokenizer, stock, max_length)
+
+
+@contextlib.contextmanager
+def _left_as_it_is(backend: Any) -> Iterator[None]:
+    """Every call leaves its own settings in a tokenizer: afterwards they are what they were. A copy of a large
+    vocabulary would take seconds."""
+    truncation, padding = backend.truncation, backend.padding
+    try:
+        yield
+    finally:
+        backend.no_truncation()
+        backend.no_padding()
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+        if padding is not None:
+            backend.enable_padding(**padding)
+
+
+def _require_same(tokenizer: Any, stock: Any, max_length: int) -> None:
     for texts in _probing_texts(tokenizer, max_length):
         measured = tokenizer(*texts, truncation=True, max_length=max_length)["input_ids"]
         if stock.encode(*texts).ids != measured:
@@ -130,13 +149,14 @@ def _unsaid(tokenizer: Any) -> str:
 
 def _probing_texts(tokenizer: Any, max_length: int) -> Iterator[tuple[str, ...]]:
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    plain = [name for name, number in tokens if number not in tokenizer.added_tokens_decoder]
+    known = tokenizer.added_tokens_decoder
+    plain = [name for name, number in tokens if number not in known]
     shown = plain[:: max(1, len(plain) // 300)]
     words = [tokenizer.convert_tokens_to_string([name]).strip() for name in shown]
     short = " ".join(word for word in words if word) or "a"
     # Every word is at least a token, but where a tokenizer leaves it out altogether.
     long = " ".join([short] * (1 + 2 * max_length // len(short.split())))
-    added = [token.content for token in tokenizer.added_tokens_decoder.values()][:50]
+    added = [token.content for token in known.values()][:50]
     marked = [f"a{token}b  {token} c.{token}" for token in added]
     yield from (
         (text,)
