@@ -409,7 +409,7 @@ WRONG_SETTINGS = [
     (
         ["order=[distill]", "student.path=nowhere"],
         "student.path is nowhere, which does not exist",
-        "Did you mean 'store'?",
+        "Give the folder of a saved model.",
     ),
 ]
 
