@@ -109,7 +109,9 @@ def on_axis(number: float, unit: Unit) -> float:
 
 
 def capitalized(text: str) -> str:
-    """With a large first letter; the others stay as they are."""
+    """With a large first letter; the others stay as they are, and so does a name such as nDCG."""
+    if any(letter.isupper() for letter in text.partition(" ")[0][1:]):
+        return text
     return f"{text[:1].upper()}{text[1:]}"
 
 

@@ -94,3 +94,7 @@ def test_what_advice_costs(blame: Blame, make_row: Callable) -> None:
     assert wording.advice_sentence(Advice(("a=1",), None, 1.5, None), row) == (
         "what it costs in speed is not known: at least 1.50 times the teacher's remain; what it brings was not measured"
     )
+
+
+def test_first_letter_is_large_but_of_names() -> None:
+    assert [wording.capitalized(text) for text in ("entity F1", "nDCG@10", "")] == ["Entity F1", "nDCG@10", ""]
