@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from compress.core.checks import require_integer
+from compress.core.checks import require_choice, require_integer
 from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
@@ -22,7 +22,8 @@ class Texts(SourceDefaults):
     """train, validation, test: paths of files; `.txt` holds a text per line. Where validation and retrieval are None,
     `validation_share` of the texts (0 to 1), drawn by `seed`, are the validation split. retrieval: a folder of
     judgements in the place of both: see `compress.data.retrieval`. text: what its column of texts is called. group: the
-    column whose equal values mark texts that belong together, or None.
+    column whose equal values mark texts that belong together, or None. repeated: `keep` or `drop` texts that are there
+    more than once; not those of a folder of judgements.
     """
 
     train: str
@@ -31,12 +32,14 @@ class Texts(SourceDefaults):
     retrieval: str | None
     text: str
     group: str | None
+    repeated: str
     validation_share: float
     seed: int
 
     def __post_init__(self) -> None:
         require_share("data.validation_share", self.validation_share)
         require_integer("seed", self.seed, 0, "Use 0, for example.")
+        require_choice("data.repeated", self.repeated, ("keep", "drop"))
         if self.retrieval is not None and (self.validation is not None or self.test is not None):
             raise InputError(
                 f"data.retrieval is {self.retrieval!r}, and data.validation or data.test is given too; both would "
@@ -60,7 +63,14 @@ class Texts(SourceDefaults):
         self.check_files()
         parts = {split: read_file(f"data.{split}", name, plain_text=True) for split, name in self._named().items()}
         if self.retrieval is None:
-            return assemble(parts, group=self.group, validation_share=self.validation_share, seed=self.seed)
+            return assemble(
+                parts,
+                group=self.group,
+                validation_share=self.validation_share,
+                seed=self.seed,
+                reads=(self.text,),
+                repeated=self.repeated,
+            )
         splits, notes = judged_splits(self.retrieval, self.text)
         return Splits(
             train=_without_groups(parts["train"]),

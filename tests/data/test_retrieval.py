@@ -71,7 +71,7 @@ def test_folder_without_judgements_is_refused(tmp_path: Path) -> None:
 
 
 def _texts(**settings: Any) -> Texts:
-    given = {"validation": None, "test": None, "retrieval": None, "group": None}
+    given = {"validation": None, "test": None, "retrieval": None, "group": None, "repeated": "keep"}
     return Texts(**{**given, "text": "text", "validation_share": 0.25, "seed": 0, **settings})
 
 
@@ -92,3 +92,14 @@ def test_judgements_take_the_place_of_both(tmp_path: Path, beir: Path) -> None:
         _texts(train=str(path), retrieval=str(beir), validation=str(path))
     with pytest.raises(InputError, match="no such folder"):
         _texts(train=str(path), retrieval=str(tmp_path / "beri")).load()
+
+
+def test_repeated_texts_are_told_or_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("one\ntwo\nthree\nfour\none\n")
+    splits = _texts(train=str(path)).load()
+    assert len(splits.train) + len(splits.validation) == 5
+    # All of a text's copies are on one side.
+    assert not set(splits.train["text"]) & set(splits.validation["text"])
+    dropped = _texts(train=str(path), repeated="drop").load()
+    assert len(dropped.train) + len(dropped.validation) == 4
