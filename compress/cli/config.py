@@ -101,8 +101,9 @@ def build(settings: DictConfig, name: str) -> Recipe:
     recipe = Recipe(
         name=name,
         teacher=_build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns")),
-        data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
+        # Before the data, which takes up what the task reads: what is wrong would be told of a setting nobody typed.
         task=_build("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics")),
+        data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
         runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={

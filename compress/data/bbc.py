@@ -48,19 +48,7 @@ class BbcPassages(SourceDefaults):
     seed: int
 
     def __post_init__(self) -> None:
-        require_integer("data.passages", self.passages, 1, "Use 8000, for example.")
-        if len(self.words) != 2:
-            raise InputError(f"data.words is {list(self.words)}; it must be two whole numbers. Use [15, 45].")
-        require_integer("data.words[0]", self.words[0], 1, "Use [15, 45], for example.")
-        require_integer("data.words[1]", self.words[1], self.words[0], "Put the smaller number first: [15, 45].")
-        require_share("data.validation_share", self.validation_share)
-        require_share("data.test_share", self.test_share)
-        if self.validation_share + self.test_share >= 1:
-            raise InputError(
-                f"data.validation_share is {self.validation_share} and data.test_share is {self.test_share}; together "
-                "they must stay below 1, so that examples are left for training. Use 0.2 and 0.2."
-            )
-        require_integer("seed", self.seed, 0, "Use 0, for example.")
+        require_cut(self.passages, self.words, self.validation_share, self.test_share, self.seed)
 
     def files(self) -> list[Path]:
         """The articles' files."""
@@ -111,6 +99,23 @@ class BbcPassages(SourceDefaults):
             )
             for split in ("train", "validation", "test")
         }
+
+
+def require_cut(passages: int, words: Sequence[int], validation_share: float, test_share: float, seed: int) -> None:
+    """Raise InputError for settings by which no passages, or no three splits, can be cut from the articles."""
+    require_integer("data.passages", passages, 1, "Use 8000, for example.")
+    if len(words) != 2:
+        raise InputError(f"data.words is {list(words)}; it must be two whole numbers. Use [15, 45].")
+    require_integer("data.words[0]", words[0], 1, "Use [15, 45], for example.")
+    require_integer("data.words[1]", words[1], words[0], "Put the smaller number first: [15, 45].")
+    require_share("data.validation_share", validation_share)
+    require_share("data.test_share", test_share)
+    if validation_share + test_share >= 1:
+        raise InputError(
+            f"data.validation_share is {validation_share} and data.test_share is {test_share}; together they must stay "
+            "below 1, so that examples are left for training. Use 0.2 and 0.2."
+        )
+    require_integer("seed", seed, 0, "Use 0, for example.")
 
 
 def corpus_folder() -> Path:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from compress.core.checks import require_integer
 from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
-from compress.data.bbc import PACKAGE, Article, corpus_folder, distinct, passages, read_articles
+from compress.data.bbc import PACKAGE, Article, corpus_folder, distinct, passages, read_articles, require_cut
 from compress.data.retrieval import examples
-from compress.data.splits import held_out, require_share
+from compress.data.splits import held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +35,7 @@ class BbcSearch(SourceDefaults):
     seed: int
 
     def __post_init__(self) -> None:
-        require_integer("data.passages", self.passages, 1, "Use 4, for example.")
-        if len(self.words) != 2:
-            raise InputError(f"data.words is {list(self.words)}; it must be two whole numbers. Use [15, 60].")
-        require_integer("data.words[0]", self.words[0], 1, "Use [15, 60], for example.")
-        require_integer("data.words[1]", self.words[1], self.words[0], "Put the smaller number first: [15, 60].")
-        require_share("data.validation_share", self.validation_share)
-        require_share("data.test_share", self.test_share)
-        if self.validation_share + self.test_share >= 1:
-            raise InputError(
-                f"data.validation_share is {self.validation_share} and data.test_share is {self.test_share}; together "
-                "they must stay below 1, so that texts are left for training. Use 0.25 and 0.25."
-            )
-        require_integer("seed", self.seed, 0, "Use 0, for example.")
+        require_cut(self.passages, self.words, self.validation_share, self.test_share, self.seed)
 
     def files(self) -> list[Path]:
         """The articles' files."""

@@ -14,12 +14,20 @@ from compress.core.checks import nearest, require_at_least, require_integer, req
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
+from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import require_head
 from compress.tasks.labels import NO_LABEL
 from compress.tasks.metrics.ndcg import FIRST, Ndcg
 from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, Pool, nearest_of, ranked, unit
 from compress.tasks.splicing import splice
-from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
+from compress.tasks.text import (
+    load_tokenizer,
+    padded,
+    require_fitting_length,
+    require_known_tokens,
+    same_tokens,
+    save_tokenizer,
+)
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 if TYPE_CHECKING:
@@ -211,26 +219,15 @@ class SentenceEmbedding(TaskDefaults):
 
     def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
         """For each text, encoded by two tokenizers, whether they read the same tokens, whatever their numbers."""
-        numbers = other_processor.get_vocab()
-        renumbered = [numbers.get(token) for token in processor.convert_ids_to_tokens(list(range(len(processor))))]
-        return [
-            [renumbered[number] for number in mine] == list(theirs)
-            for mine, theirs in zip(rows["input_ids"], others["input_ids"], strict=True)
-        ]
+        return same_tokens(rows, processor, others, other_processor)
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """input_ids and attention_mask padded to the longest row, int64 (rows, length); labels mark that a batch has
         none, (rows,)."""
         import torch
 
-        width = max(len(row["input_ids"]) for row in rows)
-
-        def padded(name: str, fill: int) -> torch.Tensor:
-            return torch.tensor([[*row[name], *[fill] * (width - len(row[name]))] for row in rows], dtype=torch.long)
-
         return {
-            "input_ids": padded("input_ids", int(processor.pad_token_id)),
-            "attention_mask": padded("attention_mask", 0),
+            **padded(rows, {"input_ids": int(processor.pad_token_id), "attention_mask": 0}),
             "labels": torch.full((len(rows),), NO_LABEL),
         }
 
@@ -334,7 +331,13 @@ class SentenceEmbedding(TaskDefaults):
             for role in self._judged(examples, ROLE)
         ]
         texts = [prompt + text for prompt, text in zip(before, self._texts(examples, split), strict=True)]
-        encoded = processor(texts, truncation=True, max_length=length, padding=False, return_token_type_ids=False)
+        encoded = processor(
+            *beginnings([texts], processor, length),
+            truncation=True,
+            max_length=length,
+            padding=False,
+            return_token_type_ids=False,
+        )
         require_known_tokens(encoded["input_ids"], config)
         return DatasetType.from_dict(
             {

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.core.content import require_inside
 from compress.core.errors import CompressError, InputError
 from compress.core.json_file import parse_json, read_regular
 from compress.nn.settings import require_no_code
+
+if TYPE_CHECKING:
+    import torch
 
 # Where no task has said yet how many tokens its model reads.
 PROBED_LENGTH = 16
@@ -163,6 +166,27 @@ def _probing_texts(tokenizer: Any, max_length: int) -> Iterator[tuple[str, ...]]
         for text in (short, long, short.upper(), "\u00c0 \u00e9t\u00e9  1,234\t\u6c49\u5b57\n\U0001f600 -", *marked)
     )
     yield from ((short[:20], long), (long, short[:20]), (long, long))
+
+
+def same_tokens(rows: Any, processor: Any, others: Any, other_processor: Any) -> list[bool]:
+    """For each row, encoded by two tokenizers, whether they read the same tokens, whatever their numbers."""
+    numbers = other_processor.get_vocab()
+    renumbered = [numbers.get(token) for token in processor.convert_ids_to_tokens(list(range(len(processor))))]
+    return [
+        [renumbered[number] for number in one] == list(other)
+        for one, other in zip(rows["input_ids"], others["input_ids"], strict=True)
+    ]
+
+
+def padded(rows: Sequence[Mapping[str, Any]], fills: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """Columns of lists as int64 (rows, length), padded at their ends to the longest. fills: what each is padded by."""
+    import torch
+
+    width = max(len(row["input_ids"]) for row in rows)
+    return {
+        name: torch.tensor([[*row[name], *[fill] * (width - len(row[name]))] for row in rows], dtype=torch.long)
+        for name, fill in fills.items()
+    }
 
 
 def require_fitting_length(max_length: int, config: Any) -> None:

@@ -28,9 +28,11 @@ from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.text import (
     load_tokenizer,
+    padded,
     require_findable_padding,
     require_fitting_length,
     require_known_tokens,
+    same_tokens,
     save_tokenizer,
 )
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
@@ -182,25 +184,14 @@ class TextClassification(TaskDefaults):
 
     def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
         """For each text, encoded by two tokenizers, whether they read the same tokens, whatever their numbers."""
-        numbers = other_processor.get_vocab()
-        renumbered = [numbers.get(token) for token in processor.convert_ids_to_tokens(list(range(len(processor))))]
-        return [
-            [renumbered[number] for number in mine] == list(theirs)
-            for mine, theirs in zip(rows["input_ids"], others["input_ids"], strict=True)
-        ]
+        return same_tokens(rows, processor, others, other_processor)
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """input_ids and attention_mask padded to the longest row, int64 (rows, length), and labels (rows,)."""
         import torch
 
-        width = max(len(row["input_ids"]) for row in rows)
-
-        def padded(name: str, fill: int) -> torch.Tensor:
-            return torch.tensor([[*row[name], *[fill] * (width - len(row[name]))] for row in rows], dtype=torch.long)
-
         return {
-            "input_ids": padded("input_ids", int(processor.pad_token_id)),
-            "attention_mask": padded("attention_mask", 0),
+            **padded(rows, {"input_ids": int(processor.pad_token_id), "attention_mask": 0}),
             "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.long),
         }
 

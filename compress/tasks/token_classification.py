@@ -22,7 +22,14 @@ from compress.tasks.metrics.entity_f1 import EntityF1, count, count_by_type
 from compress.tasks.metrics.token_accuracy import TokenAccuracy
 from compress.tasks.splicing import joined_words, splice
 from compress.tasks.tagged import Columns, completed, marks, scheme_asked
-from compress.tasks.text import load_tokenizer, require_fitting_length, require_known_tokens, save_tokenizer
+from compress.tasks.text import (
+    load_tokenizer,
+    padded,
+    require_fitting_length,
+    require_known_tokens,
+    same_tokens,
+    save_tokenizer,
+)
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 from compress.tasks.words import Document, joined, separate_words, windows_of
 
@@ -216,28 +223,16 @@ class TokenClassification(TaskDefaults):
 
         Raises InputError where the two cut a document in different places.
         """
-        numbers = other_processor.get_vocab()
-        renumbered = [numbers.get(token) for token in processor.convert_ids_to_tokens(list(range(len(processor))))]
         if rows["document"][:] != others["document"][:]:
             raise InputError(
                 f"data.max_length is {self.max_length}; a text is longer, and the tokenizer of the teacher cuts it in "
                 "other places than the student's. Raise it, cut the texts, or leave prune.vocabulary out."
             )
-        return [
-            [renumbered[number] for number in mine] == list(theirs)
-            for mine, theirs in zip(rows["input_ids"], others["input_ids"], strict=True)
-        ]
+        return same_tokens(rows, processor, others, other_processor)
 
     def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
         """input_ids, attention_mask and labels padded to the longest row, int64 (rows, length)."""
-        import torch
-
-        width = max(len(row["input_ids"]) for row in rows)
-        fills = {"input_ids": int(processor.pad_token_id), "attention_mask": 0, "labels": NO_LABEL}
-        return {
-            name: torch.tensor([[*row[name], *[fill] * (width - len(row[name]))] for row in rows], dtype=torch.long)
-            for name, fill in fills.items()
-        }
+        return padded(rows, {"input_ids": int(processor.pad_token_id), "attention_mask": 0, "labels": NO_LABEL})
 
     def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
         """Mean cross-entropy of the words that have a tag, 0 where none has. output: (rows, length, labels)."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from compress.core.errors import InputError
 from compress.report.sweep.evidence import Evidence, evidence_of
 from compress.report.sweep.page import page_of
 from compress.report.sweep.runs import Run, find_runs, unreadable
 from compress.report.sweep.terminal import print_report
+from compress.report.terminal import terminal
 
 
 def tell(folders: Sequence[Path], margin: float | None, write: Callable[[Evidence], None]) -> Evidence:
@@ -43,7 +41,7 @@ def _or_unreadable(run: Run) -> Run:
     try:
         evidence = evidence_of([run], None)
         page_of(evidence)
-        print_report(evidence, Console(file=io.StringIO()))
+        print_report(evidence, terminal(quiet=True))
     except InputError:
         # Of what it asks for, and not of what it is: said again, with all of them.
         return run

@@ -78,7 +78,8 @@ def test_before_and_after_a_run(terminal: Terminal) -> None:
     assert terminal.type("order=[quantize]")[0] == 0
     done = terminal.plan("order=[quantize]")
     assert "Nothing to do: all of it is in the store" in done
-    assert "quantize teacher in the store (passed, kept)" in done
+    # The tiny teacher answers every example with one label, so that nothing is proven against it.
+    assert "quantize teacher in the store (inconclusive, kept)" in done
 
     # Another scheme is another stage: of this kind there is a time to go by now.
     half = terminal.plan("order=[quantize]", "stage/quantize@stages.quantize=static")
