@@ -73,22 +73,8 @@ class BbcPassages(SourceDefaults):
         """Articles to splits, topic by topic."""
         labels = np.array([label for _, label, _ in examples])
         groups = np.array([group for _, _, group in examples])
-        side = np.full(len(examples), "train", dtype=object)
-        for topic in np.unique(labels):
-            rest = labels == topic
-            for split, share in (
-                ("test", self.test_share),
-                ("validation", self.validation_share / (1 - self.test_share)),
-            ):
-                rows = np.flatnonzero(rest)
-                if len(np.unique(groups[rows])) < 2:
-                    raise InputError(
-                        f"data.passages is {self.passages} and data.words is {list(self.words)}; that leaves too few "
-                        f"articles of topic {topic!r} for three splits. Use more passages, or a wider range of words."
-                    )
-                away = rows[held_out(groups[rows], share, self.seed)]
-                side[away] = split
-                rest[away] = False
+        cut = f"data.passages is {self.passages} and data.words is {list(self.words)}"
+        side = sides_by_topic(labels, groups, self.validation_share, self.test_share, self.seed, cut=cut)
         return {
             split: Dataset.from_dict(
                 {
@@ -116,6 +102,30 @@ def require_cut(passages: int, words: Sequence[int], validation_share: float, te
             "below 1, so that examples are left for training. Use 0.2 and 0.2."
         )
     require_integer("seed", seed, 0, "Use 0, for example.")
+
+
+def sides_by_topic(
+    topics: np.ndarray, groups: np.ndarray, validation_share: float, test_share: float, seed: int, *, cut: str
+) -> np.ndarray:
+    """For each row `train`, `validation` or `test`: of each topic the shares of its rows, groups whole.
+
+    topics, groups: (rows,), each row's. cut: the settings by which passages were cut, and their values. Raises
+    InputError where a topic has too few groups for three splits.
+    """
+    sides = np.full(len(topics), "train", dtype=object)
+    for topic in np.unique(topics):
+        rest = topics == topic
+        for side, share in (("test", test_share), ("validation", validation_share / (1 - test_share))):
+            rows = np.flatnonzero(rest)
+            if len(np.unique(groups[rows])) < 2:
+                raise InputError(
+                    f"{cut}; that leaves too few articles of topic {topic!r} for three splits. Use more passages, or a "
+                    "wider range of words."
+                )
+            away = rows[held_out(groups[rows], share, seed)]
+            sides[away] = side
+            rest[away] = False
+    return sides
 
 
 def corpus_folder() -> Path:

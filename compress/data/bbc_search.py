@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
 from compress.core.context import Splits
-from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
-from compress.data.bbc import PACKAGE, Article, corpus_folder, distinct, passages, read_articles, require_cut
+from compress.data.bbc import (
+    PACKAGE,
+    Article,
+    corpus_folder,
+    distinct,
+    passages,
+    read_articles,
+    require_cut,
+    sides_by_topic,
+)
 from compress.data.retrieval import examples
-from compress.data.splits import held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,11 @@ class BbcSearch(SourceDefaults):
     def load(self) -> Splits:
         """Read, cut and split. Raises InputError where the package is not installed."""
         articles = [article for article in distinct(list(read_articles(corpus_folder()))) if self._cut(article)]
-        sides = self._sides([article.topic for article in articles])
+        topics = np.array([article.topic for article in articles])
+        cut = f"data.passages is {self.passages} and data.words is {list(self.words)}"
+        sides = sides_by_topic(
+            topics, np.arange(len(articles)), self.validation_share, self.test_share, self.seed, cut=cut
+        )
         parts = {
             side: [article for article, own in zip(articles, sides, strict=True) if own == side]
             for side in ("train", "validation", "test")
@@ -64,25 +74,6 @@ class BbcSearch(SourceDefaults):
     def _cut(self, article: Article, *, every: bool = False) -> list[str]:
         found = list(passages(article, *self.words))
         return found if every else found[: self.passages]
-
-    def _sides(self, topics: Sequence[str]) -> np.ndarray[Any, Any]:
-        sides = np.full(len(topics), "train", dtype=object)
-        for topic in sorted(set(topics)):
-            rest = np.array([other == topic for other in topics])
-            for side, share in (
-                ("test", self.test_share),
-                ("validation", self.validation_share / (1 - self.test_share)),
-            ):
-                rows = np.flatnonzero(rest)
-                if len(rows) < 2:
-                    raise InputError(
-                        f"data.words is {list(self.words)}; that leaves too few articles of topic {topic!r} for three "
-                        "splits. Use a wider range of words."
-                    )
-                away = rows[held_out(rows, share, self.seed)]
-                sides[away] = side
-                rest[away] = False
-        return sides
 
     def _judged(self, articles: Sequence[Article]) -> Dataset:
         documents: dict[str, str] = {}

@@ -219,7 +219,7 @@ def _repeats(loaded: LoadedRecipe) -> list[str]:
     # What is only there to be found, such as the documents of both splits, may be the same.
     judged = {name: part.select(timed(range(len(part)), task.units(part))) for name, part in loaded.examples.items()}
     read = {name: what_is_read(part, (), ABOUT) for name, part in judged.items()}
-    labels = {} if task.vectors else {name: part["labels"][:] for name, part in judged.items()}
+    labels = {} if task.asks_teacher else {name: part["labels"][:] for name, part in judged.items()}
     return repeats_told(read, labels)
 
 

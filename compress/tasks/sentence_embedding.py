@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from compress.core.checks import nearest, require_at_least, require_integer, require_positive
-from compress.core.errors import ExampleError, InputError, TooLittleError
+from compress.core.checks import require_at_least, require_integer, require_positive
+from compress.core.errors import InputError, TooLittleError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.beginnings import beginnings
@@ -27,6 +27,7 @@ from compress.tasks.text import (
     require_known_tokens,
     same_tokens,
     save_tokenizer,
+    texts_of,
 )
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
@@ -357,22 +358,7 @@ class SentenceEmbedding(TaskDefaults):
 
     def _texts(self, examples: Dataset, split: str) -> list[str]:
         found = [name for name in examples.column_names if name not in ("group", ANSWERS)]
-        column = found[0] if split == "unlabelled" and len(found) == 1 else self.text
-        if column not in found:
-            raise InputError(
-                f"data.text is {column!r}, a column that data.{split} does not have (found: {', '.join(found)}). "
-                f"{nearest(column, found) or 'Name the column: data.text=COLUMN.'}"
-            )
-        texts = list(examples[column])
-        for row, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise ExampleError(
-                    f"data.text={column}: ",
-                    split,
-                    row,
-                    f"has no text ({text!r}); every example needs some. Remove the row, or name another column.",
-                )
-        return texts
+        return texts_of(examples, found[0] if split == "unlabelled" and len(found) == 1 else self.text, split)
 
 
 def _likeness(vectors: torch.Tensor, sharpness: float) -> torch.Tensor:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.checks import nearest
 from compress.core.content import require_inside
-from compress.core.errors import CompressError, InputError
+from compress.core.errors import CompressError, ExampleError, InputError
 from compress.core.json_file import parse_json, read_regular
 from compress.nn.settings import require_no_code
 
@@ -166,6 +167,31 @@ def _probing_texts(tokenizer: Any, max_length: int) -> Iterator[tuple[str, ...]]
         for text in (short, long, short.upper(), "\u00c0 \u00e9t\u00e9  1,234\t\u6c49\u5b57\n\U0001f600 -", *marked)
     )
     yield from ((short[:20], long), (long, short[:20]), (long, long))
+
+
+def column_of(examples: Any, column: str, setting: str, split: str) -> list[Any]:
+    """A column of raw examples. setting: which names it. Raises InputError where `data.split` does not have it."""
+    if column not in examples.column_names:
+        found = [name for name in examples.column_names if name != "group"]
+        raise InputError(
+            f"{setting} is {column!r}, a column that data.{split} does not have (found: {', '.join(found)}). "
+            f"{nearest(str(column), found) or f'Name the column: {setting}=COLUMN.'}"
+        )
+    return list(examples[column])
+
+
+def texts_of(examples: Any, column: str, split: str) -> list[str]:
+    """A column of texts, `data.text`. Raises InputError where it is missing, and ExampleError for an empty text."""
+    texts = column_of(examples, column, "data.text", split)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise ExampleError(
+                f"data.text={column}: ",
+                split,
+                row,
+                f"has no text ({text!r}); every example needs some. Remove the row, or name another column.",
+            )
+    return texts
 
 
 def same_tokens(rows: Any, processor: Any, others: Any, other_processor: Any) -> list[bool]:

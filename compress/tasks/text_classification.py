@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from compress.core.checks import nearest, require_integer
-from compress.core.errors import ExampleError, InputError
+from compress.core.checks import require_integer
+from compress.core.errors import InputError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import Counts, TaskDefaults
 from compress.tasks.beginnings import beginnings
@@ -27,6 +27,7 @@ from compress.tasks.labels import (
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.splicing import splice
 from compress.tasks.text import (
+    column_of,
     load_tokenizer,
     padded,
     require_findable_padding,
@@ -34,6 +35,7 @@ from compress.tasks.text import (
     require_known_tokens,
     same_tokens,
     save_tokenizer,
+    texts_of,
 )
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
@@ -107,7 +109,7 @@ class TextClassification(TaskDefaults):
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
         """`config` with one label per distinct label of `examples`, in alphabetical order."""
-        return with_labels(config, self._column(examples, self.label, "data.train"), self.label)
+        return with_labels(config, column_of(examples, self.label, "data.label", "train"), self.label)
 
     def signature(self, config: Any) -> Signature:
         """Token numbers and which of them are no padding; (rows, labels)."""
@@ -116,8 +118,8 @@ class TextClassification(TaskDefaults):
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """Columns `input_ids`, `attention_mask`, `labels`, `length`, `group`. Raises InputError for empty texts,
         unknown labels and single-class data. Padding is left to `collate`."""
-        texts = [self._texts(examples, column, split) for column in self.text_columns]
-        labels = label_numbers(self._column(examples, self.label, split), config, self.label, split)
+        texts = [texts_of(examples, column, split) for column in self.text_columns]
+        labels = label_numbers(column_of(examples, self.label, "data.label", split), config, self.label, split)
         groups = examples["group"] if "group" in examples.column_names else range(len(labels))
         return self._encoded(texts, labels, list(groups), processor, config)
 
@@ -127,7 +129,7 @@ class TextClassification(TaskDefaults):
         columns = self.text_columns
         if len(columns) == 1 and len(examples.column_names) == 1:
             columns = tuple(examples.column_names)
-        texts = [self._texts(examples, column, "unlabelled") for column in columns]
+        texts = [texts_of(examples, column, "unlabelled") for column in columns]
         return self._encoded(texts, [NO_LABEL] * len(examples), list(range(len(examples))), processor, config)
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
@@ -236,25 +238,3 @@ class TextClassification(TaskDefaults):
         if len(self.text_columns) == 2:
             return told.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
         return told
-
-    def _column(self, examples: Dataset, column: str, split: str) -> list[Any]:
-        if column not in examples.column_names:
-            found = [name for name in examples.column_names if name != "group"]
-            which = "data.label" if column == self.label else "data.text"
-            raise InputError(
-                f"{which} is {column!r}, a column that data.{split} does not have (found: {', '.join(found)}). "
-                f"{nearest(str(column), found) or f'Name the column: {which}=COLUMN.'}"
-            )
-        return list(examples[column])
-
-    def _texts(self, examples: Dataset, column: str, split: str) -> list[str]:
-        texts = self._column(examples, column, split)
-        for row, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise ExampleError(
-                    f"data.text={column}: ",
-                    split,
-                    row,
-                    f"has no text ({text!r}); every example needs some. Remove the row, or name another column.",
-                )
-        return texts
