@@ -97,7 +97,7 @@ class ImageClassification(TaskDefaults):
 
     def fit_config(self, config: Any, examples: Dataset) -> Any:
         """`config` with one label per distinct label of `examples`, in alphabetical order."""
-        return with_labels(config, self._column(examples, self.label, "data.train"), self.label)
+        return with_labels(config, self._column(examples, self.label, "train"), self.label)
 
     def signature(self, config: Any) -> Signature:
         """pixel_values to logits: images of one size, any number of them."""

@@ -330,3 +330,9 @@ def test_a_model_without_a_head(tmp_path: Path) -> None:
         TASK.load_model(tmp_path)
     config = TASK.fit_config(vit(), data([RED, GREY], ["sea", "tree"]))
     assert TASK.load_pretrained(tmp_path, config).classifier.weight.shape == (2, 16)
+
+
+def test_a_missing_label_of_a_model_to_be_trained_names_the_file() -> None:
+    task = ImageClassification(image="image", label="topic")
+    with pytest.raises(InputError, match=r"data\.label is 'topic', a column that data\.train does not have"):
+        task.fit_config(None, Dataset.from_dict({"image": [b"x"], "label": ["x"]}))

@@ -417,3 +417,9 @@ def test_white_space_around_a_label_is_none_of_it(tokenizer: PreTrainedTokenizer
 def test_a_missing_label_is_no_class(config: Any) -> None:
     with pytest.raises(InputError, match=r"data\.label=label: example 3 of data\.train has no label \(None\); every"):
         TASK.fit_config(config, data(text=["a", "b", "c"], label=["pos", "neg", None]))
+
+
+def test_a_missing_label_of_a_model_to_be_trained_names_the_file() -> None:
+    task = TextClassification(text="text", label="topic", max_length=16)
+    with pytest.raises(InputError, match=r"data\.label is 'topic', a column that data\.train does not have"):
+        task.fit_config(None, Dataset.from_dict({"text": ["a"], "label": ["x"]}))
