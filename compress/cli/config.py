@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from math import log1p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -66,6 +67,13 @@ def register() -> None:
     Plugins.instance().register(CompressSearchPath)
     OmegaConf.register_new_resolver("allowed_cpus", lambda: len(allowed_cpus()), replace=True)
     OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
+    OmegaConf.register_new_resolver("log1p", _log1p, replace=True)
+
+
+def _log1p(value: Any) -> Any:
+    """A share by which something may grow, as a difference of logarithms; what is none is told of where it was set."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value > -1
+    return log1p(value) if number else value
 
 
 def compose_settings(
@@ -206,7 +214,7 @@ def _require_read(settings: DictConfig) -> None:
     raw = OmegaConf.to_container(settings, resolve=False)
     assert isinstance(raw, dict)
     read = {name.rpartition(".")[2] for name in re.findall(r"\$\{([\w.]+)", str(raw))}
-    own = [str(name) for name in raw if name not in (*PARTS, "hydra", "student")]
+    own = [full for name in raw if name not in (*PARTS, "hydra", "student") for full in _leaves(str(name), raw[name])]
     data = [f"data.{name}" for name in raw["data"] if name not in _read_by_tasks()]
     for name in (*own, *data):
         if name.rpartition(".")[2] not in read:
@@ -217,6 +225,11 @@ def _require_read(settings: DictConfig) -> None:
             )
 
 
+def _leaves(name: str, value: Any) -> list[str]:
+    """The full names of what a group holds; the name itself where it is no group."""
+    return [f"{name}.{inner}" for inner in value] if isinstance(value, dict) and value else [name]
+
+
 def _read_by_tasks() -> set[str]:
     """What a data group may say for whatever task reads it; not every task reads all of it."""
     tasks = (settings_root() / "conf" / "task").glob("*.yaml")
@@ -225,17 +238,31 @@ def _read_by_tasks() -> set[str]:
 
 
 def _one_limit(objective: Any) -> Any:
-    """The settings without `max_drop`, which is what recipes whose metric is no accuracy call `max_accuracy_drop`."""
-    if not isinstance(objective, dict) or "max_drop" not in objective:
+    """The settings without the names that recipes have for `max_accuracy_drop` whose metric is no accuracy: `max_drop`,
+    and `max_perplexity_rise`, a share by which a perplexity may grow."""
+    if not isinstance(objective, dict):
         return objective
-    settings = {name: value for name, value in objective.items() if name != "max_drop"}
-    drop, accuracy_drop = objective["max_drop"], settings.get("max_accuracy_drop")
-    if drop != accuracy_drop:
-        raise InputError(
-            f"objective.max_drop is {drop}, and objective.max_accuracy_drop is {accuracy_drop}; they are one limit, "
-            "and a recipe derives one from the other. Set the one alone that the recipe's own file gives."
-        )
+    settings = {name: value for name, value in objective.items() if name not in ("max_drop", "max_perplexity_rise")}
+    accuracy_drop = settings.get("max_accuracy_drop")
+    if "max_perplexity_rise" in objective:
+        rise = objective["max_perplexity_rise"]
+        if isinstance(rise, bool) or not isinstance(rise, int | float) or not 0 <= rise < 1:
+            raise InputError(
+                f"objective.max_perplexity_rise is {rise}; it is a share by which the perplexity may grow, in [0, 1). "
+                "Use 0.03 for three percent."
+            )
+        if accuracy_drop != log1p(rise):
+            raise _two_limits("max_perplexity_rise", rise, accuracy_drop)
+    elif "max_drop" in objective and objective["max_drop"] != accuracy_drop:
+        raise _two_limits("max_drop", objective["max_drop"], accuracy_drop)
     return settings
+
+
+def _two_limits(name: str, value: Any, accuracy_drop: Any) -> InputError:
+    return InputError(
+        f"objective.{name} is {value}, and objective.max_accuracy_drop is {accuracy_drop}; they are one limit, "
+        "and a recipe derives one from the other. Set the one alone that the recipe's own file gives."
+    )
 
 
 def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Proof:
     not 0 where another processor had computed them. max_difference: the largest absolute difference of outputs between
     torch and the runtime; tolerance: what was allowed. argmax_agreement: share of places (rows, or their positions)
     whose largest output is the same; None where outputs are vectors, and then smallest_cosine: of the two vectors of a
-    row. rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
+    row. same_tokens: of a model that goes on with a text, the share of 32 steps at which both choose the same token.
+    rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
     """
 
     torch_exact: bool
@@ -33,6 +34,7 @@ class Proof:
     shapes: tuple[tuple[int, ...], ...]
     torch_difference: float = 0.0
     smallest_cosine: float | None = None
+    same_tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,17 @@ class Latency:
     baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
     launches: how often the processes were started anew, after equally many rounds each, which follow each other here.
     foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
+    first_rounds, baseline_first_rounds: of uses that are many calls, such as a prompt and new tokens, the time of the
+    first; empty elsewhere. peak_bytes, baseline_peak_bytes: the most memory that a process which did this ever had; 0
+    where nobody knows.
     """
 
     rounds: tuple[tuple[float, ...], ...]
     baseline_rounds: tuple[tuple[float, ...], ...] = ()
+    first_rounds: tuple[tuple[float, ...], ...] = ()
+    baseline_first_rounds: tuple[tuple[float, ...], ...] = ()
+    peak_bytes: int = 0
+    baseline_peak_bytes: int = 0
     launches: int = 1
     foreign_share: float | None = None
 

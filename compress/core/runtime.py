@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     import torch
 
 
+class Reader(Protocol):
+    """One use of a model that goes on from what it has read: see `compress.core.signature.Decoding`."""
+
+    def read(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Read more tokens, and give the logits of what comes after the last, (rows, vocabulary).
+
+        tokens: (rows, n), the new ones. mask: (rows, all that were read, these among them), 0 where a position is
+        padding. Both int64.
+        """
+        ...
+
+
 class Session(Protocol):
     """An opened model on a runtime."""
 
@@ -21,13 +33,26 @@ class Session(Protocol):
         """The signature's output for one batch."""
         ...
 
+    def reader(self) -> Reader:
+        """A use that has read nothing yet. Raises ValueError where the signature has no decoding."""
+        ...
+
+
+class OneCall:
+    """What a session says whose use is one call."""
+
+    def reader(self) -> Reader:
+        """Raises ValueError."""
+        raise ValueError("this model keeps nothing from one call to the next")
+
 
 class Runtime(Protocol):
     """What runs the model for the user.
 
     form: what an export for it is called, such as `onnx`; None where it runs the checkpoint itself. files: of what it
     opens, those that it executes. has_latency_table: whether parts of a model can be timed on it, which chooses sizes.
-    libraries: the packages whose versions its results depend on. refuses: what a stage may not leave behind for it,
+    decodes: whether it can go on from what it has read. libraries: the packages whose versions its results depend on.
+    refuses: what a stage may not leave behind for it,
     in the words of `Stage.leaves`, with the reason.
     """
 
@@ -35,6 +60,7 @@ class Runtime(Protocol):
     form: ClassVar[str | None]
     files: ClassVar[tuple[str, ...]]
     has_latency_table: ClassVar[bool]
+    decodes: ClassVar[bool]
     libraries: ClassVar[tuple[str, ...]]
     refuses: ClassVar[Mapping[str, str]]
 

@@ -23,6 +23,20 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """One use of a model that goes on from what it has said: a prompt is read in one call, then each new token in one.
+
+    state: what a call takes from the one before, as names of inputs begin: `past_key_values`. present: how the outputs
+    that hold it begin. prompt_tokens, new_tokens: how many of each one request has, where such uses are timed.
+    """
+
+    state: str
+    present: str
+    prompt_tokens: int
+    new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signature:
     """The tensors of one call, in order.
 
@@ -30,7 +44,10 @@ class Signature:
     attribute of the model's answer that holds it, and what an export calls it. mask: the input that is 1 where a
     position along `sequence` is real and 0 where it is padding; None where there is no padding. fixed: axes that have
     one size only, such as the height of an image; every other axis of an input may have any. more: what an export gives
-    besides, for libraries that read it; nothing here does.
+    besides, for libraries that read it; nothing here does. asked: where an output is too large to be kept, such as a
+    number for every token there is at every position: the name of an array in each batch, (rows, positions, k), of
+    places along the output's last axis. What is kept is `compress.measure.kept`. decoding: where one use of the model
+    is many calls.
     """
 
     inputs: tuple[Port, ...]
@@ -38,6 +55,8 @@ class Signature:
     mask: str | None
     fixed: Mapping[str, int] = field(default_factory=dict)
     more: tuple[Port, ...] = ()
+    asked: str | None = None
+    decoding: Decoding | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,6 +103,8 @@ class Signature:
             mask=data["mask"],
             fixed=data["fixed"],
             more=tuple(_port(port) for port in data["more"]),
+            asked=data["asked"],
+            decoding=None if data["decoding"] is None else Decoding(**data["decoding"]),
         )
 
 

@@ -50,6 +50,19 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
     return Dataset(table)
 
 
+def read_text(setting: str, name: str) -> str:
+    """A file's text, with line ends as in `\\n`. Raises InputError, which names `setting`, where it cannot be read."""
+    path = Path(name).expanduser()
+    try:
+        data = path.read_bytes()
+        _require_unpacked(path, data)
+        return _text(data).replace("\r\n", "\n")
+    except _UnreadableError as error:
+        raise error.of(setting, name) from error
+    except OSError as error:
+        raise _denied(setting, name, error) from error
+
+
 def require_file(setting: str, name: str, *, plain_text: bool = False) -> None:
     """Raise InputError as `read_file` would for a file that is not there, or of another kind, without reading it."""
     try:

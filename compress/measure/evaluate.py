@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect, Evaluation, Latency, Proof, Size
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
@@ -19,9 +20,9 @@ from compress.core.task import Task
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, describe_machine
-from compress.measure.latency import measure_in_turns, representative
+from compress.measure.latency import representative, uses_in_turns
 from compress.measure.processes import Candidate
-from compress.nn.checkpoint import load_model
+from compress.nn.checkpoint import load_model, shared_weights
 from compress.nn.family import part_of_path
 
 
@@ -79,16 +80,63 @@ def time_candidate(
 
     batches: the same examples as each of them reads them, the baseline's first.
     """
-    chosen = representative(lengths, measurement.examples)
+    chosen = timed_examples(lengths, candidate.signature, measurement.examples)
     bystanders = Bystanders(allowed_cpus()[: candidate.runtime.threads])
     turns = [candidate] if baseline is None else [baseline, candidate]
-    *before, after = measure_in_turns(turns, batches, chosen, measurement, bystanders)
+    *before, after = uses_in_turns(turns, batches, chosen, measurement, bystanders)
+    many = candidate.signature.decoding is not None
     return Latency(
-        rounds=after,
-        baseline_rounds=before[0] if before else (),
+        rounds=after.whole,
+        baseline_rounds=before[0].whole if before else (),
+        first_rounds=after.first if many else (),
+        baseline_first_rounds=before[0].first if many and before else (),
+        peak_bytes=after.peak_bytes,
+        baseline_peak_bytes=before[0].peak_bytes if before else 0,
         launches=measurement.launches,
         foreign_share=bystanders.share,
     )
+
+
+def timed_examples(lengths: Sequence[int], signature: Signature, count: int) -> list[int]:
+    """Which examples are timed: `count` of evenly spread lengths. Where a use has a prompt, of those that are as long
+    as that; InputError where none is."""
+    if signature.decoding is None:
+        return representative(lengths, count)
+    prompt = signature.decoding.prompt_tokens
+    long_enough = [row for row, length in enumerate(lengths) if length >= prompt]
+    if not long_enough:
+        raise InputError(
+            f"workload.prompt_tokens is {prompt}; the longest validation example has {max(lengths, default=0)} tokens, "
+            "so none can be a prompt. Use fewer, or give longer texts."
+        )
+    return [long_enough[i] for i in representative([lengths[row] for row in long_enough], count)]
+
+
+def request_figures(latency: Latency, signature: Signature, *, compared: bool) -> dict[str, float]:
+    """Of uses that are a prompt and new tokens: the median time of each part, and the memory; and where it is compared
+    with the teacher, how much faster each part is, and the share of its memory. Empty elsewhere."""
+    if signature.decoding is None:
+        return {}
+    steps = signature.decoding.new_tokens - 1
+    whole, first = (np.median(np.asarray(rounds)) for rounds in (latency.rounds, latency.first_rounds))
+    found = {
+        "first_token_ms": float(first),
+        "token_ms": float(whole - first) / steps,
+        "tokens_per_second": 1000 * signature.decoding.new_tokens / float(whole),
+    }
+    if latency.peak_bytes:
+        found["peak_megabytes"] = latency.peak_bytes / 1e6
+    if compared:
+        before, before_first = (
+            np.median(np.asarray(rounds)) for rounds in (latency.baseline_rounds, latency.baseline_first_rounds)
+        )
+        found |= {
+            "first_token_speedup": float(before_first / first),
+            "token_speedup": float((before - before_first) / (whole - first)),
+        }
+    if compared and latency.peak_bytes:
+        found["peak_share"] = latency.peak_bytes / latency.baseline_peak_bytes
+    return found
 
 
 def torch_ratio_of(latency: Latency) -> float:
@@ -102,7 +150,8 @@ def size_of(artifact: Path, export: Path | None, runtime: Runtime) -> Size:
     model = load_model(artifact)
     parts = {"embeddings": 0, "attention": 0, "ffn": 0, "other": 0}
     values = nonzero = 0
-    for name, tensor in model.state_dict().items():
+    shared = shared_weights(model)
+    for name, tensor in ((name, tensor) for name, tensor in model.state_dict().items() if name not in shared):
         parts[part_of_path(model, name)] += tensor.numel() * tensor.element_size()
         values += tensor.numel()
         nonzero += int(torch.count_nonzero(tensor))
@@ -133,8 +182,8 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
 
 
 def _latency_from_json(data: Mapping[str, Any]) -> Latency:
-    rounds = {name: _rounds(data[name]) for name in ("rounds", "baseline_rounds")}
-    return Latency(**rounds, launches=data["launches"], foreign_share=data["foreign_share"])
+    names = ("rounds", "baseline_rounds", "first_rounds", "baseline_first_rounds")
+    return Latency(**{**data, **{name: _rounds(data[name]) for name in names}})
 
 
 def _rounds(rounds: list[list[float]]) -> tuple[tuple[float, ...], ...]:

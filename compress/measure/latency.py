@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -14,6 +16,19 @@ from compress.measure.bystanders import Bystanders
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 
 Rounds = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What one candidate took, as rounds of one value per chosen example, in milliseconds.
+
+    whole: each use of the model; one call, or a prompt and all tokens after it. first: until its first answer: the same
+    for one call. peak_bytes: the most memory that its process ever had.
+    """
+
+    whole: Rounds
+    first: Rounds
+    peak_bytes: int
 
 
 def representative(lengths: Sequence[int], count: int) -> list[int]:
@@ -32,14 +47,25 @@ def measure_in_turns(
     measurement: Measurement,
     bystanders: Bystanders | None = None,
 ) -> list[Rounds]:
-    """Milliseconds per example for each candidate, as rounds of one value per chosen example.
+    """Milliseconds per example for each candidate, as rounds of one value per chosen example: see `uses_in_turns`."""
+    return [turns.whole for turns in uses_in_turns(candidates, batches, chosen, measurement, bystanders)]
+
+
+def uses_in_turns(
+    candidates: Sequence[Candidate],
+    batches: Sequence[Path],
+    chosen: Sequence[int],
+    measurement: Measurement,
+    bystanders: Bystanders | None = None,
+) -> list[Turns]:
+    """What each candidate takes for each chosen example.
 
     batches: for each candidate the same examples, as it reads them.
     In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
     `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
     little for as long as they live. The machine-wide lock is held throughout. bystanders: watch the timed rounds.
     """
-    samples: list[list[tuple[float, ...]]] = [[] for _ in candidates]
+    samples: list[list[dict[str, Any]]] = [[] for _ in candidates]
     command = {"time": list(chosen), "warmup": measurement.warmup}
     total = measurement.launches * measurement.rounds
     with (
@@ -60,7 +86,14 @@ def measure_in_turns(
                 for turn in range(measurement.rounds):
                     order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
                     for i in order:
-                        samples[i].append(tuple(workers[i].ask(command)["milliseconds"]))
+                        samples[i].append(workers[i].ask(command))
                         workers[i].wait_until_asleep()
                     bar.update()
-    return [tuple(rounds) for rounds in samples]
+    return [
+        Turns(
+            whole=tuple(tuple(answer["milliseconds"]) for answer in answers),
+            first=tuple(tuple(answer["first"]) for answer in answers),
+            peak_bytes=max((answer["peak_bytes"] for answer in answers), default=0),
+        )
+        for answers in samples
+    ]

@@ -20,11 +20,13 @@ import numpy as np
 
 from compress.core.errors import CompressError, InputError, ReloadError, StageError
 from compress.core.evaluation import Proof
-from compress.core.runtime import Runtime
+from compress.core.runtime import Runtime, Session
 from compress.core.signature import Signature
 from compress.core.task import Task
+from compress.measure.decoding import continued
 from compress.measure.description import build, describe
 from compress.measure.environment import describe_processor, versions
+from compress.measure.kept import kept
 from compress.measure.processes import clean_environment, isolated
 from compress.measure.worker import load_batches, save_batches
 
@@ -58,7 +60,10 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
     torch.set_num_threads(threads)
     try:
         with torch.inference_mode():
-            expected = [forward(model, signature, torch_batch(batch)).output.numpy() for batch in batches]
+            expected = [
+                kept(signature, forward(model, signature, torch_batch(batch)).output.numpy(), batch)
+                for batch in batches
+            ]
     finally:
         torch.set_num_threads(training)
     save_batches(batches, folder / PROBE)
@@ -124,6 +129,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
 
     from compress.nn.checkpoint import load_model, read_structure
     from compress.nn.forward import forward, torch_batch
+    from compress.runtimes.torch.runtime import TorchSession
 
     try:
         model = load_model(artifact)
@@ -136,7 +142,9 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         arithmetic = json.loads(str(arrays["arithmetic"])) if "arithmetic" in arrays else {"threads": runtime.threads}
     torch.set_num_threads(arithmetic["threads"])
     with torch.inference_mode():
-        after = [forward(model, signature, torch_batch(batch)).output.numpy() for batch in batches]
+        after = [
+            kept(signature, forward(model, signature, torch_batch(batch)).output.numpy(), batch) for batch in batches
+        ]
     expected, reloaded = _rows(signature, before, batches), _rows(signature, after, batches)
     rounded = any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
     allowed = 0.0 if arithmetic == _arithmetic(arithmetic["threads"]) else _tolerance(expected, rounded=rounded)
@@ -147,10 +155,33 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         largest_batch = max(batches, key=lambda batch: next(iter(batch.values())).size)
         runtime.export(model, signature, torch_batch(largest_batch), export)
     session = runtime.open(export or artifact, signature)
-    found = _rows(signature, [session.run(batch) for batch in batches], batches)
+    found = _rows(signature, [kept(signature, session.run(batch), batch) for batch in batches], batches)
     shapes = tuple(tuple(int(n) for n in next(iter(batch.values())).shape) for batch in batches)
+    same_tokens = None
+    if signature.decoding is not None:
+        told = TorchSession(model, signature)
+        same_tokens = _require_same_decoding(told, session, batches, rounded=rounded or runtime.rounds)
     proof = compare(reloaded, found, rounded=rounded or runtime.rounds, shapes=shapes, vectors=task.vectors)
-    return dataclasses.replace(proof, torch_exact=changed == 0, torch_difference=changed)
+    return dataclasses.replace(proof, torch_exact=changed == 0, torch_difference=changed, same_tokens=same_tokens)
+
+
+def _require_same_decoding(
+    torch_session: Session, session: Session, batches: Sequence[Mapping[str, np.ndarray]], *, rounded: bool
+) -> float:
+    """The share of the tokens torch goes on with that the runtime would choose as well. Raises StageError where its
+    logits differ too much: from torch's, from its own without what it kept, or behind padding."""
+    prompt = next(iter(batches[-1].values()))[-1]
+    found = continued(torch_session, session, prompt.tolist(), int(prompt[0]))
+    tolerance = _tolerance(list(found.torch), rounded=rounded)
+    against = {"torch's": found.torch, "its own in one call": found.whole, "its own behind padding": found.padded}
+    for whose, logits in against.items():
+        difference = float(np.abs(found.runtime - logits).max())
+        if not difference <= tolerance:
+            raise StageError(
+                f"going on with a text, the runtime's logits differ from {whose} by {difference:.3g}; {tolerance:.3g} "
+                "is allowed"
+            )
+    return found.same_tokens
 
 
 def _rows(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,8 +19,9 @@ import numpy as np
 
 from compress.core.errors import CompressError
 from compress.core.runtime import Session
-from compress.core.signature import Signature
+from compress.core.signature import Decoding, Signature
 from compress.measure.description import build
+from compress.measure.kept import kept
 
 
 def serve() -> int:
@@ -37,13 +39,14 @@ def serve() -> int:
         _answer(answers, {"error": str(error)})
         return error.exit_status
     batches = load_batches(Path(request["batches"]))
+    use = OneCallUse(session) if signature.decoding is None else RequestUse(session, signature.decoding)
     _answer(answers, {"ready": True})
     for line in sys.stdin:
         command = json.loads(line)
         if "time" in command:
-            _answer(answers, {"milliseconds": _time(session, batches, command["time"], command["warmup"])})
+            _answer(answers, _time(use, batches, command["time"], command["warmup"]))
         else:
-            outputs = (session.run(batch).astype(np.float32) for batch in batches)
+            outputs = (kept(signature, session.run(batch), batch).astype(np.float32) for batch in batches)
             save_arrays(((f"arr_{i}", values) for i, values in enumerate(outputs)), Path(command["outputs"]))
             _answer(answers, {"rows": len(batches)})
     return 0
@@ -93,18 +96,73 @@ class Batches(Sequence[dict[str, np.ndarray]]):
         return {name: self._arrays[f"{number}.{name}"] for name in self._names[number]}
 
 
+class OneCallUse:
+    """What is timed: one call for a batch."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """Milliseconds of the whole, and until there is a first answer: the same."""
+        start = time.perf_counter_ns()
+        self._session.run(batch)
+        taken = (time.perf_counter_ns() - start) / 1e6
+        return taken, taken
+
+
+class RequestUse:
+    """What is timed: a request to go on with a text. The prompt is the beginning of an example, and what comes next is
+    what the model finds likeliest."""
+
+    def __init__(self, session: Session, decoding: Decoding) -> None:
+        self._session, self._decoding = session, decoding
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """Milliseconds of the whole request, and until its first token."""
+        prompt = np.ascontiguousarray(next(iter(batch.values()))[:, : self._decoding.prompt_tokens])
+        start = time.perf_counter_ns()
+        tokens = greedy(self._session, prompt)
+        next(tokens)
+        first = time.perf_counter_ns()
+        for _ in range(self._decoding.new_tokens - 1):
+            next(tokens)
+        return (time.perf_counter_ns() - start) / 1e6, (first - start) / 1e6
+
+
+def greedy(session: Session, prompt: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each next token, the likeliest, (rows, 1), and the logits that it was chosen by, (rows, vocabulary); without end.
+    prompt: (rows, length), without padding."""
+    reader, tokens = session.reader(), prompt
+    mask = np.ones(prompt.shape, dtype=np.int64)
+    while True:
+        logits = reader.read(tokens, mask)
+        tokens = logits.argmax(axis=-1)[:, None]
+        yield tokens, logits
+        mask = np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
+
+
 def _time(
-    session: Session, batches: Sequence[Mapping[str, np.ndarray]], chosen: Sequence[int], warmup: int
-) -> list[float]:
+    use: OneCallUse | RequestUse, batches: Sequence[Mapping[str, np.ndarray]], chosen: Sequence[int], warmup: int
+) -> dict[str, Any]:
     shown = {index: batches[index] for index in chosen}
     for i in range(warmup):
-        session.run(shown[chosen[i % len(chosen)]])
-    milliseconds = []
-    for index in chosen:
-        start = time.perf_counter_ns()
-        session.run(shown[index])
-        milliseconds.append((time.perf_counter_ns() - start) / 1e6)
-    return milliseconds
+        use(shown[chosen[i % len(chosen)]])
+    taken = [use(shown[index]) for index in chosen]
+    return {
+        "milliseconds": [whole for whole, _ in taken],
+        "first": [first for _, first in taken],
+        "peak_bytes": _peak_bytes(),
+    }
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process ever had; 0 where the system does not say."""
+    # What `getrusage` tells begins with what the process had that started this one.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8", errors="replace"))
+    return 0 if found is None else 1024 * int(found.group(1))
 
 
 def _answer(stream: Any, value: dict[str, Any]) -> None:

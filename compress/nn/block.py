@@ -31,7 +31,8 @@ class AttentionBlock:
     module: called for attention with the hidden states; it holds the head counts, and is replaced where the block is
     dropped. inputs: the matrices that read its input, each by its name in OUTPUTS. output: the projection back to the
     hidden states. norm, position, rms: its normalisation, the first where there are two, where that stands, and whether
-    it is RMSNorm, not LayerNorm. further: other modules with weights, which no cut changes. head_attributes,
+    it is RMSNorm, not LayerNorm. after: the second norm, of what the block gives, where there is one. query_norm,
+    key_norm: of the queries and keys of each head, where there are such. head_attributes,
     width_attributes, sharing_attributes: what the module calls its number of heads, heads times head size, and heads
     for each key and value. plain: whether attention is softmax(query key / sqrt(head size) + a mask of padding) value,
     and nothing more: no rotation, relative positions, window or causality, one mask for all layers. fixed_heads: why no
@@ -44,7 +45,9 @@ class AttentionBlock:
     norm: str
     position: Position = "post"
     rms: bool = False
-    further: tuple[str, ...] = ()
+    after: str | None = None
+    query_norm: str | None = None
+    key_norm: str | None = None
     head_attributes: tuple[str, ...] = ()
     width_attributes: tuple[str, ...] = ()
     sharing_attributes: tuple[str, ...] = ()
@@ -56,13 +59,18 @@ class AttentionBlock:
         """All numbers of the module that a cut changes, by name."""
         return (*self.head_attributes, *self.width_attributes, *self.sharing_attributes)
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Modules with weights that no cut changes, besides `norm`."""
+        return tuple(path for path in (self.query_norm, self.key_norm, self.after) if path is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeedForwardBlock:
     """All paths start at the layer.
 
     module: what is replaced where the block is dropped, a module that adds nothing but the block itself; None where its
-    matrices are replaced one by one. inputs, output, norm, position, rms, further: as in AttentionBlock. activation:
+    matrices are replaced one by one. inputs, output, norm, position, rms, after: as in AttentionBlock. activation:
     its module. Where there is a gate, the neurons are activation(gate) times what `ffn_in` gives.
     """
 
@@ -73,12 +81,34 @@ class FeedForwardBlock:
     activation: str
     position: Position = "post"
     rms: bool = False
-    further: tuple[str, ...] = ()
+    after: str | None = None
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Modules with weights that no cut changes, besides `norm`."""
+        return () if self.after is None else (self.after,)
 
     @property
     def gated(self) -> bool:
         """Whether two products meet in each neuron."""
         return sum(len(OUTPUTS[name]) for name in self.inputs) > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """What surrounds the layers of a model that says what comes next, and how it numbers positions: all paths start at
+    the base.
+
+    norm: the last one. rotary: gives the angles by which queries and keys are turned. rms_offset: what is added to the
+    weights of each RMSNorm. scaled_embeddings: whether embeddings are multiplied by the root of the hidden width.
+    angles_by_type: whether layers of other types have other angles.
+    """
+
+    norm: str = "norm"
+    rotary: str = "rotary_emb"
+    rms_offset: float = 0.0
+    scaled_embeddings: bool = False
+    angles_by_type: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

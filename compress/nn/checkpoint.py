@@ -37,8 +37,10 @@ def save_model(model: PreTrainedModel, folder: Path) -> Structure:
     weights are missing and go on with random ones.
     """
     structure = structure_of(model)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    for name in _replaced_weights(plain_form(model), structure):
+    shared = shared_weights(model)
+    stored = {name: tensor for name, tensor in model.state_dict().items() if name not in shared}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+    for name in _replaced_weights(plain_form(model), structure) - shared.keys():
         tensors.setdefault(name, torch.empty(0))
     model.config.architectures = [type(model).__name__]
     model.config.dtype = torch.float32
@@ -46,6 +48,18 @@ def save_model(model: PreTrainedModel, folder: Path) -> Structure:
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / STRUCTURE).write_text(json.dumps(structure.to_json(), indent=1), encoding="utf-8")
     return structure
+
+
+def shared_weights(model: PreTrainedModel) -> dict[str, str]:
+    """Weights that are another's, such as a head's that are the embeddings': its name, and the name that it is stored
+    by, the first. A folder holds each once, as those that Transformers writes do."""
+    first: dict[int, str] = {}
+    found = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        source = first.setdefault(id(parameter), name)
+        if source != name:
+            found[name] = source
+    return found
 
 
 def settle(model: PreTrainedModel) -> PreTrainedModel:
@@ -75,6 +89,7 @@ def load_model(folder: Path, *, verify: bool = False) -> PreTrainedModel:
         _, replaced = _edited_model(config, folder, structure, headers)
     model, _ = _edited_model(config, folder, structure, headers)
     tensors = {name: tensor for name, tensor in read_tensors(folder).items() if name not in replaced}
+    tensors |= {name: tensors[source] for name, source in shared_weights(model).items()}
     # Copied, not assigned: torch aligns its own memory, and results are then the same bit for bit in every process.
     model.load_state_dict(tensors, strict=True)
     require_finite(model, folder)
@@ -89,6 +104,8 @@ def _edited_model(
     replaced = _replaced_weights(model, structure)
     apply_structure(model, structure)
     expected = model.state_dict()
+    for name in shared_weights(model):
+        del expected[name]
     replaced -= expected.keys()
     problems = differences(expected, {name: found for name, found in headers.items() if name not in replaced})
     if problems:

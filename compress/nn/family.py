@@ -17,7 +17,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.nn import families
-from compress.nn.block import OUTPUTS, AttentionBlock, Embeddings, FeedForwardBlock
+from compress.nn.block import OUTPUTS, AttentionBlock, Decoder, Embeddings, FeedForwardBlock
 from compress.nn.layers.dropped import NoAttention, Nothing
 
 
@@ -34,9 +34,10 @@ class Family:
     of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
     so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
     mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
-    classifier looks for padding by that token's number, because it reads the last token before it. required: what a
-    configuration must say of a setting for this table to be right, and what it would mean otherwise; one that is not
-    there is off. typical: settings without which a small model would not be one of this family.
+    classifier looks for padding by that token's number, because it reads the last token before it. decoder: where a
+    model of this family can say what comes next. required: what a configuration must say of a setting for this table to
+    be right, and what it would mean otherwise; one that is not there is off. typical: settings without which a small
+    model would not be one of this family.
     """
 
     model_type: str
@@ -58,6 +59,7 @@ class Family:
     fixed_width: str | None = None
     attention_mask: str = "padding"
     finds_padding: bool = False
+    decoder: Decoder | None = None
     required: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     typical: Mapping[str, Any] = field(default_factory=dict)
 

@@ -36,6 +36,24 @@ def forward(model: Any, signature: Signature, batch: Mapping[str, Any], *, hidde
     )
 
 
+def continued(model: Any, tokens: Tensor, mask: Tensor, kept: Any) -> tuple[Tensor, Any]:
+    """The logits after the last of `tokens`, (rows, vocabulary), and what the next call goes on from.
+
+    tokens: (rows, n), after those that `kept` holds; None where there are none. mask: (rows, all positions so far), 0
+    where one is padding.
+    """
+    places = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    outputs = model(
+        input_ids=tokens,
+        attention_mask=mask,
+        position_ids=places,
+        past_key_values=kept,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return outputs.logits[:, -1], outputs.past_key_values
+
+
 def _inputs(signature: Signature, batch: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     return ((name, batch[name]) for name in signature.names)
 
@@ -63,8 +81,9 @@ def output_mask(signature: Signature, batch: Mapping[str, Any]) -> Tensor | None
 
 
 def numpy_batch(signature: Signature, batch: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The inputs of a batch as a runtime takes them."""
-    return {name: batch[name].numpy() for name in signature.names}
+    """The inputs of a batch as a runtime takes them, and what is asked of its output where not all of that is kept."""
+    asked = () if signature.asked is None else (signature.asked,)
+    return {name: batch[name].numpy() for name in (*signature.names, *asked)}
 
 
 def torch_batch(batch: Mapping[str, Any]) -> dict[str, Tensor]:

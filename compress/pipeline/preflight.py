@@ -99,6 +99,11 @@ def check_threads(recipe: Recipe) -> None:
 
 def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processor: Any) -> None:
     """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
+    if recipe.task.signature(teacher.config).decoding is not None and not recipe.runtime.decodes:
+        raise InputError(
+            f"runtime is {recipe.runtime.name}, which does not yet go on with a text from what it has read. Use "
+            "runtime=onnxruntime."
+        )
     check_teacher(recipe, structure_of(teacher))
     check_settings(recipe, teacher)
     check_processor(recipe, processor)

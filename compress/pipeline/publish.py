@@ -155,6 +155,7 @@ def _measured(finding: Finding) -> dict[str, Any]:
             "tolerance": evaluation.proof.tolerance,
             "argmax_agreement": evaluation.proof.argmax_agreement,
             "smallest_cosine": evaluation.proof.smallest_cosine,
+            "same_tokens": evaluation.proof.same_tokens,
             "rows": evaluation.proof.rows,
         },
     }

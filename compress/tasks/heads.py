@@ -18,6 +18,7 @@ RECIPES: Mapping[str, str] = {
     "ForSequenceClassification": "text_classification",
     "ForTokenClassification": "token_classification",
     "ForImageClassification": "image_classification",
+    "ForCausalLM": "causal_lm",
 }
 # What a configuration's problem_type says of the answers.
 KINDS: Mapping[str, str] = {

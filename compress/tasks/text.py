@@ -24,8 +24,10 @@ PROBED_LENGTH = 16
 READ = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of `folder`. Raises InputError where there is none, or none that runs without Transformers."""
+def load_tokenizer(folder: Path, *, pads: bool = True) -> Any:
+    """The tokenizer of `folder`. pads: whether its padding has to be a token that the model knows as such; else any
+    token fills batches up where it has none. Raises InputError where there is none, or none that runs without
+    Transformers."""
     from transformers import AutoTokenizer
 
     way_out = "Save it beside the model: tokenizer.save_pretrained(DIR)."
@@ -37,7 +39,9 @@ def load_tokenizer(folder: Path) -> Any:
     # Where there is no file at all, Transformers makes a tokenizer that knows no word.
     if not any((folder / name).is_file() for name in tokenizer.vocab_files_names.values()):
         raise InputError(f"model.path is {folder}, which has no tokenizer. {way_out}")
-    if tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None and not pads:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None and pads:
         raise InputError(
             f"model.path is {folder}, whose tokenizer has no pad token; batches need one. "
             "Set tokenizer.pad_token to one of its own special tokens and save it again."

@@ -30,6 +30,7 @@ from compress.methods.training.loop import (
 from compress.methods.training.processes import count, totals
 from compress.methods.training.teacher_outputs import TeacherOutputs, answer_of
 from compress.methods.training.transfer import found_examples, transfer_set
+from compress.nn.checkpoint import shared_weights
 from compress.nn.family import hidden_size, last_attending, layers_of
 from compress.nn.forward import forward, output_mask, position_mask
 from compress.nn.ops.losses import (
@@ -262,6 +263,8 @@ class Learner(nn.Module):
         width = hidden_size(student)
         same = teacher_width is None or teacher_width == width
         self.projection = nn.Identity() if same else nn.Linear(width, teacher_width or width, bias=False)
+        # A checkpoint holds each weight once, and loading one leaves what is shared as it is.
+        self.register_state_dict_post_hook(_without_shared)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """The student's output and hidden states, and its last layer's queries, keys and values where wanted. Plain
@@ -269,6 +272,11 @@ class Learner(nn.Module):
         with attention_vectors(self.student, self._related_layer) as related:
             answer = forward(self.student, self.signature, inputs, hidden_states=True)
         return answer.output, answer.hidden_states, related
+
+
+def _without_shared(learner: Learner, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for name in shared_weights(learner.student):
+        state.pop(f"{prefix}student.{name}", None)
 
 
 class ImitationTrainer(ResumableTrainer):
@@ -314,16 +322,16 @@ class ImitationTrainer(ResumableTrainer):
         rows = inputs["row"].tolist()
         signature = self.accelerator.unwrap_model(model).signature
         output, states, related = model({name: inputs[name] for name in signature.names})
-        hidden, relations = self._teacher_vectors(rows, states[0].shape[1], output.device)
+        taught = self._taught(rows, states[0].shape[1], output)
+        hidden, relations = taught.hidden, taught.relations
         parts: list[tuple[float, list[Mean]]] = []
         if settings.logits_weight:
             mask = output_mask(signature, inputs)
             if signature.per_position:
                 mask = self._aligned(mask, rows, output)
-            target = self._outputs.output(rows, output.shape[1]).to(output.device)
-            value = task.imitation_loss(output, target)
+            value = task.imitation_loss(output, taught.output)
             if value is None:
-                value = softened_logits_loss(output, target, settings.temperature, mask)
+                value = softened_logits_loss(output, taught.output, settings.temperature, mask)
             parts.append((settings.logits_weight, [Mean(value, partial(counted, output, mask))]))
         if settings.labels_weight:
             mean = Mean(task.label_loss(output, inputs), lambda: float(task.labelled(inputs)))
@@ -349,24 +357,44 @@ class ImitationTrainer(ResumableTrainer):
         aligned = self._aligned_rows[rows].to(states.device)[:, None]
         return aligned.expand(states.shape[:2]) if mask is None else mask & aligned
 
-    def _teacher_vectors(
-        self, rows: list[int], width: int, device: torch.device
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The teacher's hidden states for each mapped layer, and its queries, keys and values: what the loss needs.
+    def _taught(self, rows: list[int], width: int, output: Tensor) -> _Taught:
+        """What the teacher says of these rows: from the disk, or of itself where that is not kept.
 
-        Each (len(rows), width, ...), cut or filled with zeros where the teacher's rows are longer or shorter.
+        Hidden states, queries, keys and values are (len(rows), width, ...), cut or filled with zeros where the
+        teacher's rows are longer or shorter, and so is its output where it is one for each position.
         """
+        outputs, device = self._outputs, output.device
         layers = self._map if self._settings.hidden_weight else ()
-        if self._outputs.stores_vectors:
-            related = {} if self._relation_layer is None else self._outputs.relations(rows, width)
-            hidden = [self._outputs.hidden(layer, rows, width) for layer in layers]
+        if outputs.stores_vectors:
+            related = {} if self._relation_layer is None else outputs.relations(rows, width)
+            hidden = [outputs.hidden(layer, rows, width) for layer in layers]
+        elif outputs.stores_outputs and not layers and self._relation_layer is None:
+            hidden, related = [], {}
         else:
             teacher = self._context.teacher.to(device)  # type: ignore[arg-type]
             signature = self._context.task.signature(teacher.config)
-            answer, related = answer_of(teacher, signature, self._outputs.batch(rows), self._relation_layer)
+            answer, related = answer_of(teacher, signature, outputs.batch(rows), self._relation_layer)
             hidden = [_fitted(answer.hidden_states[layer], width) for layer in layers]
             related = {part: _fitted(value, width) for part, value in related.items()}
-        return [state.to(device) for state in hidden], {part: value.to(device) for part, value in related.items()}
+        if outputs.stores_outputs:
+            target = outputs.output(rows, output.shape[1])
+        else:
+            target = _fitted(answer.output, width) if signature.per_position else answer.output
+        return _Taught(
+            target.to(device),
+            [state.to(device) for state in hidden],
+            {part: value.to(device) for part, value in related.items()},
+        )
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """output: what the teacher's signature calls so. hidden: of each mapped layer. relations: the queries, keys and
+    values of its relation layer."""
+
+    output: Tensor
+    hidden: list[Tensor]
+    relations: dict[str, Tensor]
 
 
 def _hidden(found: Tensor, expected: Tensor, mask: Tensor | None) -> Mean:

@@ -37,7 +37,9 @@ class TeacherOutputs:
     """The teacher's outputs (float32) and, per position, vectors (float16) of all examples of the transfer set, as
     memory maps. The teacher reads them with its own processor, whatever the student's is.
 
-    Outputs are one line for each example, or one for each of its positions where the signature says so. spliced: how
+    Outputs are one line for each example, or one for each of its positions where the signature says so. Where they are
+    too large to be kept (`Signature.asked`), `stores_outputs` is False and nothing is there: whoever wants any of it
+    runs the teacher. spliced: how
     many made-up examples the transfer set ends with. The vectors are the hidden states of `layers` (numbers from 1; 0
     is the embeddings), and the queries, keys and values of the layer `relation_layer` (from 1) where it is given. Where
     they would take more than half of the free disk, `stores_vectors` is False and only the outputs are there: whoever
@@ -55,6 +57,9 @@ class TeacherOutputs:
         self._reading = as_teacher_reads(context)
         self._examples = transfer_set(self._reading, spliced)
         self._signature = context.task.signature(context.teacher.config)
+        self.stores_outputs, self.stores_vectors = self._signature.asked is None, False
+        if not self.stores_outputs:
+            return
         self._lengths = self._positions()
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading, spliced)])

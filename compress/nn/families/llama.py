@@ -1,6 +1,9 @@
-"""Llama: a decoder, whose classifier reads the last token. Pre-norm, gated, and heads may share keys and values."""
+"""Llama: a decoder, which says what comes next, or whose classifier reads the last token.
 
-from compress.nn.block import AttentionBlock, Embeddings, FeedForwardBlock
+Pre-norm, gated, and heads may share keys and values.
+"""
+
+from compress.nn.block import AttentionBlock, Decoder, Embeddings, FeedForwardBlock
 from compress.nn.family import Family
 
 LLAMA = Family(
@@ -31,6 +34,7 @@ LLAMA = Family(
     fixed_width="its heads share keys and values, and would no longer do so evenly",
     attention_mask="own",
     finds_padding=True,
+    decoder=Decoder(),
 )
 
 FAMILIES = [LLAMA]

@@ -13,7 +13,7 @@ QWEN2 = replace(LLAMA, model_type="qwen2", head_size_field=None, layer_lists=("l
 QWEN3 = replace(
     QWEN2,
     model_type="qwen3",
-    attention=replace(LLAMA.attention, further=("self_attn.q_norm", "self_attn.k_norm")),
+    attention=replace(LLAMA.attention, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"),
     head_size_field="head_dim",
 )
 

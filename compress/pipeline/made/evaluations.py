@@ -14,6 +14,7 @@ from compress.measure.evaluate import (
     candidate_of,
     evaluation_from_json,
     evaluation_to_json,
+    request_figures,
     score,
     size_of,
     time_candidate,
@@ -51,6 +52,7 @@ def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) 
         rows, processor = encoded.split("validation").select(range(len(lengths))), encoded.processor
         measured = dataclasses.replace(
             scored,
+            figures={**scored.figures, **request_figures(latency, loaded.signature, compared=teacher is not None)},
             batch_effect=measure_batch_effect(candidate, rows, recipe.task, processor, loaded.signature, recipe.seed),
             latency=latency,
             size=size_of(artifact.folder, found.folder, recipe.runtime),

@@ -23,6 +23,11 @@ class OnnxForm:
     def export(self, model: Any, signature: Signature, batch: Mapping[str, Tensor], folder: Path) -> None:
         """Write `folder/model.onnx`."""
         # A worker opens exports by the hundred, and needs no torch.
+        if signature.decoding is not None:
+            from compress.runtimes.onnx.decoder import export_decoder
+
+            export_decoder(model, signature, folder)
+            return
         from compress.runtimes.onnx.export import export_onnx
 
         export_onnx(model, signature, batch, folder, attention_operator=self.attention_operator)

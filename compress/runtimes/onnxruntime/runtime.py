@@ -6,15 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from compress.core.checks import require_integer
 from compress.core.errors import InputError
+from compress.core.runtime import OneCall
 from compress.core.signature import Signature
 from compress.runtimes.onnx.file import onnx_file
 from compress.runtimes.onnx.form import OnnxForm
+from compress.runtimes.onnxruntime.decoder import DecoderSession
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class OnnxRuntime(OnnxForm):
 
     name: ClassVar[str] = "onnxruntime"
     attention_operator: ClassVar[bool] = True
+    decodes: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     refuses: ClassVar[Mapping[str, str]] = {}
     label: ClassVar[str] = "ONNX Runtime"
@@ -38,7 +41,7 @@ class OnnxRuntime(OnnxForm):
     def __post_init__(self) -> None:
         require_integer("runtime.threads", self.threads, 1, "Leave it out to use every core this process may use.")
 
-    def open(self, folder: Path, signature: Signature) -> OnnxSession:
+    def open(self, folder: Path, signature: Signature) -> OnnxSession | DecoderSession:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""
         import onnxruntime
 
@@ -58,7 +61,7 @@ class OnnxRuntime(OnnxForm):
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise InputError(f"{path} is refused by ONNX Runtime ({error}). Export the model again.") from error
-        return OnnxSession(session, signature.output.name)
+        return OnnxSession(session, signature) if signature.decoding is None else DecoderSession(session, signature)
 
 
 def pool_processors(threads: int) -> list[int]:
@@ -72,13 +75,13 @@ def pool_processors(threads: int) -> list[int]:
     return allowed[1:threads] if len(allowed) >= threads else []
 
 
-class OnnxSession:
+class OnnxSession(OneCall):
     """One opened graph."""
 
-    def __init__(self, session: object, output: str) -> None:
-        self._session, self._output = session, output
-        self._names = [entry.name for entry in session.get_inputs()]  # type: ignore[attr-defined]
+    def __init__(self, session: Any, signature: Signature) -> None:
+        self._session, self._output = session, signature.output.name
+        self._names = [entry.name for entry in session.get_inputs()]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The output of one batch."""
-        return self._session.run([self._output], {name: inputs[name] for name in self._names})[0]  # type: ignore[attr-defined]
+        return self._session.run([self._output], {name: inputs[name] for name in self._names})[0]

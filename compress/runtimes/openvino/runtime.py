@@ -13,6 +13,7 @@ import numpy as np
 
 from compress.core.checks import require_choice, require_integer
 from compress.core.errors import InputError
+from compress.core.runtime import OneCall
 from compress.core.signature import Signature
 from compress.runtimes.onnx.file import onnx_file
 from compress.runtimes.onnx.form import OnnxForm
@@ -31,6 +32,7 @@ class OpenVinoRuntime(OnnxForm):
     name: ClassVar[str] = "openvino"
     # Release 2026.0 refuses a graph that has it, 2026.4 takes it apart.
     attention_operator: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
     refuses: ClassVar[Mapping[str, str]] = {
         "int8_dynamic": "OpenVINO has no 8-bit kernels for ranges found anew for each batch, and is slower at them "
@@ -94,7 +96,7 @@ class OpenVinoRuntime(OnnxForm):
         return OpenVinoSession(model, signature.output.name)
 
 
-class OpenVinoSession:
+class OpenVinoSession(OneCall):
     """One compiled graph."""
 
     def __init__(self, model: Any, output: str) -> None:

@@ -27,6 +27,7 @@ class TorchRuntime:
     form: ClassVar[str | None] = None
     files: ClassVar[tuple[str, ...]] = ("model.safetensors",)
     has_latency_table: ClassVar[bool] = False
+    decodes: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     refuses: ClassVar[Mapping[str, str]] = {}
     label: ClassVar[str] = "PyTorch"
@@ -71,3 +72,26 @@ class TorchSession:
 
         with torch.inference_mode():
             return forward(self._model, self._signature, torch_batch(inputs)).output.numpy()
+
+    def reader(self) -> TorchReader:
+        """A use that has read nothing yet. Raises ValueError where the signature has no decoding."""
+        if self._signature.decoding is None:
+            raise ValueError("this model keeps nothing from one call to the next")
+        return TorchReader(self._model)
+
+
+class TorchReader:
+    """A model with Transformers' own cache of keys and values."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model, self._kept = model, None
+
+    def read(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """See `Reader`."""
+        import torch
+
+        from compress.nn.forward import continued
+
+        with torch.inference_mode():
+            logits, self._kept = continued(self._model, torch.from_numpy(tokens), torch.from_numpy(mask), self._kept)
+        return logits.numpy()

@@ -1,0 +1,290 @@
+"""A causal language model as one ONNX graph for the prompt and for every step after it, with keys and values kept.
+
+Inputs and outputs are named as Optimum and ONNX Runtime GenAI expect: `input_ids`, `attention_mask` (of all that was
+read), `position_ids`, `past_key_values.N.key` and `.value` (rows, heads, positions so far, head width) to `logits` and
+`present.N.key` and `.value`. The input `logits_to_keep` may be left out: with 1 the logits of the last position alone
+are computed, which is all that a prompt needs.
+
+The graph is written block by block from the family's table, in standard operators of opset 23: torch's exporter takes
+minutes for thirty layers, and this a second. That it computes what torch does is proven for every model exported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.signature import Signature
+from compress.nn.family import Family, Layer, base_of, family_of, layers_of
+from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
+from compress.runtimes.onnx.graph import GraphWriter
+
+FILE = "model.onnx"
+OPSET = 23
+KEEP = "logits_to_keep"
+# Positions for which angles are stored; a longer context is refused by the graph itself.
+LONGEST_CONTEXT = 32_768
+FULL, WINDOW = "full_attention", "sliding_attention"
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def export_decoder(model: PreTrainedModel, signature: Signature, folder: Path) -> Path:
+    """Write `model.onnx` into `folder` and return its path. Raises InputError for a family without a decoder, or a
+    layer that has no form here."""
+    family = family_of(model.config)
+    if family.decoder is None:
+        raise InputError(
+            f"a {model.config.model_type} model does not say what comes next: it has no decoder to export."
+        )
+    return _Writer(model, family, signature).write(folder / FILE)
+
+
+class _Writer:
+    def __init__(self, model: PreTrainedModel, family: Family, signature: Signature) -> None:
+        assert family.decoder is not None and signature.decoding is not None
+        self.model, self.family, self.signature = model, family, signature
+        self.decoder, self.decoding, self.config = family.decoder, signature.decoding, model.config
+        self.base, self.graph = base_of(model), GraphWriter(OPSET)
+        self.layers = layers_of(model)
+        self.present: list[tuple[str, list[str | int], str]] = []
+
+    def write(self, path: Path) -> Path:
+        graph = self.graph
+        tokens = graph.input("input_ids", "int64", ["batch", "sequence"])
+        mask = graph.input("attention_mask", "int64", ["batch", "total"])
+        self.positions = graph.input("position_ids", "int64", ["batch", "sequence"])
+        self.masks = _Masks(graph, tokens, mask)
+        self.angles: dict[str, tuple[str, str]] = {}
+        states = self._embedded(tokens)
+        for number, layer in enumerate(self.layers):
+            if layer.heads:
+                states = self._block(layer, states, layer.family.attention, lambda x: self._attention(layer, x, number))  # noqa: B023 - called at once
+            if layer.neurons:
+                states = self._block(layer, states, layer.family.ffn, lambda x: self._feed_forward(layer, x))  # noqa: B023
+        keep = graph.input_with_default(KEEP, np.zeros(1, dtype=np.int64))
+        # From the last ones on; with 0, from the first.
+        last = graph.add("Slice", states, graph.add("Neg", keep), graph.integers(2**62), graph.integers(1))
+        logits = self._logits(self._norm(last, f"{self.model.base_model_prefix}.{self.decoder.norm}"))
+        graph.output(self.signature.output.name, "float32", ["batch", "kept", "vocabulary"], logits)
+        for name, axes, values in self.present:
+            graph.output(name, "float32", axes, values)
+        return graph.write(path)
+
+    def _block(self, layer: Layer, states: str, block: Any, inner: Callable[[str], str]) -> str:
+        """A residual sum: states + after(inner(norm(states)))."""
+        found = inner(self._norm(states, f"{layer.path}.{block.norm}"))
+        if block.after is not None:
+            found = self._norm(found, f"{layer.path}.{block.after}")
+        return self.graph.add("Add", states, found)
+
+    def _embedded(self, tokens: str) -> str:
+        path = f"{self.model.base_model_prefix}.{self.family.words}"
+        found = _looked_up(self.graph, path, self.model.get_submodule(path), tokens)
+        if not self.decoder.scaled_embeddings:
+            return found
+        return self.graph.add("Mul", found, self.graph.number(math.sqrt(self.config.hidden_size)))
+
+    def _norm(self, states: str, path: str) -> str:
+        module = self.model.get_submodule(path)
+        weight = _array(module.weight) + np.float32(self.decoder.rms_offset)
+        # Whoever wrote the model made no difference between what the norms add: one number for all.
+        epsilon = float(self.config.rms_norm_eps)
+        return self.graph.add(
+            "RMSNormalization", states, self.graph.tensor(f"{path}.weight", weight), axis=-1, epsilon=epsilon
+        )
+
+    def _attention(self, layer: Layer, states: str, number: int) -> str:
+        graph, block = self.graph, layer.family.attention
+        size = layer.family.head_size(self.config)
+        heads, shared = layer.query_heads, layer.heads * layer.shared_width // size or 1
+        kind = self._kind(number)
+        query, key, value = (self._product(layer, name, states) for name in ("query", "key", "value"))
+        query = self._turned(layer, query, block.query_norm, heads, size, kind)
+        key = self._turned(layer, key, block.key_norm, shared, size, kind)
+        # Numbered by the layers that keep any: one whose attention was dropped has none.
+        kept, axes = len(self.present) // 2, ("batch", shared, "total", size)
+        past = [
+            graph.input(f"{self.decoding.state}.{kept}.{part}", "float32", ("batch", shared, "past", size))
+            for part in ("key", "value")
+        ]
+        mixed, *present = graph.add(
+            "Attention",
+            query,
+            key,
+            value,
+            self.masks.of(self._window(kind)),
+            *past,
+            outputs=3,
+            q_num_heads=heads,
+            kv_num_heads=shared,
+            scale=float(layer.part("attention").scaling),  # type: ignore[arg-type]
+        )
+        for part, values in zip(("key", "value"), present, strict=True):
+            self.present.append((f"{self.decoding.present}.{kept}.{part}", list(axes), values))
+        return self._product(layer, "attention_output", mixed)
+
+    def _turned(self, layer: Layer, values: str, norm: str | None, heads: int, size: int, kind: str) -> str:
+        """Queries or keys, normalised in each head where the family does that, turned by their positions' angles."""
+        graph = self.graph
+        if norm is not None:
+            by_head = graph.add("Reshape", values, graph.integers(0, 0, heads, size))
+            values = graph.add(
+                "Reshape", self._norm(by_head, f"{layer.path}.{norm}"), graph.integers(0, 0, heads * size)
+            )
+        cosines, sines = self._angles(kind)
+        return graph.add("RotaryEmbedding", values, cosines, sines, self.positions, num_heads=heads)
+
+    def _angles(self, kind: str) -> tuple[str, str]:
+        """The names of the cosines and sines of all positions, (positions, half of a head)."""
+        kind = kind if self.decoder.angles_by_type else ""
+        if kind not in self.angles:
+            places = torch.arange(min(int(self.config.max_position_embeddings), LONGEST_CONTEXT))[None]
+            rotary = self.base.get_submodule(self.decoder.rotary)
+            more = (kind,) if kind else ()
+            with torch.no_grad():
+                found = rotary(torch.zeros(1), places, *more)
+            halves = [_array(values[0, :, : values.shape[-1] // 2]) for values in found]
+            names = [f"{name}{'.' if kind else ''}{kind}" for name in ("cosines", "sines")]
+            self.angles[kind] = tuple(self.graph.tensor(*pair) for pair in zip(names, halves, strict=True))  # type: ignore[assignment]
+        return self.angles[kind]
+
+    def _kind(self, number: int) -> str:
+        """Which positions a layer sees."""
+        kinds = getattr(self.config, "layer_types", None) if "layer_types" in self.family.layer_lists else None
+        return FULL if kinds is None else str(kinds[number])
+
+    def _window(self, kind: str) -> int | None:
+        if kind == FULL:
+            return None
+        if kind != WINDOW:
+            raise InputError(f"a layer of the model is of type {kind!r}; {FULL} and {WINDOW} can be exported.")
+        return int(self.config.sliding_window)
+
+    def _feed_forward(self, layer: Layer, states: str) -> str:
+        graph, inner = self.graph, self._product(layer, "ffn_in", states)
+        activation = str(getattr(self.config, self.family.activation_field))
+        if not layer.family.ffn.gated:
+            return self._product(layer, "ffn_out", _activated(graph, activation, inner))
+        gate = _activated(graph, activation, self._product(layer, "ffn_gate", states))
+        return self._product(layer, "ffn_out", graph.add("Mul", gate, inner))
+
+    def _product(self, layer: Layer, name: str, inputs: str) -> str:
+        return product(self.graph, layer.path_of(name), layer.part(name), inputs)
+
+    def _logits(self, states: str) -> str:
+        graph, head = self.graph, self.model.get_output_embeddings()
+        words = f"{self.model.base_model_prefix}.{self.family.words}"
+        table = self.model.get_submodule(words)
+        path = next(path for path, module in self.model.named_modules() if module is head)
+        if not (isinstance(table, nn.Embedding) and head.weight is table.weight):
+            return product(graph, path, head, states)
+        # One table is stored for both.
+        rows = graph.add("Reshape", states, graph.integers(-1, table.weight.shape[1]))
+        found = graph.add("Gemm", rows, graph.tensor(f"{words}.weight", _array(table.weight)), transB=1)
+        shape = graph.add("Concat", graph.add("Shape", states, start=0, end=2), graph.integers(-1), axis=0)
+        return graph.add("Reshape", found, shape)
+
+
+class _Masks:
+    """What hides padding and what comes later, (rows, 1, sequence, total), made once for each kind of layer."""
+
+    def __init__(self, graph: GraphWriter, tokens: str, mask: str) -> None:
+        self.graph, self.known = graph, {}  # type: tuple[GraphWriter, dict[int | None, str]]
+        zero, one = (graph.tensor(f"whole_{value}", np.array(value, dtype=np.int64)) for value in (0, 1))
+        total, new = (graph.add("Squeeze", graph.add("Shape", name, start=1, end=2)) for name in (mask, tokens))
+        now = graph.add("Range", graph.add("Sub", total, new), total, one)
+        self.now = graph.add("Unsqueeze", now, graph.integers(1))
+        self.then = graph.add("Unsqueeze", graph.add("Range", zero, total, one), graph.integers(0))
+        real = graph.add("Unsqueeze", graph.add("Cast", mask, to=9), graph.integers(1, 2))
+        self.seen = graph.add("And", graph.add("LessOrEqual", self.then, self.now), real)
+
+    def of(self, window: int | None) -> str:
+        """Added to the scores. window: of how many last positions, its own among them, a layer sees each."""
+        if window not in self.known:
+            graph, seen = self.graph, self.seen
+            if window is not None:
+                first = graph.add("Sub", self.now, graph.tensor(f"whole_{window}", np.array(window, dtype=np.int64)))
+                seen = graph.add("And", seen, graph.add("Greater", self.then, first))
+            self.known[window] = graph.add("Where", seen, graph.number(0.0), graph.number(LOWEST))
+        return self.known[window]
+
+
+def product(graph: GraphWriter, path: str, module: nn.Module, inputs: str) -> str:
+    """A linear layer of any kind. path: its tensors' names begin so. Raises InputError for a kind without a form."""
+    form = next((FORMS[kind] for kind in type(module).__mro__ if kind in FORMS), None)
+    if form is None:
+        raise InputError(f"{path} is a {type(module).__name__}, which has no form in a decoder's graph yet.")
+    return form(graph, path, module, inputs)
+
+
+def _dense(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
+    # (in, out), the layout that MatMul multiplies by.
+    found = graph.add("MatMul", inputs, graph.tensor(f"{path}.weight", _array(module.weight).T))
+    return found if module.bias is None else graph.add("Add", found, graph.tensor(f"{path}.bias", _array(module.bias)))
+
+
+def _low_rank(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
+    return _dense(graph, f"{path}.up", module.up, _dense(graph, f"{path}.down", module.down, inputs))
+
+
+def _dynamic(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
+    weight, weight_scale, bias = _stored(graph, path, module, "weight_int8", "weight_scale", "bias")
+    quantized, scale, zero_point = graph.add("DynamicQuantizeLinear", inputs, outputs=3)
+    sums = graph.add("Cast", graph.add("MatMulInteger", quantized, weight, zero_point), to=1)
+    return graph.add("Add", graph.add("Mul", sums, graph.add("Mul", scale, weight_scale)), bias)
+
+
+def _static(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
+    weight, weight_scale, bias = _stored(graph, path, module, "weight_int8", "weight_scale", "bias")
+    fixed = _stored(graph, path, module, "input_scale", "input_zero_point")
+    restored = graph.add("DequantizeLinear", graph.add("QuantizeLinear", inputs, *fixed), *fixed)
+    return graph.add(
+        "Add", graph.add("MatMul", restored, graph.add("DequantizeLinear", weight, weight_scale, axis=1)), bias
+    )
+
+
+FORMS: Mapping[type[nn.Module], Callable[[GraphWriter, str, Any, str], str]] = {
+    nn.Linear: _dense,
+    LowRankLinear: _low_rank,
+    Int8DynamicLinear: _dynamic,
+    Int8StaticLinear: _static,
+}
+
+
+def _looked_up(graph: GraphWriter, path: str, table: nn.Module, tokens: str) -> str:
+    """The rows of an embedding table."""
+    if isinstance(table, nn.Embedding):
+        return graph.add("Gather", graph.tensor(f"{path}.weight", _array(table.weight)), tokens)
+    if isinstance(table, Int8Embedding):
+        weight, scale = _stored(graph, path, table, "weight_int8", "weight_scale")
+        rows = graph.add("Cast", graph.add("Gather", weight, tokens), to=1)
+        return graph.add("Mul", rows, graph.add("Gather", scale, tokens))
+    raise InputError(f"{path} is a {type(table).__name__}, which has no form in a decoder's graph yet.")
+
+
+def _activated(graph: GraphWriter, name: str, values: str) -> str:
+    if name in ("silu", "swish"):
+        return graph.add("Mul", values, graph.add("Sigmoid", values))
+    if name == "relu":
+        return graph.add("Relu", values)
+    if name in ("gelu", "gelu_pytorch_tanh"):
+        return graph.add("Gelu", values, approximate="none" if name == "gelu" else "tanh")
+    raise InputError(
+        f"the activation {name!r} has no form in a decoder's graph. Use silu, gelu, gelu_pytorch_tanh or relu."
+    )
+
+
+def _stored(graph: GraphWriter, path: str, module: Any, *names: str) -> list[str]:
+    return [graph.tensor(f"{path}.{name}", _array(getattr(module, name))) for name in names]
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy()

@@ -1,0 +1,349 @@
+"""What comes next in a text. The metric is the mean log-likelihood of a token, shown as perplexity."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from compress.core.checks import require_integer
+from compress.core.errors import InputError, TooLittleError
+from compress.core.json_file import read_json
+from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
+from compress.core.task import TaskDefaults
+from compress.tasks.heads import load_with_head
+from compress.tasks.metrics.log_likelihood import LogLikelihood
+from compress.tasks.text import (
+    load_tokenizer,
+    padded,
+    require_fitting_length,
+    require_known_tokens,
+    same_tokens,
+    save_tokenizer,
+    texts_of,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from compress.core.runtime import Runtime
+
+# What stands for a label where nothing comes next that counts; as torch's cross-entropy takes it.
+NOT_JUDGED = -100
+# Of the teacher's probabilities at a position so many are kept, the largest; the rest counts as one.
+LIKELIEST = 16
+ROWS_AT_ONCE = 8
+TOKENS, PROBABILITIES = "teacher's likeliest tokens", "their log-probabilities"
+KNOWN = "the teacher's probabilities of each next token are known too, for figures beside the perplexity"
+
+WITH_STATE = """\
+import numpy, PACKAGE, tokenizers
+tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
+options = PACKAGE.SessionOptions()
+options.log_severity_level = 3
+session = PACKAGE.InferenceSession("model.onnx", options)
+ids = new = tokenizer.encode("Put the beginning of a text here.").ids
+past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
+state = {entry.name: numpy.zeros((1, entry.shape[1], 0, entry.shape[3]), "float32") for entry in past}
+for _ in range(32):
+    positions = numpy.arange(len(ids) - len(new), len(ids))[None]
+    inputs = {"input_ids": [new], "attention_mask": [[1] * len(ids)], "position_ids": positions}
+    logits, *present = session.run(None, {**inputs, **state})
+    state, new = dict(zip(state, present)), [int(logits[0, -1].argmax())]
+    ids = ids + new
+print(tokenizer.decode(ids))
+"""
+IN_TORCH = """\
+import compress, tokenizers, torch
+tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
+model = compress.load(".")
+ids = torch.tensor([tokenizer.encode("Put the beginning of a text here.").ids])
+told = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=32, do_sample=False)
+print(tokenizer.decode(told[0].tolist()))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLanguageModel(TaskDefaults):
+    """text: the column. max_length: tokens of a window; each document is cut into such, none of which crosses its end.
+    prompt_tokens, new_tokens: of a request, as it is timed."""
+
+    text: str
+    max_length: int
+    prompt_tokens: int
+    new_tokens: int
+
+    name: ClassVar[str] = "causal_lm"
+    pipeline_tag: ClassVar[str] = "text-generation"
+
+    def __post_init__(self) -> None:
+        require_integer("data.max_length", self.max_length, 4, "Use 256, for example.")
+        require_integer("workload.prompt_tokens", self.prompt_tokens, 1, "Use 128, for example.")
+        require_integer("workload.new_tokens", self.new_tokens, 2, "Use 64, for example.")
+        if self.prompt_tokens > self.max_length:
+            raise InputError(
+                f"workload.prompt_tokens is {self.prompt_tokens}, and data.max_length is {self.max_length}; a prompt "
+                "is the beginning of a window of the data. Use a longer window or a shorter prompt."
+            )
+        if not isinstance(self.text, str) or not self.text:
+            raise InputError(f"data.text is {self.text!r}; it names one column. Use data.text=COLUMN.")
+
+    def load_model(self, folder: Path) -> PreTrainedModel:
+        """The language model of `folder`. Raises InputError where it has no head that says what comes next."""
+        from transformers import AutoModelForCausalLM
+
+        return load_with_head(AutoModelForCausalLM, folder, self.name)
+
+    def load_pretrained(self, folder: Path, config: Any) -> PreTrainedModel:
+        """Raises InputError: nothing is trained from labels here."""
+        raise InputError(
+            "model=fine_tuned trains a new head, and a language model has one already. Give its folder: model=folder."
+        )
+
+    def load_processor(self, folder: Path) -> Any:
+        """The tokenizer; its `model_max_length` is the model's context. Raises InputError where there is none, or none
+        that knows how a text ends."""
+        tokenizer = load_tokenizer(folder, pads=False)
+        if tokenizer.eos_token_id is None:
+            raise InputError(
+                f"model.path is {folder}, whose tokenizer has no end token, so nothing generated would end. Set "
+                "tokenizer.eos_token to one of its own tokens and save it again."
+            )
+        context = int(
+            read_json(folder / "config.json", way_out="Save the model again.").get("max_position_embeddings", 0)
+        )
+        if context:
+            tokenizer.model_max_length = min(int(tokenizer.model_max_length), context)
+        return tokenizer
+
+    def save_processor(self, processor: Any, folder: Path) -> None:
+        """Write the tokenizer so that it truncates where the model's context ends, and its chat template with it."""
+        save_tokenizer(processor, folder, max_length=processor.model_max_length)
+
+    def fit_config(self, config: Any, examples: Dataset) -> Any:
+        """A copy: examples say nothing of the model's shape."""
+        return copy.deepcopy(config)
+
+    def signature(self, config: Any) -> Signature:
+        """Token numbers and which of them are no padding; logits of all tokens at every position, of which only those
+        are kept that are asked for; keys and values go from call to call."""
+        return Signature(
+            inputs=tuple(Port(name, (BATCH, SEQUENCE), "int64") for name in ("input_ids", "attention_mask")),
+            output=Port("logits", (BATCH, SEQUENCE, "vocabulary"), "float32"),
+            mask="attention_mask",
+            asked="asked",
+            decoding=Decoding(
+                state="past_key_values",
+                present="present",
+                prompt_tokens=self.prompt_tokens,
+                new_tokens=self.new_tokens,
+            ),
+        )
+
+    @property
+    def asks_teacher(self) -> str:
+        """What is to be told: the teacher's probabilities stand beside the truth."""
+        return KNOWN
+
+    def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
+        """The documents that judge, with the tokens that `model` finds likeliest after each of theirs, window by
+        window, and their log-probabilities; those of `train` as they are."""
+        import torch
+        from tqdm.auto import tqdm
+
+        from compress.nn.forward import forward
+
+        if split == "train":
+            return examples
+        rows = self._windows(examples, processor, config, split)
+        found: list[Any] = [None] * len(rows)
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
+        for start in tqdm(range(0, len(order), ROWS_AT_ONCE), desc=f"teacher's probabilities, {split}", leave=False):
+            chosen = order[start : start + ROWS_AT_ONCE]
+            with torch.inference_mode():
+                batch = padded([rows[row] for row in chosen], self._fills(processor))
+                output = forward(model, self.signature(config), batch).output.float().log_softmax(dim=-1)
+                values, tokens = output.topk(min(LIKELIEST, output.shape[-1]), dim=-1)
+            for place, number in enumerate(chosen):
+                length = len(rows[number]["input_ids"])
+                found[number] = tokens[place, :length].flatten().tolist(), values[place, :length].flatten().tolist()
+        columns: tuple[list[list[Any]], ...] = ([[] for _ in examples], [[] for _ in examples])
+        for row, answer in zip(rows, found, strict=True):
+            for column, more in zip(columns, answer, strict=True):
+                column[row["document"]].extend(more)
+        return examples.add_column(TOKENS, columns[0]).add_column(PROBABILITIES, columns[1])
+
+    def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
+        """A row for each window: columns `input_ids`, `attention_mask`, `length`, `group` and `document`, and `labels`,
+        a structure: the `next` token of each (NOT_JUDGED at the end), the `bytes` of text that those are, and where the
+        teacher was asked its likeliest `tokens` and their `log_probabilities`, position after position.
+
+        Raises InputError for empty texts, and TooLittleError where no document has two tokens."""
+        from datasets import Dataset as DatasetType
+
+        rows = self._windows(examples, processor, config, split)
+        if not rows:
+            raise TooLittleError(
+                f"data.text={self.text}: no text of data.{split} has two tokens, so nothing comes next. Give "
+                "longer ones."
+            )
+        groups = examples["group"] if "group" in examples.column_names else range(len(examples))
+        return DatasetType.from_list(
+            [
+                {
+                    "input_ids": row["input_ids"],
+                    "attention_mask": row["attention_mask"],
+                    "labels": {"next": [*row["input_ids"][1:], NOT_JUDGED], "bytes": row["bytes"], **told},
+                    "length": len(row["input_ids"]),
+                    "group": groups[row["document"]],
+                    "document": row["document"],
+                }
+                for row, told in zip(rows, self._taught(examples, rows), strict=True)
+            ]
+        )
+
+    def _taught(self, examples: Dataset, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
+        """Each window's part of what the teacher said of its document."""
+        if TOKENS not in examples.column_names:
+            yield from ({"tokens": [], "log_probabilities": []} for _ in rows)
+            return
+        tokens, values = examples[TOKENS][:], examples[PROBABILITIES][:]
+        # Windows of one document follow each other.
+        positions, at = Counter[int](), Counter[int]()
+        for row in rows:
+            positions[row["document"]] += len(row["input_ids"])
+        for row in rows:
+            document = row["document"]
+            count = len(row["input_ids"]) * (len(tokens[document]) // positions[document])
+            part = slice(at[document], at[document] + count)
+            at[document] += count
+            yield {"tokens": tokens[document][part], "log_probabilities": values[document][part]}
+
+    def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
+        """The same: what comes next is in the text itself."""
+        return self.encode(examples, processor, config, "unlabelled")
+
+    def _windows(self, examples: Dataset, processor: Any, config: Any, split: str) -> list[dict[str, Any]]:
+        """The windows of all documents in order, each with the `document`'s row and the `bytes` of text of all its
+        tokens but the first. Those of a single token are left out: nothing comes next in them."""
+        require_fitting_length(self.max_length, config)
+        texts = texts_of(examples, self.text, split)
+        encoded = processor(texts, truncation=False, padding=False, return_offsets_mapping=True, verbose=False)
+        require_known_tokens(encoded["input_ids"], config)
+        found = []
+        for document, (ids, offsets) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
+            for start in range(0, len(ids), self.max_length):
+                part, places = ids[start : start + self.max_length], offsets[start : start + self.max_length]
+                if len(part) > 1:
+                    written = texts[document][places[0][1] : places[-1][1]]
+                    row = {"input_ids": part, "attention_mask": [1] * len(part), "document": document}
+                    found.append({**row, "bytes": len(written.encode())})
+        return found
+
+    def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
+        """The numbers of each encoded row's tokens."""
+        return list(rows["input_ids"])
+
+    def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
+        """For each window, encoded by two tokenizers, whether they read the same tokens, whatever their numbers."""
+        return same_tokens(rows, processor, others, other_processor)
+
+    def collate(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
+        """input_ids and attention_mask padded to the longest row, int64 (rows, length); labels, the next tokens or
+        NOT_JUDGED, (rows, length); and asked, (rows, length, k): the next token and the teacher's likeliest, where
+        known."""
+        import torch
+
+        batch = padded(rows, self._fills(processor))
+        width = batch["input_ids"].shape[1]
+        labels = torch.full((len(rows), width), NOT_JUDGED)
+        most = max(len(row["labels"]["tokens"]) // len(row["input_ids"]) for row in rows)
+        asked = torch.zeros((len(rows), width, 1 + most), dtype=torch.long)
+        for i, row in enumerate(rows):
+            length, told = len(row["input_ids"]), row["labels"]
+            labels[i, :length] = torch.tensor(told["next"])
+            asked[i, :length, 0] = labels[i, :length].clamp(min=0)
+            if told["tokens"]:
+                asked[i, :length, 1:] = torch.tensor(told["tokens"]).reshape(length, -1)
+        return {**batch, "labels": labels, "asked": asked}
+
+    @staticmethod
+    def _fills(processor: Any) -> dict[str, int]:
+        return {"input_ids": int(processor.pad_token_id), "attention_mask": 0}
+
+    def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Mean cross-entropy of the tokens that come next, 0 where none does."""
+        from torch.nn.functional import cross_entropy
+
+        labels = batch["labels"].to(output.device)
+        if not bool((labels != NOT_JUDGED).any()):
+            return output.sum() * 0
+        return cross_entropy(output.float().flatten(0, 1), labels.flatten(), ignore_index=NOT_JUDGED)
+
+    def labelled(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """How many tokens come next."""
+        return (batch["labels"] != NOT_JUDGED).sum()
+
+    def metric(self, config: Any) -> LogLikelihood:
+        """The mean log-likelihood of a token, shown as perplexity."""
+        return LogLikelihood()
+
+    def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
+        """Of each window the summed log-likelihood of its tokens but the first, in nats, and how many those are.
+
+        outputs: (length, k + 1) each, log-probabilities of what was asked for, the next token first."""
+        sums = [float(output[:-1, 0].sum(dtype=np.float64)) for output in outputs]
+        return np.stack([np.array(sums), np.array([len(output) - 1 for output in outputs], dtype=float)], axis=1)
+
+    def figures(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
+    ) -> dict[str, float]:
+        """Bits per byte of text; and where the teacher was asked, the KL divergence from its probabilities to this
+        model's, per token in nats (its likeliest tokens one by one, all others as one, which is a lower bound), and how
+        often the same token is likeliest."""
+        likelihood, tokens = self.statistics(outputs, rows, config).sum(axis=0)
+        figures = {"bits_per_byte": -float(likelihood) / math.log(2) / sum(row["labels"]["bytes"] for row in rows)}
+        if not rows[0]["labels"]["tokens"]:
+            return figures
+        divergence, same = 0.0, 0
+        for output, row in zip(outputs, rows, strict=True):
+            teacher = np.array(row["labels"]["log_probabilities"], dtype=np.float64).reshape(len(output), -1)[:-1]
+            divergence += float(_divergence(teacher, output[:-1, 1:-1].astype(np.float64)).sum())
+            same += int((output[:-1, 1] >= output[:-1, -1]).sum())
+        return {**figures, "kl_divergence": divergence / float(tokens), "same_top_token": same / float(tokens)}
+
+    def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
+        """Windows at some position of which another of the tokens asked for is the likeliest of all."""
+
+        def likeliest(output: np.ndarray) -> np.ndarray:
+            return output[:, :-1] >= output[:, -1:]
+
+        pairs = zip(outputs, others, strict=True)
+        return sum(bool((likeliest(one) != likeliest(other)).any()) for one, other in pairs)
+
+    def kinds(self, rows: Dataset, config: Any) -> list[str]:
+        """All of one kind."""
+        return ["text"] * len(rows)
+
+    def usage(self, runtime: Runtime) -> str:
+        """Python that goes on with a text, always with the likeliest token, in an exported folder on `runtime`."""
+        return IN_TORCH if runtime.form is None else WITH_STATE.replace("PACKAGE", runtime.snippet[0])
+
+
+def _divergence(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+    """KL(teacher || student) at each position, in nats: of the tokens given, and of all others together as one.
+
+    teacher, student: (positions, tokens), log-probabilities of the same tokens. By the log-sum inequality no more than
+    that over all tokens.
+    """
+    found = (np.exp(teacher) * (teacher - student)).sum(axis=1)
+    rest, others = (np.clip(1 - np.exp(values).sum(axis=1), 1e-12, 1.0) for values in (teacher, student))
+    return found + rest * np.log(rest / others)

@@ -1,0 +1,153 @@
+"""A decoder's graph computes what torch does: whole, in parts, behind padding, for every family and every cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
+from compress.nn.family import known_families, layers_of
+from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
+from compress.nn.structure import replace_module
+from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons
+from compress.runtimes.onnx.decoder import export_decoder
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+
+SIGNATURE = Signature(
+    inputs=tuple(Port(name, (BATCH, SEQUENCE), "int64") for name in ("input_ids", "attention_mask")),
+    output=Port("logits", (BATCH, SEQUENCE, "vocabulary"), "float32"),
+    mask="attention_mask",
+    decoding=Decoding(state="past_key_values", present="present", prompt_tokens=4, new_tokens=4),
+)
+DECODERS = sorted(name for name, family in known_families().items() if family.decoder is not None)
+VOCABULARY = 97
+
+
+def small(model_type: str, **settings: object) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        model_type,
+        **{
+            "vocab_size": VOCABULARY,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 64,
+            **known_families()[model_type].typical,
+            **settings,
+        },
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():
+        # Norms that are all ones, and biases that are zeros, would hide a mistake with them.
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def texts() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two rows of nine tokens, the second behind three that are padding."""
+    tokens = torch.randint(0, VOCABULARY, (2, 9), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(2, 9, dtype=torch.long)
+    mask[1, :3] = 0
+    return tokens, mask
+
+
+def difference(model: PreTrainedModel, folder: Path) -> tuple[float, float]:
+    """The largest difference of logits from torch's: of all real positions in one call, and of the last after two."""
+    export_decoder(model, SIGNATURE, folder)
+    session = OnnxRuntime(threads=1).open(folder, SIGNATURE)
+    tokens, mask = texts()
+    places = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    with torch.no_grad():
+        # Without a cache, whose lengths Transformers takes from the first layer, be its attention there or not.
+        expected = model(input_ids=tokens, attention_mask=mask, position_ids=places, use_cache=False).logits.numpy()
+    found = session.run({"input_ids": tokens.numpy(), "attention_mask": mask.numpy()})
+    reader = session.reader()
+    reader.read(tokens[:, :6].numpy(), mask[:, :6].numpy())
+    last = reader.read(tokens[:, 6:].numpy(), mask.numpy())
+    whole = np.abs(found - expected)[mask.bool().numpy()].max()
+    return float(whole), float(np.abs(last - expected[:, -1]).max())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("model_type", DECODERS)
+def test_what_a_decoder_says_is_what_torch_says(model_type: str, tied: bool, tmp_path: Path) -> None:
+    assert max(difference(small(model_type, tie_word_embeddings=tied), tmp_path)) < 1e-5
+
+
+def test_heads_wider_than_the_hidden_width_allows(tmp_path: Path) -> None:
+    assert max(difference(small("qwen3", head_dim=16), tmp_path)) < 1e-5
+
+
+def test_a_tied_table_is_stored_once(tmp_path: Path) -> None:
+    sizes = []
+    for tied in (True, False):
+        export_decoder(small("llama", tie_word_embeddings=tied), SIGNATURE, tmp_path)
+        sizes.append((tmp_path / "model.onnx").stat().st_size)
+    assert sizes[1] - sizes[0] == pytest.approx(VOCABULARY * 32 * 4, abs=500)
+
+
+def test_the_graph_is_valid_and_its_names_are_those_that_libraries_expect(tmp_path: Path) -> None:
+    graph = onnx.load(export_decoder(small("llama"), SIGNATURE, tmp_path))
+    onnx.checker.check_model(graph, full_check=True)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    states = [f"past_key_values.{n}.{part}" for n in range(4) for part in ("key", "value")]
+    assert [entry.name for entry in session.get_inputs()] == [
+        "input_ids",
+        "attention_mask",
+        "position_ids",
+        *states,
+    ]
+    assert [entry.name for entry in session.get_outputs()] == [
+        "logits",
+        *(name.replace("past_key_values", "present") for name in states),
+    ]
+
+
+CUTS: dict[str, Callable[[PreTrainedModel], object]] = {
+    "layers": lambda model: keep_layers(model, [0, 2, 3]),
+    "neurons": lambda model: keep_neurons(model, layers_of(model)[1], torch.tensor([0, 1, 2, 5, 7])),
+    "heads": lambda model: keep_heads(model, layers_of(model)[1], torch.tensor([1])),
+    "ffn": lambda model: drop_ffn(model, layers_of(model)[2]),
+    "attention": lambda model: drop_attention(model, layers_of(model)[2]),
+    "first attention": lambda model: drop_attention(model, layers_of(model)[0]),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("model_type", ["llama", "qwen3", "gemma3_text"])
+def test_what_a_cut_decoder_says_is_what_torch_says(model_type: str, cut: str, tmp_path: Path) -> None:
+    model = small(model_type)
+    CUTS[cut](model)
+    assert max(difference(model, tmp_path)) < 1e-5
+
+
+def test_linear_layers_of_every_kind(tmp_path: Path) -> None:
+    model = small("qwen2")
+    first, second, third, _ = layers_of(model)
+    up, down = torch.randn(32, 5), torch.randn(5, 32)
+    replace_module(model, first.path_of("attention_output"), LowRankLinear.of(up, down, None))
+    replace_module(model, second.path_of("ffn_in"), Int8DynamicLinear.of(second.part("ffn_in")))  # type: ignore[arg-type]
+    static = Int8StaticLinear.of(third.part("query")).fix_inputs(torch.tensor(0.02), torch.tensor(120))  # type: ignore[arg-type]
+    replace_module(model, third.path_of("query"), static)
+    words = model.get_input_embeddings()
+    replace_module(model, "model.embed_tokens", Int8Embedding.of(words))  # type: ignore[arg-type]
+    whole, _ = difference(model, tmp_path)
+    # One range for a batch in two calls is another: only the whole text in one is the same.
+    assert whole < 1e-3
+
+
+def test_a_family_that_says_nothing_is_refused_by_name(tmp_path: Path) -> None:
+    config = AutoConfig.for_model("bert", vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    with pytest.raises(InputError, match="a bert model does not say what comes next"):
+        export_decoder(AutoModelForCausalLM.from_config(config), SIGNATURE, tmp_path)

@@ -1,0 +1,168 @@
+"""A tiny language model through the whole command: texts in, a folder that goes on with a text out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+from tokenizers import processors
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+import compress
+from compress.cli.commands.run import main
+from compress.measure.worker import greedy
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
+from compress.tasks.causal_lm import CausalLanguageModel
+
+WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
+QUICK = (
+    "workload.prompt_tokens=4",
+    "workload.new_tokens=3",
+    "data.max_length=12",
+    "stages.distill.layers=2",
+    "gate.on_failure=warn",
+    "measurement.launches=1",
+    "measurement.rounds=2",
+    "measurement.examples=2",
+    "runtime.threads=1",
+    "blame_seconds=0",
+    "device=cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Path:
+    place = tmp_path_factory.mktemp("language")
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "qwen3",
+        vocab_size=34,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        eos_token_id=3,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(place / "model")
+    tokenizer = make_tokenizer()
+    # A text does not end where the user stopped writing.
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B")
+    tokenizer.eos_token = "[SEP]"
+    tokenizer.save_pretrained(place / "model")
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(WORDS, size=draw.integers(5, 30))) for _ in range(40)]
+    (place / "corpus.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    return place
+
+
+def _run(place: Path, folder: str, *more: str) -> Path:
+    told = [f"hydra.run.dir={folder}", f"store={place / 'store'}", "model.path=model", "data.train=corpus.txt"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["compress", "-cn", "causal_lm", *told, *QUICK, *more])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    if stopped.value.code:
+        raise stopped.value
+    return place / folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    return _run(place, "run")
+
+
+@pytest.fixture(scope="module")
+def rows(run: Path) -> list[Any]:
+    return [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_perplexity_is_what_is_judged(run: Path, rows: list[Any]) -> None:
+    assert [row["stage"] for row in rows] == ["teacher", "distill", "quantize"]
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["metric"], summary["metric_unit"]) == ("log_likelihood", "ratio")
+    # A model that knows nothing: about one of its 34 tokens.
+    assert np.exp(-rows[0]["log_likelihood"]) == pytest.approx(34, rel=0.5)
+    assert rows[0]["figures"]["kl_divergence"] == pytest.approx(0, abs=1e-5)
+    assert rows[0]["figures"]["same_top_token"] == 1.0
+    assert rows[1]["figures"]["kl_divergence"] > 1e-6
+    assert {"token_ms", "first_token_ms", "token_speedup", "tokens_per_second"} <= rows[2]["figures"].keys()
+
+
+def test_a_table_that_is_shared_is_counted_once(rows: list[Any]) -> None:
+    # 34 x 32 embeddings; four layers of 3,424; a norm.
+    layer = 32 * 32 + 2 * 16 * 32 + 32 * 32 + 2 * 8 + 3 * 32 * 48 + 2 * 32
+    assert rows[0]["parameters"] == 34 * 32 + 4 * layer + 32
+
+
+def test_lines_of_the_card_go_on_with_a_text(run: Path) -> None:
+    export = run / "export"
+    (lines,) = re.findall(r"```python\n(.*?)```", (export / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert lines.count("\n") == 15
+    tokenizer = tokenizers.Tokenizer.from_file(str(export / "tokenizer.json"))
+    # Words that this tokenizer knows, and tokens that are no words, too.
+    lines = lines.replace("Put the beginning of a text here.", "kas lot min").replace(
+        "decode(ids)", "decode(ids, False)"
+    )
+    done = subprocess.run([sys.executable, "-c", lines], cwd=export, capture_output=True, text=True, check=True)
+    prompt = tokenizer.encode("kas lot min").ids
+    signature = CausalLanguageModel(text="text", max_length=12, prompt_tokens=4, new_tokens=3).signature(None)
+    session = OnnxRuntime(threads=1).open(export, signature)
+    told = [int(tokens[0, 0]) for _, (tokens, _) in zip(range(32), greedy(session, np.array([prompt])), strict=False)]
+    assert done.stdout.strip() == tokenizer.decode([*prompt, *told], skip_special_tokens=False)
+
+
+def test_proof_covers_what_is_kept_from_call_to_call(run: Path) -> None:
+    proof = json.loads((run / "summary.json").read_text(encoding="utf-8"))["student"]["proof"]
+    assert 0.5 <= proof["same_tokens"] <= 1.0
+
+
+def test_a_student_of_uniform_layers_is_loaded_by_the_library_itself(place: Path) -> None:
+    export = _run(place, "distilled", "order=[distill]", "runtime=torch") / "export"
+    ours, theirs = compress.load(export), AutoModelForCausalLM.from_pretrained(export)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    told = [
+        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
+        for model in (ours, theirs)
+    ]
+    assert told[0].tolist() == told[1].tolist()
+    assert theirs.config.num_hidden_layers == 2
+
+
+def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
+    again = [json.loads(line) for line in (_run(place, "again") / "ledger.jsonl").read_text().splitlines()]
+    assert all(row["reused"] for row in again)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("workload.new_tokens=0", "workload.new_tokens is 0"),
+        ("workload.prompt_tokens=13", "workload.prompt_tokens is 13"),
+        ("objective.max_perplexity_rise=2", "objective.max_perplexity_rise is 2"),
+        ("objective.max_accuracy_drop=0.5", "they are one limit"),
+        ("data.train=nothing.txt", "no such file"),
+        ("data.max_length=100", "this model takes at most 64 tokens"),
+        ("runtime=openvino order=[distill]", "does not yet go on with a text"),
+        ("model=fine_tuned", "Give its folder: model=folder"),
+        ("workload.beams=4", "workload.beams"),
+    ],
+)
+def test_bad_input_exits_2(place: Path, setting: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        _run(place, "refused", *setting.split())
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
