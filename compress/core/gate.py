@@ -131,9 +131,8 @@ class Gate:
         if low > -self.max_accuracy_drop:
             return Verdict("passed", (text,), within)
         if high < -self.max_accuracy_drop:
-            return Verdict(
-                "failed", (f"{text}: {-self.max_accuracy_drop - comparison.score_difference:.4f} below",), within
-            )
+            beyond = comparison.metric.unit.beyond(comparison.score_difference, -self.max_accuracy_drop)
+            return Verdict("failed", (f"{text}: {beyond}",), within)
         if comparison.examples_to_decide is None:
             needed = "the difference lies on the limit, and no number of examples that one would label decides it"
         else:

@@ -35,14 +35,17 @@ class Unit:
         """A difference of values for a reason in a ledger: -0.0042, and as a ratio 1.0042."""
         return f"{math.exp(-difference):.4f}" if self.kind == "ratio" else f"{difference:+.4f}"
 
-    def limit(self, setting: float) -> float:
-        """The margin on the scale of values, 0 or more, from the setting as people write it: 1.02 reads as a ratio."""
-        return math.log(setting) if self.kind == "ratio" else setting
+    def beyond(self, difference: float, limit: float) -> str:
+        """By how much a difference is worse than the limit, and on which side of it it then lies: `0.0042 below`, and
+        of a ratio, which grows as things get worse, `0.0200 above`. Both on the scale of values."""
+        if self.kind == "ratio":
+            return f"{math.exp(-difference) - math.exp(-limit):.4f} above"
+        return f"{limit - difference:.4f} below"
 
 
 SHARE = Unit("share", "max_accuracy_drop")
 CORRELATION = Unit("plain", "max_correlation_drop")
-PERPLEXITY = Unit("ratio", "max_perplexity_ratio")
+PERPLEXITY = Unit("ratio", "max_perplexity_rise")
 UNITS: Mapping[str, Unit] = {unit.kind: unit for unit in (SHARE, CORRELATION, PERPLEXITY)}
 
 

@@ -124,8 +124,10 @@ def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
     if difference is None:
         return []
 
+    if unit.kind == "ratio":
+        return _ratio_shortfall(difference, interval, limit, row.metric)
+
     def told(missing: float) -> str:
-        # A ratio of ratios: by so many times.
         return wording.counted(wording.amount(-missing, unit, DECIMALS), unit)
 
     if difference < limit:
@@ -139,6 +141,24 @@ def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
             f"{title} is not shown to stay within its limit: the interval reaches down to "
             f"{wording.difference(interval[0], unit, DECIMALS)}, {told(limit - interval[0])} below "
             f"{wording.difference(limit, unit, DECIMALS)}"
+        ]
+    return []
+
+
+def _ratio_shortfall(difference: float, ends: tuple[float, float] | None, limit: float, metric: Label) -> list[str]:
+    """Of a number that grows as things get worse, such as a perplexity."""
+
+    def told(number: float) -> str:
+        return wording.difference(number, metric.unit, DECIMALS)
+
+    if difference < limit:
+        return [
+            f"{metric.title} rose above its limit (measured {told(difference)} times the teacher's, limit {told(limit)})"
+        ]
+    if ends is not None and ends[0] <= limit:
+        return [
+            f"{metric.title} is not shown to stay within its limit: the interval reaches up to {told(ends[0])} "
+            f"times the teacher's, the limit is {told(limit)}"
         ]
     return []
 
@@ -214,7 +234,7 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     if summary["exported"]["proven"]:
         metric = Label.from_json(summary)
         limit = "" if gate is None else f" of {_limit(gate, metric)}"
-        return f"Proven: {count} place the whole interval above the {metric.title} limit{limit}."
+        return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} limit{limit}."
     row = next((row for row in rows if row.stage == stage), None)
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
     if row is not None and misses_limits(row, gate):
@@ -222,6 +242,11 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     if summary["doubts"]:
         return f"Unproven: {'; '.join(summary['doubts'])}."
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
+
+
+def _sides(metric: Label) -> tuple[str, str]:
+    """Where what is within a limit lies, as people read it, and what is not."""
+    return ("below", "above") if metric.unit.kind == "ratio" else ("above", "below")
 
 
 def _limit(gate: Mapping[str, Any], metric: Label) -> str:
@@ -239,8 +264,9 @@ def _test_against_limit(student: Mapping[str, Any], summary: Mapping[str, Any]) 
         return "", False
     limit = -gate["max_accuracy_drop"]
     count, limit_text = f"{test['examples']:,} unseen examples", _limit(gate, Label.from_json(summary))
+    better, worse = _sides(Label.from_json(summary))
     if ends[0] > limit:
-        return f"The test split confirms it: on {count} the whole interval lies above {limit_text}.", False
+        return f"The test split confirms it: on {count} the whole interval lies {better} {limit_text}.", False
     if ends[1] < limit:
-        return f"The test split contradicts it: on {count} the whole interval lies below {limit_text}.", True
+        return f"The test split contradicts it: on {count} the whole interval lies {worse} {limit_text}.", True
     return f"The test split alone does not decide it: on {count} the interval includes {limit_text}.", False

@@ -171,6 +171,11 @@ def test_a_perplexity_is_judged_as_a_ratio() -> None:
         comparison(-0.002, -0.009, 0.005), metric=Label("log_likelihood", "perplexity", PERPLEXITY)
     )
     assert GATE.judge(found).reasons == ("perplexity 1.0020 [0.9950, 1.0090], limit 1.0101",)
+    worse = dataclasses.replace(
+        comparison(-0.05, -0.06, -0.04), metric=Label("log_likelihood", "perplexity", PERPLEXITY)
+    )
+    # exp(0.05) is 1.0513, exp(0.01) 1.0101.
+    assert GATE.judge(worse).reasons == ("perplexity 1.0513 [1.0408, 1.0618], limit 1.0101: 0.0412 above",)
 
 
 @pytest.mark.parametrize(("changed", "outcome"), [(0, "passed"), (2, "passed"), (3, "failed")])

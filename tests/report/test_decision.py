@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from compress.core.ledger import Row
+from compress.core.metric import PERPLEXITY, Label
 from compress.report.decision import decide, limits_missed, shortfall
 
 
@@ -45,6 +46,25 @@ def test_a_test_split_below_the_limit_contradicts(rows: list[Row], summary: dict
 def test_a_test_split_across_the_limit_does_not_decide(rows: list[Row], summary: dict[str, Any]) -> None:
     summary["student"]["test"]["interval"] = [-0.012, 0.004]
     assert decide(rows, summary).details[1].startswith("The test split alone does not decide it")
+
+
+def _as_perplexity(rows: list[Row], summary: dict[str, Any]) -> list[Row]:
+    summary.update(metric="log_likelihood", metric_title="perplexity", metric_unit="ratio")
+    return [dataclasses.replace(row, metric=Label("log_likelihood", "perplexity", PERPLEXITY)) for row in rows]
+
+
+def test_a_perplexity_rises_and_its_limit_is_above(rows: list[Row], summary: dict[str, Any]) -> None:
+    decision = decide(_as_perplexity(rows, summary), summary)
+    assert "0.30 points" not in decision.headline and "times the perplexity on the test split" in decision.headline
+    # exp(0.01).
+    assert decision.details[0].endswith("place the whole interval below the perplexity limit of 1.0101 times.")
+    assert "the whole interval lies below 1.0101 times" in decision.details[1]
+
+
+def test_a_perplexity_that_rose_too_far(rows: list[Row], summary: dict[str, Any]) -> None:
+    told = shortfall(_as_perplexity(rows, summary)[2], summary["gates"]["prune_heads"])
+    # exp(0.027) and exp(0.01).
+    assert told.endswith("perplexity rose above its limit (measured 1.0274 times the teacher's, limit 1.0101)")
 
 
 def test_nothing_exported_names_the_limit_and_the_distance(rows: list[Row], summary: dict[str, Any]) -> None:
