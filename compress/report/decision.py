@@ -152,9 +152,8 @@ def _ratio_shortfall(difference: float, ends: tuple[float, float] | None, limit:
         return wording.difference(number, metric.unit, DECIMALS)
 
     if difference < limit:
-        return [
-            f"{metric.title} rose above its limit (measured {told(difference)} times the teacher's, limit {told(limit)})"
-        ]
+        measured = f"measured {told(difference)} times the teacher's, limit {told(limit)}"
+        return [f"{metric.title} rose above its limit ({measured})"]
     if ends is not None and ends[0] <= limit:
         return [
             f"{metric.title} is not shown to stay within its limit: the interval reaches up to {told(ends[0])} "
