@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from compress.core.context import Context
 from compress.core.signature import Signature
+from compress.methods.training.calibration import chosen_rows
 from compress.nn.family import Layer, family_of, layers_of
-from compress.nn.forward import forward
+from compress.nn.forward import forward, position_mask
 
+Look = Callable[[nn.Module, tuple[Tensor, ...]], None]
+BATCH = 16
 # What a layer is called with besides the hidden states.
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -52,3 +58,58 @@ def run_layer(layer: Layer, states: Tensor, call: Call) -> Tensor:
     rest, named = call
     output = layer.module(states, *rest, **named)
     return output if isinstance(output, Tensor) else output[0]
+
+
+@torch.no_grad()
+def layer_grams(
+    model: PreTrainedModel, context: Context, wanted: Collection[str], examples: int
+) -> Iterator[dict[str, Tensor]]:
+    """Layer by layer, the Gram matrix (width, width) in float64 of the inputs of each dense layer inside, by path: the
+    sum of x xᵀ over the positions of `examples` training examples that are no padding.
+
+    wanted: paths; others are left out. What has been replaced when the next layer is asked for is what its inputs come
+    from. So only one layer's matrices are held at a time, and the model runs twice, however many layers it has.
+    """
+    states, calls, masks = [], [], []
+    for batch in _batches(context, examples):
+        signature = context.task.signature(model.config)
+        first, named = layer_calls(model, signature, batch)
+        states.append(first)
+        calls.append(named)
+        masks.append(position_mask(signature, batch))
+    for number, layer in enumerate(tqdm(layers_of(model), "rounding", unit="layer", leave=False)):
+        inside = {f"{layer.path}.{name}": module for name, module in layer.module.named_modules()}
+        grams: dict[str, Tensor] = {}
+        for state, call, mask in zip(states, calls, masks, strict=True):
+            hooks = [
+                module.register_forward_pre_hook(_adding(grams, path, mask))
+                for path, module in inside.items()
+                if path in wanted and isinstance(module, nn.Linear)
+            ]
+            try:
+                run_layer(layer, state, call[number])
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        yield grams
+        states = [run_layer(layer, state, call[number]) for state, call in zip(states, calls, strict=True)]
+
+
+def _batches(context: Context, examples: int) -> Iterator[Mapping[str, Any]]:
+    lengths = list(context.train["length"])
+    # Similar lengths together, so that little is padding.
+    order = sorted(chosen_rows(context.seed, len(lengths), examples), key=lambda row: lengths[row])
+    for start in range(0, len(order), BATCH):
+        yield context.collate([context.train[row] for row in order[start : start + BATCH]])
+
+
+def _adding(grams: dict[str, Tensor], path: str, mask: Tensor | None) -> Look:
+    def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given = inputs[0].detach()
+        # Some products see no positions of the examples, but such as all of them share.
+        real = given[mask.to(given.device)] if mask is not None and given.shape[:2] == mask.shape else given
+        rows = real.reshape(-1, given.shape[-1])
+        gram = (rows.T @ rows).double().cpu()
+        grams[path] = grams[path] + gram if path in grams else gram
+
+    return add
