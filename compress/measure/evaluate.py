@@ -24,6 +24,7 @@ from compress.measure.latency import representative, uses_in_turns
 from compress.measure.processes import Candidate
 from compress.nn.checkpoint import load_model, shared_weights
 from compress.nn.family import part_of_path
+from compress.nn.layers import Int4BlockLinear
 
 
 def candidate_of(runtime: Runtime, artifact: Path, export: Path | None, signature: Signature) -> Candidate:
@@ -149,12 +150,19 @@ def size_of(artifact: Path, export: Path | None, runtime: Runtime) -> Size:
     """Bytes of the files that the runtime executes, and what the checkpoint stores."""
     model = load_model(artifact)
     parts = {"embeddings": 0, "attention": 0, "ffn": 0, "other": 0}
+    # Two of these share a byte.
+    unpacked = {
+        f"{path}.weight_blocks": module.values
+        for path, module in model.named_modules()
+        if isinstance(module, Int4BlockLinear)
+    }
     values = nonzero = 0
     shared = shared_weights(model)
     for name, tensor in ((name, tensor) for name, tensor in model.state_dict().items() if name not in shared):
         parts[part_of_path(model, name)] += tensor.numel() * tensor.element_size()
-        values += tensor.numel()
-        nonzero += int(torch.count_nonzero(tensor))
+        single = unpacked.get(name, tensor)
+        values += single.numel()
+        nonzero += int(torch.count_nonzero(single))
     executed = sum(((export or artifact) / name).stat().st_size for name in runtime.files)
     return Size(bytes=executed, parameters=values, nonzero_parameters=nonzero, bytes_by_part=parts)
 

@@ -28,7 +28,15 @@ from compress.nn.family import family_of, hidden_size, layers_of
 from compress.nn.forward import positions_of, torch_batch
 from compress.nn.fusion import LayerSizes, fuse_embeddings
 from compress.nn.head import Reads
-from compress.nn.layers import FusedLayer, Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
+from compress.nn.layers import (
+    FusedLayer,
+    Int8BlockEmbedding,
+    Int8BlockLinear,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+)
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_layers
@@ -67,8 +75,8 @@ def measure_table(
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
     computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
-    timed. precision: `float`, `dynamic` or `static`, of dense layers and word embeddings. Takes 20 to 60 seconds, and
-    the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
+    timed. precision: `float`, `dynamic`, `static` or `blocks`, of dense layers and word embeddings. Takes 20 to 60
+    seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
     """
     inputs = _inputs(model, signature, batches, lengths)
     if isinstance(layer, LayerSizes):
@@ -300,7 +308,10 @@ def _round(module: nn.Module, precision: str) -> None:
         words = f"{module.base_model_prefix}.{family_of(module.config).words}"
     for path, part in list(module.named_modules()):
         if isinstance(part, nn.Embedding) and path == words:
-            replace_module(module, path, Int8Embedding.of(part))
+            replace_module(module, path, (Int8BlockEmbedding if precision == "blocks" else Int8Embedding).of(part))
+        elif isinstance(part, nn.Linear) and precision == "blocks":
+            # Four bits take about as long (benchmarks/block_forms.py).
+            replace_module(module, path, Int8BlockLinear.of(part))
         elif isinstance(part, nn.Linear) and precision == "dynamic":
             replace_module(module, path, Int8DynamicLinear.of(part))
         elif isinstance(part, nn.Linear):

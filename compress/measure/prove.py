@@ -146,7 +146,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
             kept(signature, forward(model, signature, torch_batch(batch)).output.numpy(), batch) for batch in batches
         ]
     expected, reloaded = _rows(signature, before, batches), _rows(signature, after, batches)
-    rounded = any(kind.startswith("int8") for kind in read_structure(artifact).kinds())
+    rounded = any(kind.startswith(("int8", "int4")) for kind in read_structure(artifact).kinds())
     allowed = 0.0 if arithmetic == _arithmetic(arithmetic["threads"]) else _tolerance(expected, rounded=rounded)
     changed = _difference(expected, reloaded)
     if not changed <= allowed:

@@ -12,7 +12,7 @@ from transformers.models.auto import modeling_auto
 from compress.core.errors import InputError
 from compress.core.structure import Edit, Structure
 from compress.nn.family import family_of, layers_of
-from compress.nn.layers import KINDS
+from compress.nn.layers import KINDS, Int8BlockEmbedding, TiedBlockHead
 from compress.nn.layers.linear import PlainLinear
 
 
@@ -104,6 +104,7 @@ def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
         # RuntimeError: sizes that no memory holds.
         except (AttributeError, KeyError, RuntimeError) as error:
             raise InputError(f"structure.json does not fit the model at {path}: {error}. Export it again.") from error
+    tie_heads(model)
     for path, values in structure.attributes.items():
         for name, value in values.items():
             if name not in allowed:
@@ -112,6 +113,23 @@ def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
                 setattr(model.get_submodule(path), name, value)
             except AttributeError as error:
                 raise InputError(f"structure.json names {path}, which the model does not have.") from error
+
+
+def tie_heads(model: PreTrainedModel) -> None:
+    """Let every head that reads the embedding table read that of `model`, in place. Raises InputError where that is no
+    table in int8 blocks, or of another shape."""
+    for path, module in model.named_modules():
+        if not isinstance(module, TiedBlockHead):
+            continue
+        table = model.get_input_embeddings()
+        if not isinstance(table, Int8BlockEmbedding):
+            raise InputError(
+                f"structure.json ties {path} to a table in int8 blocks, and there is none. Export it again."
+            )
+        try:
+            module.read(table)
+        except ValueError as error:
+            raise InputError(f"structure.json does not fit the model at {path}: {error}. Export it again.") from error
 
 
 def replace_module(model: nn.Module, path: str, module: nn.Module) -> None:

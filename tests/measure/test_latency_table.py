@@ -84,6 +84,7 @@ NONE = range(1)
         ("float", {"MatMulInteger": NONE, "QuantizeLinear": NONE}),
         ("dynamic", {"MatMulInteger": range(DENSE, DENSE + 1), "QuantizeLinear": NONE}),
         ("static", {"MatMulInteger": NONE, "QuantizeLinear": range(DENSE - SHARED, DENSE + 1)}),
+        ("blocks", {"MatMulInteger": NONE, "QuantizeLinear": NONE, "DequantizeLinear": range(DENSE, DENSE + 1)}),
     ],
 )
 def test_every_precision_is_exported_and_timed(

@@ -15,8 +15,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from compress.core.errors import InputError, ReloadError, StageError
 from compress.core.signature import Signature
+from compress.measure.evaluate import size_of
 from compress.measure.prove import EXPECTED, compare, prove, write_probe
 from compress.nn.checkpoint import save_model, settle
+from compress.nn.layers import Int4BlockLinear
+from compress.nn.structure import replace_module
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
 from compress.tasks.text_classification import TextClassification
@@ -60,6 +63,29 @@ def test_a_faithful_artifact_is_proven_on_several_shapes(artifact: Path, tmp_pat
     assert (1, 3) in proof.shapes  # one row, the shortest text: [CLS] kas [SEP]
     assert (8, 14) in proof.shapes
     assert (export / "model.onnx").is_file()
+
+
+def test_integers_in_blocks_are_proven_though_a_runtime_rounds_the_inputs(
+    make_model: Callable[..., Any], tokenizer: Any, tmp_path: Path
+) -> None:
+    model = make_model("llama")
+    for path, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            # Larger answers than FP32's tolerance was made for, and such weights alone.
+            module.weight.data *= 3
+            replace_module(model, path, Int4BlockLinear.of(module))
+    artifact, export = saved(model, tmp_path / "artifact", tokenizer, threads=1), tmp_path / "export"
+    export.mkdir()
+    proof = prove(artifact, export, TASK, OnnxRuntime(threads=1))
+    assert proof.torch_exact
+    assert 1e-3 < proof.max_difference < 0.2 * proof.tolerance
+    # Three layers of four bits are half a byte a weight, and each weight counts.
+    size = size_of(artifact, export, OnnxRuntime(threads=1))
+    plain = sum(value.numel() for value in make_model("llama").state_dict().values())
+    scales = sum(value.numel() for name, value in model.state_dict().items() if name.endswith("weight_scale"))
+    assert size.parameters == plain + scales
+    dense = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Int4BlockLinear))
+    assert sum(size.bytes_by_part.values()) == 4 * (plain - dense) + dense / 2 + 2 * scales
 
 
 def test_a_weight_that_changed_is_refused(artifact: Path) -> None:

@@ -367,6 +367,10 @@ def test_the_precision_is_what_the_order_ends_with(recipe_of: Make, order: str, 
     assert precision_of(recipe_of(order, f"stages.quantize.scheme={scheme}")) == precision
 
 
+def test_weights_in_blocks_are_a_precision_of_their_own(recipe_of: Make) -> None:
+    assert precision_of(recipe_of("stage/quantize@stages.quantize=blocks")) == "blocks"
+
+
 def recorded(value: Any) -> Any:
     """As a manifest stores it."""
     return json.loads(json.dumps(value))

@@ -6,10 +6,9 @@ fitted, really give it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +18,10 @@ from transformers import PreTrainedModel
 
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.signature import Signature
 from compress.methods.training.calibration import chosen_rows
+from compress.methods.training.layerwise import Call, Reached, layer_calls, run_layer
 from compress.nn.family import Layer, family_of, layers_of
-from compress.nn.forward import forward, position_mask
+from compress.nn.forward import position_mask
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.ops.reconstruction import LeastSquares
@@ -33,8 +32,6 @@ BATCH = 32
 # set's other positions still keep the fit from following a few.
 READ_WEIGHT = 100.0
 PROJECTIONS = ("attention_output", "ffn_out")
-# What a layer is called with besides the hidden states.
-Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 @dataclass
@@ -92,7 +89,7 @@ def refit(
         for part in (part for part in PROJECTIONS if part in layer.parts):
             _refit_part(layer, number, part, passages, [sums[part] for sums in wanted], ridge, extra)
         for passage in passages:
-            passage.cut = _run(layer, passage.cut, passage.calls[number])
+            passage.cut = run_layer(layer, passage.cut, passage.calls[number])
         before = stood_for
     return shown
 
@@ -106,43 +103,12 @@ def _passages(
     passages = []
     for start in range(0, len(order), BATCH):
         batch = context.collate([context.train[row] for row in order[start : start + BATCH]])
-        state, original_calls = _calls(original, signature, batch)
-        cut, calls = _calls(model, signature, batch)
+        state, original_calls = layer_calls(original, signature, batch)
+        cut, calls = layer_calls(model, signature, batch)
         read, mask = positions_mattering(model, signature, batch), position_mask(signature, batch)
         counts = torch.ones_like(read) if mask is None else mask.to(read.device)
         passages.append(Passage(state, cut, counts, read, original_calls, calls))
     return passages, len(order)
-
-
-class _Reached(Exception):  # noqa: N818 - it is no error, it ends a forward pass
-    """What was to be seen has been seen: nothing after it is needed."""
-
-
-def _calls(model: PreTrainedModel, signature: Signature, batch: Mapping[str, Any]) -> tuple[Tensor, list[Call]]:
-    """What the first layer receives, and what each layer is called with besides."""
-    layers = layers_of(model)
-    # Where the layers are of several types, each may get another mask.
-    looked_at = layers if family_of(model.config).layer_lists else layers[:1]
-    states: list[Tensor] = []
-    calls: list[Call] = []
-
-    def look(module: nn.Module, values: tuple, named: dict[str, Any]) -> None:
-        states.append(values[0])
-        # A cache of keys and values would grow with every call.
-        calls.append((values[1:], {name: None if name == "past_key_values" else named[name] for name in named}))
-        if len(calls) == len(looked_at):
-            raise _Reached
-
-    model.eval()
-    hooks = [layer.module.register_forward_pre_hook(look, with_kwargs=True) for layer in looked_at]
-    try:
-        forward(model, signature, batch)
-    except _Reached:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return states[0], calls if len(calls) == len(layers) else calls * len(layers)
 
 
 def _advance_original(layers: Sequence[Layer], numbers: Sequence[int], own: int, passage: Passage) -> dict[str, Tensor]:
@@ -152,7 +118,7 @@ def _advance_original(layers: Sequence[Layer], numbers: Sequence[int], own: int,
     wanted: dict[str, Tensor] = {}
     for number in numbers:
         with _sums_of(layers[number]) as sums:
-            passage.original = _run(layers[number], passage.original, passage.original_calls[number])
+            passage.original = run_layer(layers[number], passage.original, passage.original_calls[number])
         if number == own:
             wanted["attention_output"] = sums["attention_output"]
         wanted["ffn_out"] = sums["ffn_out"]
@@ -175,8 +141,8 @@ def _refit_part(
         return
     equations = LeastSquares.empty(module.in_features, module.out_features)
     for passage, target in zip(passages, wanted, strict=True):
-        with suppress(_Reached), _sums_of(layer, stop_at=part) as sums, _inputs_of(module) as inputs:
-            _run(layer, passage.cut, passage.calls[number])
+        with suppress(Reached), _sums_of(layer, stop_at=part) as sums, _inputs_of(module) as inputs:
+            run_layer(layer, passage.cut, passage.calls[number])
         here = passage.counts
         missing = (target - sums[part])[here]
         weights = torch.where(passage.read, extra, 1.0) / _unit(layer, target).clamp(min=1e-12)
@@ -192,22 +158,16 @@ def _unit(layer: Layer, sums: Tensor) -> Tensor:
     return sums.pow(2).mean(dim=2) if layer.family.ffn.rms else sums.var(dim=2)
 
 
-def _run(layer: Layer, states: Tensor, call: Call) -> Tensor:
-    rest, named = call
-    output = layer.module(states, *rest, **named)
-    return output if isinstance(output, Tensor) else output[0]
-
-
 @contextmanager
 def _sums_of(layer: Layer, stop_at: str | None = None) -> Iterator[dict[str, Tensor]]:
-    """The layer's two residual sums, by the name of the projection before each. Raises _Reached at the one after
+    """The layer's two residual sums, by the name of the projection before each. Raises Reached at the one after
     `stop_at`."""
     seen: dict[str, Tensor] = {}
 
     def keep(part: str, value: Tensor) -> None:
         seen[part] = value
         if part == stop_at:
-            raise _Reached
+            raise Reached
 
     def entering(norm: str, part: str) -> RemovableHandle:
         return layer.part(norm).register_forward_pre_hook(lambda _, inputs: keep(part, inputs[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from compress.nn.layers.block_embedding import Int8BlockEmbedding, TiedBlockHead
+from compress.nn.layers.block_linear import Int4BlockLinear, Int8BlockLinear
 from compress.nn.layers.dropped import NoAttention, Nothing
 from compress.nn.layers.fused_embeddings import FusedEmbeddings
 from compress.nn.layers.fused_layer import FusedLayer
@@ -28,6 +30,10 @@ KINDS = {
         Int8StaticLinear,
         Int8Embedding,
         Int4Embedding,
+        Int8BlockLinear,
+        Int4BlockLinear,
+        Int8BlockEmbedding,
+        TiedBlockHead,
     )
 }
 
@@ -35,7 +41,10 @@ __all__ = [
     "KINDS",
     "FusedEmbeddings",
     "FusedLayer",
+    "Int4BlockLinear",
     "Int4Embedding",
+    "Int8BlockEmbedding",
+    "Int8BlockLinear",
     "Int8DynamicLinear",
     "Int8Embedding",
     "Int8StaticLinear",
@@ -45,4 +54,5 @@ __all__ = [
     "NoAttention",
     "Nothing",
     "PlainLinear",
+    "TiedBlockHead",
 ]

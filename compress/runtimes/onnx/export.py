@@ -12,21 +12,39 @@ from typing import Any
 
 import onnx
 import torch
-from onnxscript import FLOAT, opset23
+from onnxscript import FLOAT, opset21, opset23
 from onnxscript import opset20 as op
+from onnxscript.values import Op, Opset
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.signature import Signature
 from compress.nn.family import family_of
 from compress.nn.forward import forward
-from compress.nn.layers import FusedLayer
+from compress.nn.layers import FusedLayer, Int8BlockEmbedding, Int8BlockLinear
+from compress.nn.ops.blocks import BLOCK
 
 FILE = "model.onnx"
 # The first with an operator for GELU, which runtimes otherwise have to recognise in four others.
 OPSET = 20
+# The first in which weights may have a scale for each block, and four bits. Only a graph that has such asks for it.
+OPSET_WITH_BLOCKS = 21
 # The first with one for attention. Only a graph that has it asks for a runtime this new.
 OPSET_WITH_ATTENTION = 23
+# torch has no type of four bits. This stands for a change of type, from the translation to the end of the export.
+OURS = "compress"
+AS_INT4 = Op(
+    Opset(OURS, 1),
+    "AsInt4",
+    onnx.defs.OpSchema(
+        "AsInt4",
+        OURS,
+        1,
+        inputs=[onnx.defs.OpSchema.FormalParameter("packed", "tensor(uint8)")],
+        outputs=[onnx.defs.OpSchema.FormalParameter("values", "tensor(int4)")],
+        attributes=[onnx.defs.OpSchema.Attribute("shape", onnx.defs.OpSchema.AttrType.INTS)],
+    ),
+)
 
 
 def export_onnx(
@@ -71,6 +89,8 @@ def export_module(
     """
     inputs, axes = {name: batch[name] for name in signature.names}, signature.dynamic_axes()
     attention_operator = attention_operator and any(isinstance(part, FusedLayer) for part in module.modules())
+    blocks = any(isinstance(part, Int8BlockLinear | Int8BlockEmbedding) for part in module.modules())
+    opset = OPSET_WITH_ATTENTION if attention_operator else OPSET_WITH_BLOCKS if blocks else OPSET
     dimensions = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
     shapes = {name: {axis: dimensions[label] for axis, label in named.items()} for name, named in axes.items()}
     with _quiet(), torch.no_grad():
@@ -78,7 +98,7 @@ def export_module(
             module,
             kwargs={"inputs": inputs},
             dynamo=True,
-            opset_version=OPSET_WITH_ATTENTION if attention_operator else OPSET,
+            opset_version=opset,
             dynamic_shapes={"inputs": shapes},
             input_names=list(inputs),
             output_names=[port.name for port in (signature.output, *signature.more)],
@@ -92,6 +112,7 @@ def export_module(
     # The exporter's shapes contradict ONNX's own inference, and other tools then refuse the file.
     del proto.graph.value_info[:]
     _keep_norms_apart(proto.graph)
+    _store_int4(proto)
     path = folder / FILE
     onnx.save(proto, path)
     return path
@@ -104,6 +125,23 @@ def _keep_norms_apart(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         if node.op_type == "Add" and node.output[0] in normalised:
             node.op_type = "Sum"
+
+
+def _store_int4(model: onnx.ModelProto) -> None:
+    """Give weights in four bits their type: the bytes are there already, as ONNX stores them."""
+    graph = model.graph
+    packed = {node.output[0]: node for node in graph.node if node.domain == OURS}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in packed.values():
+        tensor, (shape,) = stored[node.input[0]], node.attribute
+        tensor.data_type = onnx.TensorProto.INT4
+        tensor.dims[:] = shape.ints
+    for node in graph.node:
+        node.input[:] = [packed[name].input[0] if name in packed else name for name in node.input]
+    for node in packed.values():
+        graph.node.remove(node)
+    for entry in [entry for entry in model.opset_import if entry.domain == OURS]:
+        model.opset_import.remove(entry)
 
 
 class _OutputOnly(nn.Module):
@@ -127,6 +165,9 @@ def translations(*, attention_operator: bool = False) -> dict[Callable[..., Any]
     return {
         torch.ops.compress.int8_dynamic_linear.default: _dynamic_linear,
         torch.ops.compress.int8_static_linear.default: _static_linear,
+        torch.ops.compress.int8_block_linear.default: _block_linear,
+        torch.ops.compress.int4_block_linear.default: _int4_block_linear,
+        torch.ops.compress.int8_block_embedding.default: _block_embedding,
         torch.ops.compress.attention.default: _attention if attention_operator else _attention_in_parts,
     }
 
@@ -143,6 +184,35 @@ def _static_linear(
     quantized = op.QuantizeLinear(inputs, input_scale, input_zero_point)
     restored = op.DequantizeLinear(quantized, input_scale, input_zero_point)
     return op.Add(op.MatMul(restored, op.DequantizeLinear(weight, weight_scale, axis=1)), bias)
+
+
+def _block_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -> Any:
+    # Rows of outputs are turned into columns, and scales widened, once, when a session opens. ONNX Runtime then makes
+    # one operator of the last two, which rounds the inputs to int8 block by block; and a table that a head reads can be
+    # looked up row by row all the same (benchmarks/block_forms.py).
+    scale = op.Cast(op.Transpose(weight_scale, perm=[1, 0]), to=FLOAT.dtype)
+    columns = opset21.Transpose(weight, perm=[1, 0])
+    product = op.MatMul(inputs, opset21.DequantizeLinear(columns, scale, axis=0, block_size=BLOCK))
+    return product if bias is None else op.Add(product, bias)
+
+
+def _int4_block_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -> Any:
+    shape = [weight_scale.shape[0], inputs.shape[-1]]
+    return _block_linear(inputs, AS_INT4(weight, shape=shape), weight_scale, bias)
+
+
+def _block_embedding(indices: Any, weight: Any, weight_scale: Any) -> Any:
+    # In parts: OpenVINO refuses scales that are no constants, and ONNX Runtime makes no operator in blocks of a product
+    # whose inputs come from a `DequantizeLinear` as well.
+    scale = op.Unsqueeze(op.Cast(op.Gather(weight_scale, indices), to=FLOAT.dtype), _integers(-1))
+    values, width = op.Cast(op.Gather(weight, indices), to=FLOAT.dtype), weight.shape[1]
+    leading = [0] * len(indices.shape)
+    if width % BLOCK == 0:
+        blocks = op.Reshape(values, _integers(*leading, -1, BLOCK))
+        return op.Reshape(op.Mul(blocks, scale), _integers(*leading, width))
+    blocks = op.Expand(scale, _integers(*(1 for _ in leading), 1, BLOCK))
+    widened = op.Reshape(blocks, _integers(*leading, -1))
+    return op.Mul(values, op.Slice(widened, _integers(0), _integers(width), _integers(-1)))
 
 
 def _attention(projections: Sequence[Any], mask: Any, heads: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from compress.core.runtime import OneCall
 from compress.core.signature import Signature
 from compress.runtimes.onnx.file import onnx_file
 from compress.runtimes.onnx.form import OnnxForm
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMATS = {"f32": "FP32", "bf16": "bfloat16", "f16": "FP16"}
 
@@ -74,6 +77,20 @@ class OpenVinoRuntime(OnnxForm):
         """See Runtime."""
         settings = f'{{"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "{self.chosen}"}}'
         return "openvino", f'model = openvino.Core().compile_model("model.onnx", "CPU", {settings})', "model(INPUTS)[0]"
+
+    def export(self, model: Any, signature: Signature, batch: Mapping[str, Tensor], folder: Path) -> None:
+        """Write `folder/model.onnx`. Raises InputError for weights in blocks that OpenVINO does not read."""
+        from compress.nn.layers import Int8BlockLinear, TiedBlockHead
+        from compress.nn.ops.blocks import BLOCK
+
+        for path, module in model.named_modules():
+            if isinstance(module, Int8BlockLinear | TiedBlockHead) and module.in_features % BLOCK:
+                raise InputError(
+                    f"runtime is openvino, which reads weights in blocks only where a row is whole blocks of {BLOCK}; "
+                    f"{path} has {module.in_features} inputs. Leave it in float (stages.quantize.keep_float), cut to a "
+                    f"multiple of {BLOCK}, or use runtime=onnxruntime."
+                )
+        super().export(model, signature, batch, folder)
 
     def open(self, folder: Path, signature: Signature) -> OpenVinoSession:
         """Open `folder/model.onnx`. Raises InputError where it is missing, damaged or names a file elsewhere."""

@@ -10,7 +10,10 @@ from compress.nn.layers import (
     KINDS,
     FusedEmbeddings,
     FusedLayer,
+    Int4BlockLinear,
     Int4Embedding,
+    Int8BlockEmbedding,
+    Int8BlockLinear,
     Int8DynamicLinear,
     Int8Embedding,
     Int8StaticLinear,
@@ -19,12 +22,13 @@ from compress.nn.layers import (
     MaskedLinear,
     NoAttention,
     Nothing,
+    TiedBlockHead,
 )
 from compress.nn.layers.fused_embeddings import FusedEmbeddingsSizes
 from compress.nn.layers.fused_layer import FusedLayerSizes
 
 TABLES = {"words": 9, "positions": 5, "hidden": 4, "epsilon_exponent": 12}
-READS_TOKENS = ("int8_embedding", "int4_embedding", "low_rank_embedding", "fused_embeddings")
+READS_TOKENS = ("int8_embedding", "int4_embedding", "int8_block_embedding", "low_rank_embedding", "fused_embeddings")
 FUSED = {
     "hidden": 6,
     "heads": 2,
@@ -66,6 +70,10 @@ def example_of(kind: str, bias: bool) -> tuple[nn.Module, dict[str, int]]:
         "no_attention": (NoAttention(), {}),
         "int8_embedding": (Int8Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
         "int4_embedding": (Int4Embedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4}),
+        "int8_block_linear": (Int8BlockLinear.of(dense), {"inputs": 6, "outputs": 4, "bias": int(bias)}),
+        "int4_block_linear": (Int4BlockLinear.of(dense), {"inputs": 6, "outputs": 4, "bias": int(bias)}),
+        "int8_block_embedding": (Int8BlockEmbedding.of(nn.Embedding(9, 4)), {"rows": 9, "width": 4, "scaled": 0}),
+        "tied_int8_block_head": (TiedBlockHead(6, 4), {"inputs": 6, "outputs": 4}),
     }
     return layers[kind]
 
@@ -78,6 +86,9 @@ def test_built_from_its_sizes_and_filled(kind: str, bias: bool) -> None:
     again = KINDS[kind].build(sizes)
     assert type(again) is type(layer)
     again.load_state_dict(layer.state_dict(), strict=True)
+    if kind == "tied_int8_block_head":
+        table = Int8BlockEmbedding.of(nn.Embedding(4, 6))
+        layer, again = layer.read(table), again.read(table)
     inputs = tensor([[0, 8, 3]]) if kind in READS_TOKENS else torch.randn(2, 3, 6)
     found, expected = again.eval()(inputs), layer.eval()(inputs)
     if kind == "no_attention":

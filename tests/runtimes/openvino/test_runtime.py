@@ -21,6 +21,8 @@ from compress.core.recipe import Recipe
 from compress.measure.prove import FLOAT_TOLERANCE, compare
 from compress.methods.fuse.layers import FuseLayers
 from compress.methods.quantize.int8 import Calibration, QuantizeInt8
+from compress.nn.layers import Int4BlockLinear, Int8BlockLinear
+from compress.nn.structure import replace_module
 from compress.pipeline.preflight import check_order
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.openvino import runtime as module
@@ -57,6 +59,33 @@ def exported(model: PreTrainedModel, folder: Path, batch: dict[str, torch.Tensor
     folder.mkdir()
     export_onnx(model, SIGNATURE, batch, folder)
     return folder
+
+
+@installed
+def test_a_row_that_is_no_whole_blocks_is_refused_by_name(
+    tmp_path: Path, batch: dict[str, torch.Tensor], make_model: Make
+) -> None:
+    model = make_model()
+    path = "bert.encoder.layer.2.output.dense"
+    replace_module(model, path, Int8BlockLinear.of(torch.nn.Linear(60, 32)))
+    with pytest.raises(InputError, match=rf"whole blocks of 32; {path} has 60 inputs. Leave it in float"):
+        OpenVinoRuntime(threads=1, precision="f32").export(model, SIGNATURE, batch, tmp_path)
+
+
+@installed
+def test_weights_in_blocks(tmp_path: Path, batch: dict[str, torch.Tensor], make_model: Make) -> None:
+    model = make_model("llama", layers=2)
+    for path, part in list(model.named_modules()):
+        if isinstance(part, torch.nn.Linear):
+            replace_module(model, path, (Int8BlockLinear if "mlp" in path else Int4BlockLinear).of(part))
+    runtime = OpenVinoRuntime(threads=1, precision="f32")
+    runtime.export(model, SIGNATURE, batch, tmp_path)
+    assert kernels(tmp_path, "FullyConnected") == {"i8": 2 * 3, "i4": 2 * 4 + 1}
+    session = runtime.open(tmp_path, SIGNATURE)
+    shapes = shapes_of(batch)
+    compare(
+        torch_logits(model, shapes), [session.run(inputs) for inputs in shapes], rounded=True, shapes=((3, 9), (1, 9))
+    )
 
 
 def shapes_of(batch: dict[str, torch.Tensor]) -> list[dict[str, np.ndarray]]:

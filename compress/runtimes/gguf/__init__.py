@@ -1,0 +1,1 @@
+"""llama.cpp, which reads GGUF."""

@@ -1,0 +1,142 @@
+"""Blocks of 32: numbers by hand, what holds for any weights, and errors fed into the columns to come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, tensor
+
+from compress.nn.ops.blocks import (
+    RANGES,
+    block_count,
+    block_scales,
+    dequantize_blocks,
+    pack_int4,
+    quantize_blocks,
+    quantize_blocks_corrected,
+    unpack_int4,
+)
+
+
+def row(*values: float, length: int = 32) -> Tensor:
+    """One row of these values and zeros behind them."""
+    return torch.cat([tensor(values), torch.zeros(length - len(values))])[None]
+
+
+def test_eight_bits_by_hand() -> None:
+    values, scale = quantize_blocks(row(63.5, -1.25, 0.26, 0.24, -63.5), 8)
+    assert (values.dtype, scale.dtype) == (torch.int8, torch.float16)
+    assert scale.tolist() == [[0.5]]
+    # -2.5 steps go to the even neighbour.
+    assert values[0, :6].tolist() == [127, -2, 1, 0, -127, 0]
+
+
+def test_four_bits_by_hand() -> None:
+    # The largest is 4: -8 steps of -0.5. On the other side there are but 7 of them.
+    values, scale = quantize_blocks(row(4, 1.1, -0.3, -4, 0.2), 4)
+    assert scale.tolist() == [[-0.5]]
+    assert values[0, :6].tolist() == [-8, -2, 1, 7, 0, 0]
+    assert dequantize_blocks(values, scale)[0, :5].tolist() == [4, 1, -0.5, -3.5, 0]
+
+
+def test_values_are_rounded_to_what_the_fp16_scale_can_express() -> None:
+    # 1000 / 127 = 7.8740, of which FP16 keeps 7.875: 503.9 are 63.99 steps of it, 500 are 63.49.
+    values, scale = quantize_blocks(row(1000, 500, 503.9), 8)
+    assert scale.tolist() == [[7.875]]
+    assert values[0, :3].tolist() == [127, 63, 64]
+
+
+def test_each_block_has_its_own_scale_and_the_last_may_be_short() -> None:
+    values, scale = quantize_blocks(torch.cat([row(127), row(12.7, 0.1)[:, :3]], dim=1), 8)
+    assert (values.shape, scale.shape) == ((1, 35), (1, 2))
+    assert values[0, 32:].tolist() == [127, 1, 0]
+    assert [block_count(columns) for columns in (1, 32, 33, 64)] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_what_no_scale_can_express_is_zero(bits: int) -> None:
+    for weight in (row(0), row(1e-9, -1e-9)):
+        values, scale = quantize_blocks(weight, bits)
+        assert scale.tolist() == [[0]]
+        assert not values.any()
+    # What is larger than the largest FP16 scale allows is cut off, and stays finite.
+    assert torch.isfinite(dequantize_blocks(*quantize_blocks(row(1e30, -1), bits))).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 100), st.sampled_from([8, 4]), st.floats(-3, 3), st.integers(0, 10**6))
+def test_no_value_is_off_by_more_than_its_step(rows: int, columns: int, bits: int, power: float, seed: int) -> None:
+    weight = torch.from_numpy(np.random.default_rng(seed).standard_normal((rows, columns))).float() * 10**power
+    values, scale = quantize_blocks(weight, bits)
+    low, high = RANGES[bits]
+    assert int(values.min()) >= low and int(values.max()) <= high
+    step = scale.float().abs().repeat_interleave(32, dim=1)[:, :columns]
+    error = (dequantize_blocks(values, scale) - weight).abs()
+    # Half a step; of 4 bits a whole one for what lies opposite to the largest value, where one integer is missing. An
+    # FP16 scale may be too small by a 2048th, which the largest value meets 127 or 8 times.
+    assert (error <= step * ((0.5 if bits == 8 else 1.0) + 127 / 2048) + 1e-12).all()
+    # What was zero stays zero, and so does a rounding of what is rounded already.
+    again, same = quantize_blocks(dequantize_blocks(values, scale), bits)
+    if bits == 4:
+        torch.testing.assert_close(dequantize_blocks(again, same), dequantize_blocks(values, scale), rtol=0, atol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 70), st.integers(0, 10**6))
+def test_packing_loses_nothing(rows: int, columns: int, seed: int) -> None:
+    values = torch.from_numpy(np.random.default_rng(seed).integers(-8, 8, (rows, columns))).to(torch.int8)
+    packed = pack_int4(values)
+    assert packed.shape == (-(-rows * columns // 2),)
+    assert torch.equal(unpack_int4(packed, rows, columns), values)
+
+
+def test_packed_by_hand() -> None:
+    # The first is the lower half; -1 is 15, -8 is 8. The odd one has an empty upper half.
+    assert pack_int4(tensor([[1, -1, 7], [-8, 0, 3], [2, 2, 5]])).tolist() == [0xF1, 0x87, 0x30, 0x22, 0x05]
+
+
+def test_an_error_goes_into_the_column_that_sees_the_same_inputs() -> None:
+    # The first two inputs are always the same: 0.4 + 3.3 of them are wanted. The third sets the scale, 1.
+    inputs = torch.cat([torch.ones(8, 2), torch.zeros(8, 1)], dim=1)
+    inputs[:4] *= -1
+    inputs[:, 2] = tensor([1.0, -1, 1, -1, 1, -1, 1, -1])
+    weight = tensor([[0.4, 3.3, 127.0]])
+    assert quantize_blocks(weight, 8)[0].tolist() == [[0, 3, 127]]
+    assert quantize_blocks_corrected(weight, inputs.T @ inputs, 8, 1e-6)[0].tolist() == [[0, 4, 127]]
+
+
+def test_inputs_that_never_meet_correct_nothing() -> None:
+    weight = torch.randn(6, 70, generator=torch.Generator().manual_seed(0))
+    for gram in (torch.diag(torch.arange(70.0)), torch.zeros(70, 70)):
+        found, expected = quantize_blocks_corrected(weight, gram, 4, 0.01), quantize_blocks(weight, 4)
+        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_corrected_is_nearer_in_the_outputs(bits: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(500, 12, generator=generator) @ torch.randn(12, 80, generator=generator)
+    inputs = inputs + 0.1 * torch.randn(500, 80, generator=generator)
+    weight = torch.randn(16, 80, generator=generator)
+    weight[:, 3] = 0
+
+    def error(values: Tensor, scale: Tensor) -> float:
+        return float((inputs @ (dequantize_blocks(values, scale) - weight).T).square().sum())
+
+    corrected = quantize_blocks_corrected(weight, inputs.T @ inputs, bits, 0.01)
+    assert error(*corrected) < 0.5 * error(*quantize_blocks(weight, bits))
+    # A weight that was pruned stays so.
+    assert not corrected[0][:, 3].any()
+
+
+def test_damping_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="damping 0"):
+        quantize_blocks_corrected(torch.ones(1, 2), torch.eye(2), 8, 0)
+
+
+def test_the_scale_of_a_block_is_its_own() -> None:
+    assert block_scales(torch.cat([row(127), row(-254)], dim=1), 8).tolist() == [[1, 2]]
+    assert block_scales(torch.cat([row(8), row(-16)], dim=1), 4).tolist() == [[-1, 2]]
