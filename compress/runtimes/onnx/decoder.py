@@ -24,7 +24,17 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.core.signature import Signature
 from compress.nn.family import Family, Layer, base_of, family_of, layers_of
-from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
+from compress.nn.layers import (
+    Int4BlockLinear,
+    Int8BlockEmbedding,
+    Int8BlockLinear,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+    TiedBlockHead,
+)
+from compress.nn.ops.blocks import BLOCK
 from compress.runtimes.onnx.graph import GraphWriter
 
 FILE = "model.onnx"
@@ -88,7 +98,8 @@ class _Writer:
     def _embedded(self, tokens: str) -> str:
         path = f"{self.model.base_model_prefix}.{self.family.words}"
         found = _looked_up(self.graph, path, self.model.get_submodule(path), tokens)
-        if not self.decoder.scaled_embeddings:
+        # A table in blocks holds what its rows are multiplied by, and was multiplied by it above.
+        if not self.decoder.scaled_embeddings or isinstance(self.model.get_submodule(path), Int8BlockEmbedding):
             return found
         return self.graph.add("Mul", found, self.graph.number(math.sqrt(self.config.hidden_size)))
 
@@ -184,6 +195,8 @@ class _Writer:
         words = f"{self.model.base_model_prefix}.{self.family.words}"
         table = self.model.get_submodule(words)
         path = next(path for path, module in self.model.named_modules() if module is head)
+        if isinstance(head, TiedBlockHead):
+            return _tied_blocks(graph, words, head.table, states)
         if not (isinstance(table, nn.Embedding) and head.weight is table.weight):
             return product(graph, path, head, states)
         # One table is stored for both.
@@ -242,6 +255,30 @@ def _dynamic(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
     return graph.add("Add", graph.add("Mul", sums, graph.add("Mul", scale, weight_scale)), bias)
 
 
+def _blocks(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
+    if isinstance(module, Int4BlockLinear):
+        shape = (module.out_features, module.in_features)
+        weight = graph.packed_int4(f"{path}.weight_blocks", _array(module.weight_blocks), shape)
+    else:
+        weight = graph.tensor(f"{path}.weight_blocks", _array(module.weight_blocks))
+    (scale,) = _stored(graph, path, module, "weight_scale")
+    found = _by_columns(graph, inputs, weight, scale)
+    return found if module.bias is None else graph.add("Add", found, *_stored(graph, path, module, "bias"))
+
+
+def _tied_blocks(graph: GraphWriter, words: str, table: Int8BlockEmbedding, inputs: str) -> str:
+    """words: the path of the table, which alone holds the integers."""
+    return _by_columns(graph, inputs, *_stored(graph, words, table, "weight_blocks", "weight_scale"))
+
+
+def _by_columns(graph: GraphWriter, inputs: str, weight: str, scale: str) -> str:
+    # As in `compress.runtimes.onnx.export`: turned and widened once, when a session opens, which then makes one
+    # operator of the last two.
+    scales = graph.add("Cast", graph.add("Transpose", scale, perm=[1, 0]), to=1)
+    columns = graph.add("Transpose", weight, perm=[1, 0])
+    return graph.add("MatMul", inputs, graph.add("DequantizeLinear", columns, scales, axis=0, block_size=BLOCK))
+
+
 def _static(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
     weight, weight_scale, bias = _stored(graph, path, module, "weight_int8", "weight_scale", "bias")
     fixed = _stored(graph, path, module, "input_scale", "input_zero_point")
@@ -256,6 +293,7 @@ FORMS: Mapping[type[nn.Module], Callable[[GraphWriter, str, Any, str], str]] = {
     LowRankLinear: _low_rank,
     Int8DynamicLinear: _dynamic,
     Int8StaticLinear: _static,
+    Int8BlockLinear: _blocks,
 }
 
 
@@ -267,7 +305,25 @@ def _looked_up(graph: GraphWriter, path: str, table: nn.Module, tokens: str) -> 
         weight, scale = _stored(graph, path, table, "weight_int8", "weight_scale")
         rows = graph.add("Cast", graph.add("Gather", weight, tokens), to=1)
         return graph.add("Mul", rows, graph.add("Gather", scale, tokens))
+    if isinstance(table, Int8BlockEmbedding):
+        weight, scale = _stored(graph, path, table, "weight_blocks", "weight_scale")
+        scales = graph.add("Cast", graph.add("Gather", scale, tokens), to=1)
+        rows = graph.add("Cast", graph.add("Gather", weight, tokens), to=1)
+        found = _scaled(graph, rows, scales, table.embedding_dim)
+        return found if table.factor is None else graph.add("Mul", found, graph.number(float(table.factor)))
     raise InputError(f"{path} is a {type(table).__name__}, which has no form in a decoder's graph yet.")
+
+
+def _scaled(graph: GraphWriter, rows: str, scales: str, width: int) -> str:
+    """Each block of `rows` (..., width) times its scale (..., blocks)."""
+    blocks = graph.add("Unsqueeze", scales, graph.integers(-1))
+    if width % BLOCK:
+        each = graph.add("Expand", blocks, graph.integers(1, 1, 1, BLOCK))
+        whole = graph.add("Reshape", each, graph.integers(0, 0, -1))
+        whole = graph.add("Slice", whole, graph.integers(0), graph.integers(width), graph.integers(2))
+        return graph.add("Mul", rows, whole)
+    apart = graph.add("Mul", graph.add("Reshape", rows, graph.integers(0, 0, -1, BLOCK)), blocks)
+    return graph.add("Reshape", apart, graph.integers(0, 0, width))
 
 
 def _activated(graph: GraphWriter, name: str, values: str) -> str:

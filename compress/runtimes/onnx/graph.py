@@ -49,6 +49,11 @@ class GraphWriter:
             self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
+    def packed_int4(self, name: str, packed: np.ndarray, shape: Sequence[int]) -> str:
+        """A tensor of INT4 that is stored. packed: uint8, two values in a byte, the first as its lower bits."""
+        self._tensors.setdefault(name, helper.make_tensor(name, TensorProto.INT4, shape, packed.tobytes(), raw=True))
+        return name
+
     def integers(self, *values: int) -> str:
         """A small constant, (len(values),)."""
         return self.tensor(f"integers_{'_'.join(map(str, values))}", np.array(values, dtype=np.int64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,10 +16,20 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from compress.core.errors import InputError
 from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
 from compress.nn.family import known_families, layers_of
-from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinear, LowRankLinear
+from compress.nn.layers import (
+    Int4BlockLinear,
+    Int8BlockEmbedding,
+    Int8BlockLinear,
+    Int8DynamicLinear,
+    Int8Embedding,
+    Int8StaticLinear,
+    LowRankLinear,
+    TiedBlockHead,
+)
 from compress.nn.structure import replace_module
 from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons
 from compress.runtimes.onnx.decoder import export_decoder
+from compress.runtimes.onnxruntime.decoder import DecoderSession
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 SIGNATURE = Signature(
@@ -62,10 +73,15 @@ def texts() -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, mask
 
 
-def difference(model: PreTrainedModel, folder: Path) -> tuple[float, float]:
-    """The largest difference of logits from torch's: of all real positions in one call, and of the last after two."""
-    export_decoder(model, SIGNATURE, folder)
-    session = OnnxRuntime(threads=1).open(folder, SIGNATURE)
+def difference(model: PreTrainedModel, folder: Path, *, as_written: bool = False) -> tuple[float, float]:
+    """The largest difference of logits from torch's: of all real positions in one call, and of the last after two.
+    as_written: node by node, so that the runtime does not round what enters a product in blocks to eight bits."""
+    path = export_decoder(model, SIGNATURE, folder)
+    session: Any = OnnxRuntime(threads=1).open(folder, SIGNATURE)
+    if as_written:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = DecoderSession(onnxruntime.InferenceSession(path, options), SIGNATURE)
     tokens, mask = texts()
     places = (mask.cumsum(dim=1) - 1).clamp(min=0)
     with torch.no_grad():
@@ -145,6 +161,34 @@ def test_linear_layers_of_every_kind(tmp_path: Path) -> None:
     whole, _ = difference(model, tmp_path)
     # One range for a batch in two calls is another: only the whole text in one is the same.
     assert whole < 1e-3
+
+
+@pytest.mark.parametrize("width", [32, 48])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("model_type", ["llama", "gemma3_text"])
+def test_weights_in_blocks(model_type: str, tied: bool, width: int, tmp_path: Path) -> None:
+    model = small(model_type, tie_word_embeddings=tied, hidden_size=width, head_dim=8)
+    for layer in layers_of(model):
+        for name in layer.parts:
+            kind = Int4BlockLinear if name == "ffn_in" else Int8BlockLinear
+            replace_module(model, layer.path_of(name), kind.of(layer.part(name)))  # type: ignore[arg-type]
+    words, head = model.get_input_embeddings(), model.get_output_embeddings()
+    assert head is not None
+    table = Int8BlockEmbedding.of(words)  # type: ignore[arg-type]
+    replace_module(model, "model.embed_tokens", table)
+    made = TiedBlockHead(width, VOCABULARY).read(table) if tied else Int8BlockLinear.of(head)  # type: ignore[arg-type]
+    replace_module(model, "lm_head", made)
+    assert max(difference(model, tmp_path, as_written=True)) < 1e-5
+    with torch.no_grad():
+        tokens, mask = texts()
+        spread = float(model(input_ids=tokens, attention_mask=mask, use_cache=False).logits.std())
+    assert max(difference(model, tmp_path)) < 0.2 * spread
+    stored = onnx.load(tmp_path / "model.onnx").graph.initializer
+    kept = {tensor.name: tensor for tensor in stored}
+    assert kept["model.layers.0.mlp.up_proj.weight_blocks"].data_type == onnx.TensorProto.INT4
+    integers = onnx.numpy_helper.to_array(kept["model.embed_tokens.weight_blocks"])
+    assert (integers == table.weight_blocks.numpy()).all()
+    assert ("lm_head.weight_blocks" in kept) == (not tied)
 
 
 def test_a_family_that_says_nothing_is_refused_by_name(tmp_path: Path) -> None:

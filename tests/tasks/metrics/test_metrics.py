@@ -42,6 +42,8 @@ def test_log_likelihood_is_a_mean_over_tokens() -> None:
     statistics = array((-6.0, 3), (-2.0, 2), (-8.0, 3))
     assert LogLikelihood().value(statistics) == -2.0
     assert LogLikelihood().without(statistics, np.array([0, 1, 2])).tolist() == [-2.0, -14 / 6, -8 / 5]
+    # One of eight tokens, sure before, loses ten nats.
+    assert LogLikelihood().one_lost(statistics) == 10 / 8
 
 
 def test_entity_f1_adds_up_before_it_divides() -> None:
