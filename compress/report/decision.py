@@ -204,7 +204,9 @@ def _metric(student: Mapping[str, Any], rows: Sequence[Row], metric: Label) -> s
     text = f"{_gained(difference, metric)} on the {split} split"
     if ends is None:
         return text
-    low, high = (wording.difference(end, metric.unit, DECIMALS) for end in ends)
+    # A ratio falls where a difference rises: the smaller number comes first.
+    smaller = reversed(ends) if metric.unit.kind == "ratio" else ends
+    low, high = (wording.difference(end, metric.unit, DECIMALS) for end in smaller)
     return f"{text} (interval {low} to {high})"
 
 

@@ -29,8 +29,8 @@ class _Column:
 
 # Widths and the gaps between them fill 120 columns.
 _WIDE = (
-    _Column("stage", 15, lambda row: row.stage, "left"),
-    _Column("{metric}", 8, lambda row: wording.value(row.value, row.metric.unit, 1)),
+    _Column("stage", 14, lambda row: row.stage, "left"),
+    _Column("{metric}", 10, lambda row: wording.value(row.value, row.metric.unit, 1)),
     _Column(
         "{against}",
         20,
@@ -40,12 +40,12 @@ _WIDE = (
     _Column("speed-up, same runtime", 17, lambda row: wording.factor_with_interval(row.speedup, row.speedup_interval)),
     _Column("against PyTorch", 7, lambda row: wording.three_digits(row.speedup_vs_torch)),
     _Column("size, MB", 6, lambda row: wording.megabytes(row.size_bytes)),
-    _Column("verdict", 22, wording.verdict_words, "left"),
+    _Column("verdict", 21, wording.verdict_words, "left"),
 )
 
 # What a decision needs, in 80 columns; the rest is in the ledger and on the page.
 _NARROW = (
-    _Column("stage", 14, lambda row: row.stage, "left"),
+    _Column("stage", 12, lambda row: row.stage, "left"),
     _WIDE[1],
     _Column(
         "{against}",

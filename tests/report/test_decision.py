@@ -55,7 +55,8 @@ def _as_perplexity(rows: list[Row], summary: dict[str, Any]) -> list[Row]:
 
 def test_a_perplexity_rises_and_its_limit_is_above(rows: list[Row], summary: dict[str, Any]) -> None:
     decision = decide(_as_perplexity(rows, summary), summary)
-    assert "0.30 points" not in decision.headline and "times the perplexity on the test split" in decision.headline
+    # exp(0.003) of the test split, and its ends exp(-0.0019) and exp(0.0079).
+    assert "1.0030 times the perplexity on the test split (interval 0.9981 to 1.0079)" in decision.headline
     # exp(0.01).
     assert decision.details[0].endswith("place the whole interval below the perplexity limit of 1.0101 times.")
     assert "the whole interval lies below 1.0101 times" in decision.details[1]
