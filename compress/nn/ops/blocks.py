@@ -16,6 +16,8 @@ BLOCK = 32
 LARGEST_SCALE = torch.finfo(torch.float16).max
 # By bits: the integers, and what a block's largest value, as it is with its sign, becomes.
 RANGES = {8: (-127, 127), 4: (-8, 7)}
+# Where the largest value of a block may lie, in 8 steps.
+SHARES = tuple(1 + step / 80 for step in range(-9, 10))
 
 
 def quantize_blocks(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -34,15 +36,13 @@ def quantize_blocks(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 def block_scales(weight: Tensor, bits: int) -> Tensor:
     """The scale of each block. weight: (rows, columns). Returns float16 (rows, columns / 32, rounded up).
 
-    8 bits: the largest absolute value / 127. 4 bits: the value that is largest in absolute terms, with its sign, / -8,
-    so that it is met exactly and all 16 integers are used; a scale may be negative.
+    8 bits: the largest absolute value / 127. 4 bits: of the scales at which the value that is largest in absolute
+    terms, with its sign, lies at -7.1 to -8.9 steps, the one whose integers fit best, and fitted to these by least
+    squares. The largest value gets the side that has one integer more, so a scale may be negative.
+    Source: llama.cpp, `make_qx_quants`, with equal weights.
     """
     blocks = _blocks(weight.float())
-    if bits == 8:
-        scale = blocks.abs().amax(dim=2) / RANGES[8][1]
-    else:
-        place = blocks.abs().argmax(dim=2, keepdim=True)
-        scale = blocks.gather(2, place)[..., 0] / RANGES[4][0]
+    scale = blocks.abs().amax(dim=2) / RANGES[8][1] if bits == 8 else _best_fit(blocks)
     return scale.clamp(-LARGEST_SCALE, LARGEST_SCALE).to(torch.float16)
 
 
@@ -61,22 +61,22 @@ def quantize_blocks_corrected(weight: Tensor, inputs_gram: Tensor, bits: int, da
     """
     if not damping > 0:
         raise ValueError(f"damping {damping} is not greater than 0")
-    upper = _inverse_root(inputs_gram, damping).to(weight.device)
-    left, alive = weight.detach().double().clone(), weight != 0
-    values, scales = torch.empty_like(weight, dtype=torch.int8), []
-    for start in range(0, weight.shape[1], BLOCK):
-        block = slice(start, min(start + BLOCK, weight.shape[1]))
-        scale = block_scales(left[:, block] * alive[:, block], bits)
-        factors, errors, step = upper[block, block], torch.zeros_like(left[:, block]), scale[:, 0].double()
-        here = left[:, block]
-        for column in range(here.shape[1]):
-            rounded = _rounded(here[:, column], step, bits) * alive[:, start + column]
-            errors[:, column] = (here[:, column] - rounded * step) / factors[column, column]
-            here[:, column + 1 :] -= errors[:, column : column + 1] * factors[column, column + 1 :]
-            values[:, start + column] = rounded.to(torch.int8)
-        left[:, block.stop :] -= errors @ upper[block, block.stop :]
+    upper = _inverse_root(inputs_gram, damping).to(weight)
+    # A column is a row here, so that what is worked on lies together in memory.
+    left, alive = weight.detach().float().T.contiguous(), (weight != 0).T.contiguous()
+    values, scales = torch.empty_like(left), []
+    for start in range(0, len(left), BLOCK):
+        here, living, factors = left[start : start + BLOCK], alive[start : start + BLOCK], upper[start : start + BLOCK]
+        scale = block_scales((here * living).T, bits)
+        step, errors = scale[:, 0].float(), torch.empty_like(here)
+        for column in range(len(here)):
+            place = start + column
+            values[place] = _rounded(here[column], step, bits) * living[column]
+            errors[column] = (here[column] - values[place] * step) / factors[column, place]
+            here[column + 1 :].addr_(factors[column, place + 1 : start + len(here)], errors[column], alpha=-1)
+        left[start + BLOCK :].addmm_(factors[:, start + BLOCK :].T, errors, alpha=-1)
         scales.append(scale)
-    return values, torch.cat(scales, dim=1)
+    return values.T.to(torch.int8).contiguous(), torch.cat(scales, dim=1)
 
 
 def dequantize_blocks(values: Tensor, scale: Tensor) -> Tensor:
@@ -105,6 +105,23 @@ def unpack_int4(packed: Tensor, rows: int, columns: int) -> Tensor:
 def block_count(columns: int) -> int:
     """How many blocks there are in a row of so many values."""
     return -(-columns // BLOCK)
+
+
+def _best_fit(blocks: Tensor) -> Tensor:
+    """For 4 bits: blocks (rows, blocks, 32). Returns (rows, blocks)."""
+    low, high = RANGES[4]
+    largest = blocks.gather(2, blocks.abs().argmax(dim=2, keepdim=True))
+    steps = blocks * torch.where(largest == 0, 0, low / largest)
+    best = torch.zeros_like(largest[..., 0])
+    scale = torch.zeros_like(best)
+    for share in SHARES:
+        tried = torch.round(steps * share).clamp(low, high)
+        # Of all multiples of these integers fit / size is the nearest, and this much nearer than zero.
+        fit, size = (blocks * tried).sum(dim=2), tried.square().sum(dim=2).clamp(min=1)
+        gained = fit.square() / size
+        scale = torch.where(gained > best, fit / size, scale)
+        best = torch.maximum(gained, best)
+    return scale
 
 
 def _inverse_root(gram: Tensor, damping: float) -> Tensor:
