@@ -51,7 +51,7 @@ def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     tensors = dict(tensors_of(model))
     writer = GGUFWriter(path, model.config.model_type)
     _describe(writer, model)
-    kinds = [stored.form for stored in tensors.values() if stored.form != "F32"]
+    kinds: list[str] = [stored.form for stored in tensors.values() if stored.form != "F32"]
     writer.add_file_type(FILE_TYPES[max(set(kinds), key=kinds.count) if kinds else "F32"])
     writer.add_quantization_version(QUANTIZATION_VERSION)
     writer.add_tokenizer_model("gpt2")
@@ -111,7 +111,7 @@ def tensors_of(model: PreTrainedModel) -> Iterator[tuple[str, Stored]]:
             order = _half_split_rows(layer, part) if model.config.model_type == "llama" else None
             yield f"blk.{number}.{name}.weight", stored_matrix(layer.path_of(part), module, order)
             if module.bias is not None:
-                yield f"blk.{number}.{name}.bias", stored_float(module.bias)
+                yield f"blk.{number}.{name}.bias", stored_float(torch.as_tensor(module.bias))
         for part, name in NORMS.items():
             yield f"blk.{number}.{name}.weight", stored_float(layer.weight(part))
         for path in layer.family.attention.further:

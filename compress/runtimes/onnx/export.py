@@ -190,7 +190,7 @@ def _block_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -> Any
     # Rows of outputs are turned into columns, and scales widened, once, when a session opens. ONNX Runtime then makes
     # one operator of the last two, which rounds the inputs to int8 block by block; and a table that a head reads can be
     # looked up row by row all the same (benchmarks/block_forms.py).
-    scale = op.Cast(op.Transpose(weight_scale, perm=[1, 0]), to=FLOAT.dtype)
+    scale: Any = op.Cast(op.Transpose(weight_scale, perm=[1, 0]), to=FLOAT.dtype)
     columns = opset21.Transpose(weight, perm=[1, 0])
     product = op.MatMul(inputs, opset21.DequantizeLinear(columns, scale, axis=0, block_size=BLOCK))
     return product if bias is None else op.Add(product, bias)
@@ -204,8 +204,9 @@ def _int4_block_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -
 def _block_embedding(indices: Any, weight: Any, weight_scale: Any) -> Any:
     # In parts: OpenVINO refuses scales that are no constants, and ONNX Runtime makes no operator in blocks of a product
     # whose inputs come from a `DequantizeLinear` as well.
-    scale = op.Unsqueeze(op.Cast(op.Gather(weight_scale, indices), to=FLOAT.dtype), _integers(-1))
-    values, width = op.Cast(op.Gather(weight, indices), to=FLOAT.dtype), weight.shape[1]
+    scales: Any = op.Cast(op.Gather(weight_scale, indices), to=FLOAT.dtype)
+    values: Any = op.Cast(op.Gather(weight, indices), to=FLOAT.dtype)
+    scale, width = op.Unsqueeze(scales, _integers(-1)), weight.shape[1]
     leading = [0] * len(indices.shape)
     if width % BLOCK == 0:
         blocks = op.Reshape(values, _integers(*leading, -1, BLOCK))

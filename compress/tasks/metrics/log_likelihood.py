@@ -9,7 +9,6 @@ import numpy as np
 from compress.core.metric import PERPLEXITY, Unit
 from compress.tasks.metrics.ratio import Ratio
 
-
 # What a token costs that was sure and becomes as unlikely as one of 20,000.
 NATS = 10.0
 
