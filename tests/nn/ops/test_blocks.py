@@ -85,7 +85,7 @@ def test_eight_bits_are_off_by_half_a_step_at_most(rows: int, columns: int, powe
     values, scale = quantize_blocks(weight, 8)
     assert RANGES[8][0] <= int(values.min()) and int(values.max()) <= RANGES[8][1]
     step = scale.float().repeat_interleave(32, dim=1)[:, :columns]
-    # An FP16 scale may be too small by a 2048th, or half of the smallest there is; the largest value meets it 127 times.
+    # An FP16 scale may be too small by a 2048th, or half of the smallest there is; the largest value meets it 127-fold.
     error = (dequantize_blocks(values, scale) - weight).abs()
     assert (error <= step * 0.5 + 127 * torch.clamp(step / 2048, min=2**-25)).all()
 
