@@ -130,6 +130,15 @@ def test_proof_covers_what_is_kept_from_call_to_call(run: Path) -> None:
     assert 0.5 <= proof["same_tokens"] <= 1.0
 
 
+def test_the_page_shows_how_both_go_on(run: Path) -> None:
+    told = json.loads((run / "summary.json").read_text(encoding="utf-8"))["student"]["continuations"]
+    assert len(told) == 3
+    for text in told:
+        assert len(text["prompt"].split()) == 4 and text["teacher"] and text["student"]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "How they go on" in page and told[0]["prompt"] in page
+
+
 def test_a_student_of_uniform_layers_is_loaded_by_the_library_itself(place: Path) -> None:
     export = _run(place, "distilled", "order=[distill]", "runtime=torch") / "export"
     ours, theirs = compress.load(export), AutoModelForCausalLM.from_pretrained(export)

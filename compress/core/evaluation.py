@@ -92,7 +92,8 @@ class Evaluation:
     metric's, over all of them. groups: for each example the number of the group it belongs to. figures: the task's
     further figures, by name. counts: for each class that can be found or missed, of each judged example that has to do
     with it: the example's number, true positives, how often the model names the class there and how often it is there;
-    empty where the task counts none. batch_effect: where it was measured. torch_ratio: the baseline's plain
+    empty where the task counts none. batch_effect: where it was measured. continuations: of a few examples the
+    beginning, and what the model goes on with, where it does such. torch_ratio: the baseline's plain
     PyTorch time over its time on this runtime (only for the baseline itself).
     """
 
@@ -110,6 +111,7 @@ class Evaluation:
     environment: Mapping[str, Any]
     counts: Mapping[str, tuple[tuple[int, int, int, int], ...]] = field(default_factory=dict)
     batch_effect: BatchEffect | None = None
+    continuations: tuple[tuple[str, str], ...] = ()
 
     @property
     def by_class(self) -> dict[str, tuple[float, float, float]]:

@@ -170,6 +170,10 @@ class Task(Protocol):
         kind."""
         ...
 
+    def written(self, tokens: Sequence[int], processor: Any) -> str:
+        """Tokens as people read them. Asked where a model goes on with a text."""
+        ...
+
     def usage(self, runtime: Runtime) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         ...
@@ -211,6 +215,10 @@ class TaskDefaults:
     def same_tokens(self, rows: Dataset, processor: Any, others: Dataset, other_processor: Any) -> list[bool]:
         """All are read alike: there is one processor."""
         return [True] * len(rows)
+
+    def written(self, tokens: Sequence[int], processor: Any) -> str:
+        """Raises ValueError: no model of this task goes on with a text."""
+        raise ValueError(f"task {self.name} writes no text")
 
     def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor | None:
         """None: outputs are logits."""

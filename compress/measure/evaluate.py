@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, describe_machine
 from compress.measure.latency import representative, uses_in_turns
-from compress.measure.processes import Candidate
+from compress.measure.processes import Candidate, Worker
 from compress.nn.checkpoint import load_model, shared_weights
 from compress.nn.family import part_of_path
 from compress.nn.layers import Int4BlockLinear
+
+# How many texts the report shows the models going on with.
+CONTINUED = 3
 
 
 def candidate_of(runtime: Runtime, artifact: Path, export: Path | None, signature: Signature) -> Candidate:
@@ -113,6 +116,19 @@ def timed_examples(lengths: Sequence[int], signature: Signature, count: int) -> 
     return [long_enough[i] for i in representative([lengths[row] for row in long_enough], count)]
 
 
+def continuations(
+    candidate: Candidate, batches: Path, lengths: Sequence[int], write: Callable[[Sequence[int]], str]
+) -> tuple[tuple[str, str], ...]:
+    """Of a few examples of evenly spread lengths the beginning, and what the model goes on with, as text. batches: one
+    example each. write: makes text of tokens. Empty where the model goes on with nothing."""
+    if candidate.signature.decoding is None:
+        return ()
+    chosen = timed_examples(lengths, candidate.signature, CONTINUED)
+    with Worker(candidate, batches) as worker:
+        found = worker.ask({"continue": chosen})["tokens"]
+    return tuple((write(prompt), write(told)) for prompt, told in found)
+
+
 def request_figures(latency: Latency, signature: Signature, *, compared: bool) -> dict[str, float]:
     """Of uses that are a prompt and new tokens: the median time of each part, and the memory; and where it is compared
     with the teacher, how much faster each part is, and the share of its memory. Empty elsewhere."""
@@ -184,6 +200,7 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
             "latency": None if latency is None else _latency_from_json(latency),
             "size": None if size is None else Size(**size),
             "batch_effect": None if effect is None else BatchEffect(**effect),
+            "continuations": tuple(map(tuple, data["continuations"])),
             "proof": None if proof is None else Proof(**{**proof, "shapes": tuple(tuple(s) for s in proof["shapes"])}),
         }
     )

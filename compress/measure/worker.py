@@ -45,6 +45,11 @@ def serve() -> int:
         command = json.loads(line)
         if "time" in command:
             _answer(answers, _time(use, batches, command["time"], command["warmup"]))
+        elif "continue" in command:
+            assert signature.decoding is not None
+            _answer(
+                answers, {"tokens": [_continue(session, signature.decoding, batches[i]) for i in command["continue"]]}
+            )
         else:
             outputs = (kept(signature, session.run(batch), batch).astype(np.float32) for batch in batches)
             save_arrays(((f"arr_{i}", values) for i, values in enumerate(outputs)), Path(command["outputs"]))
@@ -139,6 +144,15 @@ def greedy(session: Session, prompt: np.ndarray) -> Iterator[tuple[np.ndarray, n
         tokens = logits.argmax(axis=-1)[:, None]
         yield tokens, logits
         mask = np.pad(mask, ((0, 0), (0, 1)), constant_values=1)
+
+
+def _continue(session: Session, decoding: Decoding, batch: Mapping[str, np.ndarray]) -> tuple[list[int], list[int]]:
+    """The beginning of an example, and the tokens that the model goes on with, always the likeliest."""
+    prompt = np.ascontiguousarray(next(iter(batch.values()))[:, : decoding.prompt_tokens])
+    told = [
+        int(tokens[0, 0]) for _, (tokens, _) in zip(range(decoding.new_tokens), greedy(session, prompt), strict=False)
+    ]
+    return prompt[0].tolist(), told
 
 
 def _time(

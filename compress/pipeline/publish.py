@@ -119,6 +119,7 @@ def _student(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding, ro
         "speedup_interval": row.speedup_interval,
         "speedup_vs_torch": row.speedup_vs_torch,
         "test": None,
+        **_continued(teacher, best),
     }
     if best.test is not None and teacher.test is not None:
         gate = recipe.gates[best.stage]
@@ -132,6 +133,13 @@ def _student(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding, ro
             "confidence": found.confidence,
         }
     return result
+
+
+def _continued(teacher: Finding, best: Finding) -> dict[str, Any]:
+    """What the two models go on with after the same beginnings, where they do such."""
+    pairs = zip(teacher.evaluation.continuations, best.evaluation.continuations, strict=False)
+    found = [{"prompt": prompt, "teacher": told, "student": learned} for (prompt, told), (_, learned) in pairs]
+    return {"continuations": found} if found else {}
 
 
 def _measured(finding: Finding) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from compress.core.recipe import Measurement
 from compress.measure.batch_effect import measure_batch_effect
 from compress.measure.evaluate import (
     candidate_of,
+    continuations,
     evaluation_from_json,
     evaluation_to_json,
     request_figures,
@@ -54,6 +55,9 @@ def evaluation_of(loaded: LoadedRecipe, artifact: Entry, teacher: Entry | None) 
             scored,
             figures={**scored.figures, **request_figures(latency, loaded.signature, compared=teacher is not None)},
             batch_effect=measure_batch_effect(candidate, rows, recipe.task, processor, loaded.signature, recipe.seed),
+            continuations=continuations(
+                candidate, batches[1], lengths, lambda tokens: recipe.task.written(tokens, processor)
+            ),
             latency=latency,
             size=size_of(artifact.folder, found.folder, recipe.runtime),
             proof=found.proof,
