@@ -28,7 +28,9 @@ QUICK = (
     "workload.prompt_tokens=4",
     "workload.new_tokens=3",
     "data.max_length=12",
+    "order=[distill,quantize]",
     "stages.distill.layers=2",
+    "stage/quantize@stages.quantize=dynamic",
     "gate.on_failure=warn",
     "measurement.launches=1",
     "measurement.rounds=2",
@@ -149,6 +151,16 @@ def test_a_student_of_uniform_layers_is_loaded_by_the_library_itself(place: Path
     ]
     assert told[0].tolist() == told[1].tolist()
     assert theirs.config.num_hidden_layers == 2
+
+
+def test_a_speed_that_nothing_works_towards_is_told(place: Path, run: Path) -> None:
+    told = json.loads(
+        (
+            _run(place, "asked", "objective.speedup=4", "order=[quantize]", "stage/quantize@stages.quantize=blocks")
+            / "summary.json"
+        ).read_text(encoding="utf-8")
+    )
+    assert any("objective.speedup is 4, and no stage of order=[quantize]" in note for note in told["notes"])
 
 
 def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:

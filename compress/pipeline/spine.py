@@ -202,7 +202,11 @@ def _finish(
         examples={name: len(loaded.groups(name)) for name in loaded.examples},
         fingerprints={name: loaded.teacher_encoded.content(name) for name in ("validation", "test")},
         groups=len(set(loaded.groups("validation"))),
-        notes=tuple(dict.fromkeys((*loaded.notes, *loaded.recipe.teacher.doubts(), *_repeats(loaded)))),
+        notes=tuple(
+            dict.fromkeys(
+                (*loaded.notes, *loaded.recipe.teacher.doubts(), *_repeats(loaded), *_not_taken_up(loaded.recipe))
+            )
+        ),
         command=command,
         seconds=time.monotonic() - started,
         plots=lambda drawing: make_or_find(store, plots_of(drawing)),
@@ -211,6 +215,16 @@ def _finish(
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
         raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
     return RunResult(folder, tuple(ledger.rows), summary, folder / EXPORT)
+
+
+def _not_taken_up(recipe: Recipe) -> list[str]:
+    """A sentence about a speed that was asked for and that nothing works towards."""
+    if recipe.objective.speedup is None or any(recipe.stages[name].uses_latency for name in recipe.order):
+        return []
+    return [
+        f"objective.speedup is {recipe.objective.speedup:g}, and no stage of order=[{','.join(recipe.order)}] chooses "
+        "sizes by it: they are as set"
+    ]
 
 
 def _repeats(loaded: LoadedRecipe) -> list[str]:
