@@ -32,7 +32,7 @@ from compress.nn.layers import FusedEmbeddings
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 SIZES = FusedLayerSizes(
     hidden=32,

@@ -36,7 +36,7 @@ from compress.nn.ops.int8 import scale_of_range
 from compress.nn.structure import replace_module, structure_of
 from compress.nn.surgery import change_activation
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 STAGE = QuantizeInt8(
     scheme="dynamic",
