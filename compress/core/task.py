@@ -170,8 +170,8 @@ class Task(Protocol):
         kind."""
         ...
 
-    def usage(self, runtime: Runtime) -> str:
-        """Six lines of Python that run an exported folder on `runtime`."""
+    def usage(self, runtime: Runtime, config: Any) -> str:
+        """Six lines of Python that run an exported folder on `runtime`. config: the exported model's."""
         ...
 
 

@@ -313,7 +313,7 @@ class SentenceEmbedding(TaskDefaults):
         roles = [label[ROLE] for label in rows["labels"]]
         return [role for role in roles if role != DOCUMENT]
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))

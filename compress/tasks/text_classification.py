@@ -103,6 +103,6 @@ class TextClassification(TextTask):
         """The label's name."""
         return [str(config.id2label[label]) for label in rows["labels"]]
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
-        return self._filled(USAGE, runtime)
+        return self._filled(USAGE, runtime, config)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.core.checks import require_integer
 from compress.core.errors import InputError
-from compress.core.signature import BATCH, SEQUENCE, Port, Signature
+from compress.core.signature import BATCH, SEQUENCE, TYPES, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import load_with_head, load_with_new_head
@@ -34,13 +34,16 @@ if TYPE_CHECKING:
 
     from compress.core.runtime import Runtime
 
-INPUTS = '{"input_ids": [text.ids], "attention_mask": [text.attention_mask]}'
+# What a tokenizer of the library `tokenizers` calls each input.
+READ = {"input_ids": "ids", "attention_mask": "attention_mask", TYPES: "type_ids"}
 
 SIGNATURE = Signature(
-    inputs=tuple(Port(name, (BATCH, SEQUENCE), "int64") for name in ("input_ids", "attention_mask")),
+    inputs=tuple(Port(name, (BATCH, SEQUENCE), "int64") for name in READ if name != TYPES),
     output=Port("logits", (BATCH, "labels"), "float32"),
     mask="attention_mask",
 )
+# Of models that tell the two texts of a pair apart by an embedding for each.
+SIGNATURE_WITH_TYPES = replace(SIGNATURE, inputs=(*SIGNATURE.inputs, Port(TYPES, (BATCH, SEQUENCE), "int64")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +87,11 @@ class TextTask(TaskDefaults, ABC):
         save_tokenizer(processor, folder, max_length=self.max_length)
 
     def signature(self, config: Any) -> Signature:
-        """Token numbers and which of them are no padding; (rows, labels)."""
-        return SIGNATURE
+        """Token numbers and which of them are no padding, and of pairs, where the model has embeddings for it, which of
+        the two texts each token is of; (rows, labels)."""
+        from compress.nn.family import tells_pairs_apart
+
+        return SIGNATURE_WITH_TYPES if len(self.text_columns) == 2 and tells_pairs_apart(config) else SIGNATURE
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
         """The columns of `encode`, with `no_label` for labels. Where a single column is there and a single one is read,
@@ -121,31 +127,18 @@ class TextTask(TaskDefaults, ABC):
 
         require_fitting_length(self.max_length, config)
         require_findable_padding(processor, config)
-        pairs = len(texts) == 2
+        read = self.signature(config).names
         encoded = processor(
             *beginnings(texts, processor, self.max_length),
             truncation=True,
             max_length=self.max_length,
             padding=False,
-            return_token_type_ids=pairs,
+            return_token_type_ids=TYPES in read,
         )
-        if pairs and getattr(config, "type_vocab_size", 1) > 1 and any(map(any, encoded["token_type_ids"])):
-            raise InputError(
-                f"data.text is {list(self.text_columns)}; a {config.model_type} model marks the second text of a pair "
-                "by token_type_ids, which are not among the inputs here, so it would be measured wrongly. Pairs work "
-                "with RoBERTa, XLM-R and DistilBERT."
-            )
         lengths = [len(ids) for ids in encoded["input_ids"]]
         require_known_tokens(encoded["input_ids"], config)
-        return DatasetType.from_dict(
-            {
-                "input_ids": encoded["input_ids"],
-                "attention_mask": encoded["attention_mask"],
-                "labels": labels,
-                "length": lengths,
-                "group": groups,
-            }
-        )
+        columns = {name: encoded[name] for name in read}
+        return DatasetType.from_dict({**columns, "labels": labels, "length": lengths, "group": groups})
 
     def vocabulary(self, processor: Any) -> TokenizerVocabulary:
         """The tokenizer's tokens. Raises InputError where they cannot be taken apart safely."""
@@ -160,12 +153,15 @@ class TextTask(TaskDefaults, ABC):
         return same_tokens(rows, processor, others, other_processor)
 
     def _inputs(self, rows: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
-        return padded(rows, {"input_ids": int(processor.pad_token_id), "attention_mask": 0})
+        fills = {"input_ids": int(processor.pad_token_id), "attention_mask": 0, TYPES: 0}
+        return padded(rows, {name: fill for name, fill in fills.items() if name in rows[0]})
 
-    def _filled(self, usage: str, runtime: Runtime) -> str:
+    def _filled(self, usage: str, runtime: Runtime, config: Any) -> str:
         """Lines of Python in which PACKAGE, OPEN and RUN stand for what the runtime says, and `text` for tokens."""
         package, opening, run = runtime.snippet
-        told = usage.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))
+        inputs = ", ".join(f'"{name}": [text.{READ[name]}]' for name in self.signature(config).names)
+        told = usage.replace("PACKAGE", package).replace("OPEN", opening)
+        told = told.replace("RUN", run.replace("INPUTS", f"{{{inputs}}}"))
         if len(self.text_columns) == 2:
             return told.replace('encode("Put the text', 'encode("Put the first text here.", "Put the second text')
         return told

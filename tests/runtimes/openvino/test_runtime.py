@@ -188,7 +188,7 @@ def test_usage_runs_word_for_word(
     folder = exported(model, tmp_path / "export", batch)
     model.config.save_pretrained(folder)
     TASK.save_processor(tokenizer, folder)
-    usage = TASK.usage(OpenVinoRuntime(threads=1, precision="f32"))
+    usage = TASK.usage(OpenVinoRuntime(threads=1, precision="f32"), None)
     assert len(usage.strip().splitlines()) == 6
     assert '"INFERENCE_PRECISION_HINT": "f32"' in usage
     monkeypatch.chdir(folder)
