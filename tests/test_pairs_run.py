@@ -62,7 +62,12 @@ def save_teacher(folder: Path, make_model: Callable, tokenizer: PreTrainedTokeni
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory, make_any_model: Callable, make_tokenizer: Callable) -> RunResult:
+def result(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_any_model: Callable,
+    make_tokenizer: Callable,
+    all_in_this_process: None,
+) -> RunResult:
     folder = tmp_path_factory.mktemp("pairs")
     given = (
         f"model.path={save_teacher(folder / 'teacher', make_any_model, make_tokenizer())}",
