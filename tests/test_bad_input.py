@@ -676,7 +676,7 @@ def test_no_head(terminal: Terminal) -> None:
     ("settings", "where", "what"),
     [
         ({"problem_type": "multi_label_classification"}, "problem_type is 'multi_label_", "any number of labels"),
-        ({"problem_type": "regression"}, "problem_type is 'regression'", "gives an example a number"),
+        ({"problem_type": "regression"}, "problem_type is 'regression'", "gives an example several numbers"),
         ({"problem_type": "ranking"}, "problem_type is 'ranking'", "nobody here knows such answers"),
         ({"id2label": {"0": "score"}, "label2id": {"score": 0}}, "num_labels is 1", "gives an example a number"),
     ],
