@@ -23,6 +23,7 @@ _FIGURES = {
     "top_5_accuracy": "top-5 accuracy",
     "pearson_correlation": "Pearson's correlation",
     "mean_absolute_error": "mean absolute error",
+    "mean_reciprocal_rank": "mean reciprocal rank",
     "all_classes_right": "share with all classes right",
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # How the names of Transformers' classes end, and the recipes for what they do; the first where nothing says which.
 RECIPES: Mapping[str, tuple[str, ...]] = {
-    "ForSequenceClassification": ("text_classification", "multi_label_classification", "regression"),
+    "ForSequenceClassification": ("text_classification", "multi_label_classification", "regression", "reranker"),
     "ForTokenClassification": ("token_classification",),
     "ForImageClassification": ("image_classification",),
     "ForCausalLM": ("causal_lm",),
@@ -36,6 +36,7 @@ ANSWERS: Mapping[str, tuple[str, str]] = {
     "causal_lm": ("label", "chooses the next token"),
     "multi_label_classification": ("labels", "judges each of two or more labels by itself"),
     "regression": ("number", "reads one number"),
+    "reranker": ("number", "reads one number"),
 }
 SAY_SO = (
     ' Where each of its labels was learned by itself, say so in its config.json: "problem_type": '

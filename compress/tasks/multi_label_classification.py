@@ -136,7 +136,9 @@ class MultiLabelClassification(TextTask):
         """How many rows have labels."""
         return (batch["labels"][:, 0] != NO_LABEL).sum()
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Mapping[str, Any] | None = None
+    ) -> torch.Tensor:
         """KL(teacher || student) of each class's being there or not, by sigmoids, summed over the classes; mean over
         the rows. output, target: (rows, classes)."""
         from torch.nn.functional import logsigmoid

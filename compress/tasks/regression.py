@@ -83,7 +83,9 @@ class Regression(TextTask):
         """How many rows have a score."""
         return scored(batch)
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Mapping[str, Any] | None = None
+    ) -> torch.Tensor:
         """Mean squared distance to the teacher's scores, in units of `scale`."""
         return squared_distance(output, target, self.scale)
 

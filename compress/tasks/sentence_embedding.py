@@ -249,7 +249,9 @@ class SentenceEmbedding(TaskDefaults):
 
         return torch.tensor(len(batch["labels"]))
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Mapping[str, Any] | None = None
+    ) -> torch.Tensor:
         """How far vectors are from the teacher's, and what they find alike from what it finds alike: mean squared
         distance of the vectors, each taken at length 1, and KL divergence of whom of the batch each text is like. Mean
         over the texts. output, target: (rows, dimensions)."""
