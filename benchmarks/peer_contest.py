@@ -18,7 +18,7 @@ from compress.nn.checkpoint import load_model
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.openvino.runtime import OpenVinoRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 class Peers(Contest):

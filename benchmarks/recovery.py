@@ -26,7 +26,7 @@ from compress.pipeline.loaded_recipe import LoadedRecipe, load
 from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.store import Entry, Store
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
 SHAPES = (

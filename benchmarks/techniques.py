@@ -25,7 +25,7 @@ from contest_report import plain, plot, table
 from compress.core.recipe import Measurement
 from compress.measure.processes import Candidate
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 EPOCHS = 5
 REFITTED = (

@@ -20,7 +20,7 @@ from compress.measure.environment import allowed_cpus
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 from compress.measure.worker import save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 CALLS, WARMUP, STALL_MS = 40, 3, 2.0
 

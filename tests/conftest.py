@@ -309,7 +309,7 @@ class WorkerHere:
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Scores or times."""
         if "time" in command:
-            return {"milliseconds": [1.0 for _ in command["time"]]}
+            return {"milliseconds": [1.0 for _ in command["time"]], "first": [], "peak_bytes": 0}
         np.savez(command["outputs"], *[self._session.run(batch) for batch in self._batches])
         return {"rows": len(self._batches)}
 
@@ -320,9 +320,23 @@ class WorkerHere:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring and proving start no processes, which take most of a tiny run's time."""
-    monkeypatch.setattr(latency, "Worker", WorkerHere)
-    monkeypatch.setattr(accuracy, "Worker", WorkerHere)
-    monkeypatch.setattr("compress.pipeline.made.exports.prove", prove._prove_here)
+    start_no_processes(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def all_in_this_process() -> Iterator[None]:
+    """The same for a run that the tests of a file share."""
+    with pytest.MonkeyPatch.context() as patch:
+        start_no_processes(patch)
+        yield
+
+
+def start_no_processes(patch: pytest.MonkeyPatch) -> None:
+    """See `in_this_process`. Nothing is timed then, so nobody else's measurement is waited for."""
+    patch.setattr(latency, "Worker", WorkerHere)
+    patch.setattr(accuracy, "Worker", WorkerHere)
+    patch.setattr(latency, "one_measurement_at_a_time", contextlib.nullcontext)
+    patch.setattr("compress.pipeline.made.exports.prove", prove._prove_here)
 
 
 @pytest.fixture

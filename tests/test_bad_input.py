@@ -676,7 +676,7 @@ def test_no_head(terminal: Terminal) -> None:
     ("settings", "where", "what"),
     [
         ({"problem_type": "multi_label_classification"}, "problem_type is 'multi_label_", "any number of labels"),
-        ({"problem_type": "regression"}, "problem_type is 'regression'", "gives an example a number"),
+        ({"problem_type": "regression"}, "problem_type is 'regression'", "gives an example several numbers"),
         ({"problem_type": "ranking"}, "problem_type is 'ranking'", "nobody here knows such answers"),
         ({"id2label": {"0": "score"}, "label2id": {"score": 0}}, "num_labels is 1", "gives an example a number"),
     ],
@@ -1091,5 +1091,52 @@ def test_tagged_words_that_cannot_be_used(
     files = [f"data.{name}={tmp_path / name}.jsonl" for name in ("train", "validation")]
     answer = terminal.type("-cn", "token_classification", *terminal.command(*files, setting)[3:])
     assert answer.status == 2
+    assert re.search(message, answer.message), answer.message
+    terminal.require_nothing_left()
+
+
+PAIR = {"query": "kas", "passage": ["kat", "los"], "label": [1, 0]}
+SCORED = {"text": "kas kat", "score": 1.5}
+NAMED = {"text": "kas kat", "labels": ["cold"]}
+OTHER_ANSWERS = [
+    ("reranker", {"query": "kas", "label": [1, 0]}, r"data\.passage is 'passage', a column that data\.train does not"),
+    ("reranker", {**PAIR, "label": [1]}, r"data\.label=label: example 2 of data\.train has 2 passages and 1 labels"),
+    ("reranker", {**PAIR, "label": [1, "high"]}, r"column 'label' mixes kinds of value"),
+    (
+        "reranker",
+        {**PAIR, "label": [2, 0]},
+        r"has the relevance 2; it must lie between 0 and 1. Use task\.labels=scores",
+    ),
+    ("regression", {**SCORED, "score": "good"}, r"column 'score' mixes kinds of value.*all as numbers"),
+    ("regression", {**SCORED, "score": None}, r"example 2 of data\.train has no score \(None\)"),
+    ("multi_label_classification", {**NAMED, "labels": ["wram"]}, r"the class 'wram', which .*Did you mean 'warm'\?"),
+    ("multi_label_classification", {"text": "kas"}, r"data\.label=labels: example 2 of data\.train has None for its c"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "row", "message"), OTHER_ANSWERS, ids=[case[2] for case in OTHER_ANSWERS])
+def test_pairs_scores_and_classes_that_cannot_be_used(
+    recipe: str, row: dict[str, Any], message: str, terminal: Terminal, tmp_path: Path
+) -> None:
+    path = terminal.model / "config.json"
+    if recipe == "multi_label_classification":
+        said = {"problem_type": "multi_label_classification"}
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **said}), encoding="utf-8")
+    else:
+        config = AutoConfig.from_pretrained(terminal.model, num_labels=1)
+        AutoModelForSequenceClassification.from_config(config).save_pretrained(terminal.model)
+    fine: dict[str, list[dict[str, Any]]] = {
+        "reranker": [PAIR, {**PAIR, "query": "los"}],
+        "regression": [SCORED, {**SCORED, "score": 2}],
+        "multi_label_classification": [NAMED, {**NAMED, "labels": ["warm"]}],
+    }
+    rows = [fine[recipe][0], row, fine[recipe][1]]
+    if "a column that" in message:
+        rows = [row, row]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in fine[recipe]), "utf-8")
+    files = [f"data.{name}={tmp_path / name}.jsonl" for name in ("train", "validation")]
+    answer = terminal.type("-cn", recipe, *terminal.command(*files)[3:])
+    assert answer.status == 2, answer.errors
     assert re.search(message, answer.message), answer.message
     terminal.require_nothing_left()

@@ -21,9 +21,9 @@ class Proof:
     torch_exact: outputs equal bit for bit to those before saving. torch_difference: the largest difference to them;
     not 0 where another processor had computed them. max_difference: the largest absolute difference of outputs between
     torch and the runtime; tolerance: what was allowed. argmax_agreement: share of places (rows, or their positions)
-    whose largest output is the same; None where outputs are vectors, and then smallest_cosine: of the two vectors of a
-    row. same_tokens: of a model that goes on with a text, the share of 32 steps at which both choose the same token.
-    rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
+    whose largest output is the same; None where outputs are single numbers or vectors, and of vectors smallest_cosine:
+    of the two of a row. same_tokens: of a model that goes on with a text, the share of 32 steps at which both choose
+    the same token. rows: rows compared. shapes: of each batch's first input, (rows, length, ...).
     """
 
     torch_exact: bool

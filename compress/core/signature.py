@@ -11,6 +11,8 @@ import numpy as np
 BATCH = "batch"
 # The axis along which rows may have different lengths.
 SEQUENCE = "sequence"
+# The input that says of each token of a pair whether it is of the first text, 0, or of the second, 1.
+TYPES = "token_type_ids"
 
 
 @dataclass(frozen=True)

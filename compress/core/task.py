@@ -91,7 +91,8 @@ class Task(Protocol):
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """What `collate` needs, a row each, with columns `labels`, `length` (the size of an example: tokens, patches)
-        and `group`."""
+        and `group`; where rows are learned in comparison with others, `together` too: equal numbers are shown in one
+        batch, as far as its size allows."""
         ...
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
@@ -127,9 +128,11 @@ class Task(Protocol):
         """How many labels `label_loss` is a mean over."""
         ...
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor | None:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Batch | None = None
+    ) -> torch.Tensor | None:
         """How far the outputs of a batch are from the teacher's, a mean over its rows. None where they are logits, of
-        which the distributions are compared."""
+        which the distributions are compared. batch: what they are the outputs of; None: rows by themselves."""
         ...
 
     def metric(self, config: Any) -> Metric:
@@ -174,8 +177,8 @@ class Task(Protocol):
         """Tokens as people read them. Asked where a model goes on with a text."""
         ...
 
-    def usage(self, runtime: Runtime) -> str:
-        """Six lines of Python that run an exported folder on `runtime`."""
+    def usage(self, runtime: Runtime, config: Any) -> str:
+        """Six lines of Python that run an exported folder on `runtime`. config: the exported model's."""
         ...
 
 
@@ -220,7 +223,9 @@ class TaskDefaults:
         """Raises ValueError: no model of this task goes on with a text."""
         raise ValueError(f"task {self.name} writes no text")
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor | None:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Batch | None = None
+    ) -> torch.Tensor | None:
         """None: outputs are logits."""
         return None
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.special import bdtrc
+from scipy.stats import norm
 
 from compress.core.evaluation import Evaluation
 from compress.measure.classes import answers_everything
 from compress.measure.paired import paired_interval
+from compress.tasks.metrics.spearman import Spearman
 
 CONFIDENCE = 0.95
 # That more than half of a label's examples are answered with another is shown, or not said: a guess comes near it.
@@ -22,6 +25,8 @@ def doubts(teacher: Evaluation, thing: str) -> tuple[str, ...]:
     A model that keeps the accuracy of a teacher which is no better than one fixed answer has been shown nothing worth
     having, however narrow the interval. Better than chance is at least: better than the most frequent class.
     """
+    if teacher.metric == Spearman.name:
+        return _no_better_than_any_order(teacher)
     totals = teacher.by_class
     if not any(actual for _, _, actual in totals.values()):
         return ()
@@ -38,6 +43,18 @@ def doubts(teacher: Evaluation, thing: str) -> tuple[str, ...]:
         )
     told = _no_better_than_the_majority(teacher)
     return () if told is None else (told,)
+
+
+def _no_better_than_any_order(teacher: Evaluation) -> tuple[str, ...]:
+    """A sentence where the teacher's scores are not shown to have to do with the true ones. Of n independent examples
+    in any order the correlation is spread by 1 / sqrt(n - 1) around 0; groups count as one each."""
+    count = len(set(teacher.groups))
+    if count > 1 and teacher.value > norm.ppf(CONFIDENCE) / math.sqrt(count - 1):
+        return ()
+    return (
+        f"the teacher's scores are not shown to be better than any order: their correlation with the true ones is "
+        f"{teacher.value:.3f}. A model that keeps that has kept nothing that was shown to be there",
+    )
 
 
 def _swapped(teacher: Evaluation) -> dict[str, str]:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
-from compress.core.signature import BATCH, SEQUENCE, Port, Signature
+from compress.core.signature import BATCH, SEQUENCE, TYPES, Port, Signature
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
@@ -85,7 +85,7 @@ def measure_table(
         parts = _rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
         (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
         return unfused_table(whole, costs, depth, foreign_share)
-    parts = _rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model)), precision)
+    parts = _rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model, signature)), precision)
     (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
     return _table(whole, costs, foreign_share)
 
@@ -162,10 +162,10 @@ def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple
     return made
 
 
-def _fixed(model: PreTrainedModel) -> Iterator[tuple[tuple[str, int], PreTrainedModel]]:
+def _fixed(model: PreTrainedModel, signature: Signature) -> Iterator[tuple[tuple[str, int], PreTrainedModel]]:
     """What no cutting changes: the model without its layers, in place, as fusion would leave it."""
     keep_layers(model, [])
-    fuse_embeddings(model)
+    fuse_embeddings(model, types=TYPES in signature.names)
     yield ("fixed", 0), model
 
 

@@ -233,7 +233,8 @@ def compare(
         torch_exact=True,
         max_difference=difference,
         tolerance=tolerance,
-        argmax_agreement=None if vectors else _agreement(pairs),
+        # A single number has no class.
+        argmax_agreement=None if vectors or torch_outputs[0].shape[-1] == 1 else _agreement(pairs),
         rows=len(torch_outputs),
         shapes=shapes,
         smallest_cosine=_smallest_cosine(pairs) if vectors else None,

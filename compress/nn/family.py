@@ -267,6 +267,11 @@ class UnknownFamilyError(InputError):
         self.model_type = model_type
 
 
+def tells_pairs_apart(config: PretrainedConfig) -> bool:
+    """Whether a model of this configuration reads for each token which of two texts it is of, by an embedding."""
+    return family_of(config).embeddings.types is not None and int(config.type_vocab_size) > 1
+
+
 def base_of(model: PreTrainedModel) -> PreTrainedModel:
     """The encoder under a task's head."""
     return getattr(model, model.base_model_prefix)

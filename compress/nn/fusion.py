@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.nn.block import Embeddings
 from compress.nn.family import Layer, base_of, family_of, head_size, last_attending, layers_of
 from compress.nn.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddingsSizes
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
@@ -22,7 +23,7 @@ ATTENTION, FFN = ("attention_output",), ("ffn_in", "ffn_out")
 
 # What a fused layer calls its products, in all of its forms, and fused embeddings their tables.
 PRODUCTS = ("query_key_value", "key_value", "query", "key", "value", "attention_output", "ffn_in", "ffn_out")
-TABLES = ("word_embeddings", "positions")
+TABLES = ("word_embeddings", "positions", "types")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
         replace_module(model, layer.path, _fused(layer, size))
 
 
-def fuse_embeddings(model: PreTrainedModel) -> bool:
+def fuse_embeddings(model: PreTrainedModel, *, types: bool) -> bool:
     """Replace the embeddings by FusedEmbeddings, in place. False, and nothing done, where there are none of words, or
-    positions do not start at 0: they then depend on the tokens."""
+    positions do not start at 0: they then depend on the tokens. types: whether the model is told the type of each
+    token; else all are of the first."""
     table_of = family_of(model.config).embeddings
     if not table_of.from_zero:
         return False
@@ -83,17 +85,28 @@ def fuse_embeddings(model: PreTrainedModel) -> bool:
     assert isinstance(norm, nn.LayerNorm) and isinstance(positions, nn.Embedding)
     assert isinstance(words, nn.Embedding | LowRankEmbedding)
     exponent = _exponent(norm)
-    sizes = FusedEmbeddingsSizes(words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
-    fused = FusedEmbeddings(sizes)
+    shape = (words.num_embeddings, positions.num_embeddings, words.embedding_dim, exponent)
+    rows = positions.weight.new_zeros(1, words.embedding_dim) if table_of.types is None else _types(source, table_of)
+    fused = FusedEmbeddings(FusedEmbeddingsSizes(*shape, types=len(rows) if types else 1))
     table = positions.weight.detach()
-    if table_of.types is not None:
-        table = table + source.get_submodule(table_of.types).weight.detach()[0]  # type: ignore[operator]
     with torch.no_grad():
+        if fused.sizes.types > 1:
+            fused.types.weight.copy_(rows)
+        else:
+            table = table + rows[0]
         fused.positions.weight.copy_(table)
     fused.word_embeddings = words
     fused.norm.load_state_dict(norm.state_dict())
     replace_module(model, f"{model.base_model_prefix}.{table_of.module}", fused)
     return True
+
+
+def _types(source: nn.Module, table_of: Embeddings) -> Tensor:
+    """The embeddings of the token types, (types, width)."""
+    assert table_of.types is not None
+    table = source.get_submodule(table_of.types)
+    assert isinstance(table, nn.Embedding)
+    return table.weight.detach()
 
 
 def fused_sizes(model: PreTrainedModel, layer: Layer, activation: str | None = None) -> FusedLayerSizes:

@@ -18,6 +18,7 @@ from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.core.secrets import masked
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
+from compress.nn.checkpoint import read_config
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
@@ -225,7 +226,7 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
                     shutil.copytree(path, temporary / path.name, copy_function=shutil.copyfile)
                 elif path.name not in NOT_EXPORTED:
                     shutil.copyfile(path, temporary / path.name)
-        write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime))
+        write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime, read_config(best.entry.folder)))
         settings = {name: recipe.settings[name] for name in ("task", "runtime")}
         facts = {"parent": best.entry.facts["parent"], **settings}
         write_manifest(temporary, facts, key=best.entry.key)

@@ -21,6 +21,10 @@ _FIGURES = {
     "f1_macro": "macro F1",
     "matthews_correlation": "Matthews' correlation",
     "top_5_accuracy": "top-5 accuracy",
+    "pearson_correlation": "Pearson's correlation",
+    "mean_absolute_error": "mean absolute error",
+    "mean_reciprocal_rank": "mean reciprocal rank",
+    "all_classes_right": "share with all classes right",
 }
 
 _SHARES = {

@@ -337,7 +337,7 @@ class CausalLanguageModel(TaskDefaults):
         """The text, marks such as of its end among it."""
         return str(processor.decode(tokens, skip_special_tokens=False))
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Python that goes on with a text, always with the likeliest token, in an exported folder on `runtime`."""
         return IN_TORCH if runtime.form is None else WITH_STATE.replace("PACKAGE", runtime.snippet[0])
 

@@ -13,18 +13,36 @@ from compress.core.json_file import read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# How the names of Transformers' classes end, and the recipe for what they do.
-RECIPES: Mapping[str, str] = {
-    "ForSequenceClassification": "text_classification",
-    "ForTokenClassification": "token_classification",
-    "ForImageClassification": "image_classification",
-    "ForCausalLM": "causal_lm",
+# How the names of Transformers' classes end, and the recipes for what they do; the first where nothing says which.
+RECIPES: Mapping[str, tuple[str, ...]] = {
+    "ForSequenceClassification": ("text_classification", "multi_label_classification", "regression", "reranker"),
+    "ForTokenClassification": ("token_classification",),
+    "ForImageClassification": ("image_classification",),
+    "ForCausalLM": ("causal_lm",),
 }
-# What a configuration's problem_type says of the answers.
+# What models answer an example with.
 KINDS: Mapping[str, str] = {
-    "multi_label_classification": "it gives an example any number of labels",
-    "regression": "it gives an example a number, such as a score",
+    "label": "it gives an example one of its labels",
+    "labels": "it gives an example any number of labels",
+    "number": "it gives an example a number, such as a score",
+    "numbers": "it gives an example several numbers",
+    "": "nobody here knows such answers",
 }
+# Which of these each recipe is for, and what it does with it.
+ANSWERS: Mapping[str, tuple[str, str]] = {
+    "text_classification": ("label", "chooses one of two or more labels"),
+    "token_classification": ("label", "chooses one of two or more labels"),
+    "image_classification": ("label", "chooses one of two or more labels"),
+    "causal_lm": ("label", "chooses the next token"),
+    "multi_label_classification": ("labels", "judges each of two or more labels by itself"),
+    "regression": ("number", "reads one number"),
+    "reranker": ("number", "reads one number"),
+}
+SAY_SO = (
+    ' Where each of its labels was learned by itself, say so in its config.json: "problem_type": '
+    '"multi_label_classification".'
+)
+SINGLE = (None, "single_label_classification")
 # What releases have stored besides weights, and the pooler of a model whose head reads every position.
 UNREAD = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias)$|(^|\.)pooler\.")
 # Heads for pretraining and other tasks: a model may still carry them, and its own head does not read them.
@@ -40,7 +58,7 @@ def load_with_head(loader: Any, folder: Path, recipe: str) -> PreTrainedModel:
     import torch
 
     require_head(folder, recipe)
-    require_one_label(folder, recipe)
+    require_answers(folder, recipe)
     model, loading = loader.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
     )
@@ -119,37 +137,51 @@ def require_head(folder: Path, recipe: str) -> None:
     """Raise InputError where the model of `folder`, by its configuration, has a head that another recipe than `recipe`
     is for. A model without a head, or with one that no recipe knows, is left to its loader."""
     architectures = read_json(folder / "config.json", way_out="Save the model again.").get("architectures") or []
-    found = {_recipe_of(str(name)): str(name) for name in architectures}
-    others = {other: name for other, name in found.items() if other is not None}
-    if others and recipe not in others:
-        other, name = next(iter(others.items()))
+    found = [(other, str(name)) for name in architectures for other in _recipes_of(str(name))]
+    if found and recipe not in {other for other, _ in found}:
+        other, name = found[0]
         raise InputError(
             f"model.path is {folder}, a {name}: this model has a {_words(other)} head; use -cn {other}. "
             f"Or give one with a {_words(recipe)} head."
         )
 
 
-def require_one_label(folder: Path, recipe: str) -> None:
-    """Raise InputError where the answer of the model of `folder`, by its configuration, is not the label with the
-    largest logit. Judged as if it were, a model that gives an example several labels, or a number, gets a score that
-    means nothing."""
+def require_answers(folder: Path, recipe: str) -> None:
+    """Raise InputError where the model of `folder`, by its configuration, answers an example with something else than
+    `recipe` is for: one label, several, or a number. Judged as if it did, it gets a score that means nothing."""
     settings = read_json(folder / "config.json", way_out="Save the model again.")
-    names = settings.get("id2label")
+    names, problem = settings.get("id2label"), settings.get("problem_type")
     count = len(names) if isinstance(names, Mapping) and names else settings.get("num_labels", 2)
-    problem = settings.get("problem_type")
-    if problem in (None, "single_label_classification") and count != 1:
+    kind, (wanted, does) = _kind(problem, count), ANSWERS[recipe]
+    if kind == wanted:
         return
-    where, kind = f"problem_type is {problem!r}", KINDS.get(str(problem), "nobody here knows such answers")
-    if problem in (None, "single_label_classification"):
-        where, kind = "num_labels is 1", KINDS["regression"]
+    where = f"problem_type is {problem!r}"
+    if problem in SINGLE and kind == "number":
+        where = "num_labels is 1"
+    others = [other for other in _same_head(settings, recipe) if ANSWERS[other][0] == kind]
+    unsaid = (wanted, kind, problem) == ("labels", "label", None)
+    use = f"use -cn {' or -cn '.join(others)} for this one, or " if others else ""
     raise InputError(
-        f"model.path is {folder}, in whose config.json {where}: {kind}, and {recipe} chooses one of two or more "
-        "labels. Give a model that was trained for that, or let this run train your encoder to: model=fine_tuned."
+        f"model.path is {folder}, in whose config.json {where}: {KINDS[kind]}, and {recipe} {does}. Give a model that "
+        f"was trained for that, {use}let this run train your encoder to: model=fine_tuned.{SAY_SO * unsaid}"
     )
 
 
-def _recipe_of(architecture: str) -> str | None:
-    return next((recipe for end, recipe in RECIPES.items() if architecture.endswith(end)), None)
+def _kind(problem: Any, count: Any) -> str:
+    """What a model answers with, of KINDS, by its configuration's problem_type and number of outputs."""
+    known = {**dict.fromkeys(SINGLE, "label"), "multi_label_classification": "labels", "regression": "numbers"}
+    kind = known.get(problem, "")
+    return "number" if kind and count == 1 else kind
+
+
+def _same_head(settings: Mapping[str, Any], recipe: str) -> tuple[str, ...]:
+    """The recipes for models with the head that a configuration names, or else with that of `recipe`."""
+    named = [recipes for name in settings.get("architectures") or [] if (recipes := _recipes_of(str(name)))]
+    return named[0] if named else next(recipes for recipes in RECIPES.values() if recipe in recipes)
+
+
+def _recipes_of(architecture: str) -> tuple[str, ...]:
+    return next((recipes for end, recipes in RECIPES.items() if architecture.endswith(end)), ())
 
 
 def _words(recipe: str) -> str:

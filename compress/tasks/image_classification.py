@@ -170,7 +170,7 @@ class ImageClassification(TaskDefaults):
         """The label's name."""
         return [str(config.id2label[label]) for label in rows["labels"]]
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))

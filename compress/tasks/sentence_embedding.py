@@ -249,7 +249,9 @@ class SentenceEmbedding(TaskDefaults):
 
         return torch.tensor(len(batch["labels"]))
 
-    def imitation_loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def imitation_loss(
+        self, output: torch.Tensor, target: torch.Tensor, batch: Mapping[str, Any] | None = None
+    ) -> torch.Tensor:
         """How far vectors are from the teacher's, and what they find alike from what it finds alike: mean squared
         distance of the vectors, each taken at length 1, and KL divergence of whom of the batch each text is like. Mean
         over the texts. output, target: (rows, dimensions)."""
@@ -313,7 +315,7 @@ class SentenceEmbedding(TaskDefaults):
         roles = [label[ROLE] for label in rows["labels"]]
         return [role for role in roles if role != DOCUMENT]
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))

@@ -290,7 +290,7 @@ class TokenClassification(TaskDefaults):
             return [NO_ENTITY if mark is None else mark[0] for mark in rarest]
         return [", ".join(sorted({kind for kind, _, _ in found})) or NO_ENTITY for found in marked]
 
-    def usage(self, runtime: Runtime) -> str:
+    def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))

@@ -28,8 +28,8 @@ def test_a_line_is_a_rating_and_a_sentence(reviews: ModuleType) -> None:
 def test_the_sign_is_the_label_and_what_contradicts_itself_goes(reviews: ModuleType) -> None:
     rated = [(2.5, "A joy."), (-0.1, "Too long."), (0.0, "It exists."), (1.0, "a JOY."), (-1.0, "Odd."), (1.0, "odd.")]
     assert reviews.labelled(rated) == [
-        {"text": "A joy.", "label": "positive"},
-        {"text": "Too long.", "label": "negative"},
+        {"text": "A joy.", "label": "positive", "rating": 2.5},
+        {"text": "Too long.", "label": "negative", "rating": -0.1},
     ]
 
 

@@ -86,3 +86,12 @@ def test_entities() -> None:
 def test_nothing_is_counted() -> None:
     assert doubts(NOTHING, "query") == ()
     assert doubts(dataclasses.replace(NOTHING, groups=(0,), counts={"PER": ()}), "entity") == ()
+
+
+@pytest.mark.parametrize(("groups", "doubted"), [(20, True), (100, False)])
+def test_scores_that_have_nothing_to_do_with_the_true_ones(groups: int, doubted: bool) -> None:
+    # 1.645 / sqrt(19) is 0.377 and 1.645 / sqrt(99) 0.165; every group has three examples.
+    numbers = tuple(number % groups for number in range(3 * groups))
+    scores = dataclasses.replace(NOTHING, metric="spearman", value=0.3, groups=numbers)
+    assert bool(doubts(scores, "example")) is doubted
+    assert all("not shown to be better than any order" in told for told in doubts(scores, "example"))

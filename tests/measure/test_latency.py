@@ -16,7 +16,7 @@ from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.worker import load_batches, save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from compress.nn.layers import FusedEmbeddings
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 SIZES = FusedLayerSizes(
     hidden=32,
@@ -150,7 +150,7 @@ def test_what_is_fixed_is_the_teacher_without_its_layers(make_model: Callable, b
     with torch.no_grad():
         embedded = model.bert.embeddings(batch["input_ids"])
         expected = model.classifier(model.bert.pooler(embedded))
-        ((_, fixed),) = _fixed(model)
+        ((_, fixed),) = _fixed(model, SIGNATURE)
         found = forward(fixed, SIGNATURE, batch).output
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert isinstance(model.bert.embeddings, FusedEmbeddings)

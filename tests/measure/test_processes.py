@@ -20,7 +20,7 @@ from compress.core.errors import StageError
 from compress.core.signature import Signature
 from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
 from compress.measure.worker import save_batches
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from compress.nn.fusion import LayerSizes, widest_sizes
 from compress.nn.surgery import keep_neurons
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 UNFUSED = sorted(name for name, family in known_families().items() if not family.fusable)
 

@@ -12,7 +12,7 @@ import torch
 import compress
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.forward import forward, output_mask, position_mask, positions_of
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 def test_nobody_else_calls_a_model() -> None:

@@ -74,7 +74,7 @@ def test_positions_that_depend_on_the_tokens_stay(model_type: str, make_model: C
     model = make_model(model_type)
     before = copy.deepcopy(model.state_dict())
     kind = type(base_of(model).embeddings)
-    assert fuse_embeddings(model) is False
+    assert fuse_embeddings(model, types=False) is False
     assert type(base_of(model).embeddings) is kind is not FusedEmbeddings
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -85,7 +85,7 @@ def test_embeddings_become_words_and_positions(
 ) -> None:
     model = make_model(model_type)
     source = copy.deepcopy(base_of(model).embeddings)
-    assert fuse_embeddings(model) is True
+    assert fuse_embeddings(model, types=False) is True
     fused = base_of(model).embeddings
     assert isinstance(fused, FusedEmbeddings)
     # Only BERT's tokens have a type.
@@ -96,6 +96,23 @@ def test_embeddings_become_words_and_positions(
     torch.testing.assert_close(fused(batch["input_ids"]), source(batch["input_ids"]), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("model_type", ["bert", "electra"])
+def test_embeddings_that_are_told_of_types_keep_them(
+    model_type: str, make_model: Callable, batch: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    model = make_model(model_type)
+    types = torch.tensor([[0] * 4 + [1] * 5, [0, 0, 1, 1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0, 0]])
+    with torch.no_grad():
+        base_of(model).embeddings.token_type_embeddings.weight.mul_(50)
+        before = model(**batch, token_type_ids=types).logits
+        assert fuse_embeddings(model, types=True) is True
+        found = model(**batch, token_type_ids=types).logits
+        torch.testing.assert_close(found, before, atol=1e-5, rtol=1e-4)
+        assert (model(**batch).logits - before).abs().max() > 1e-3
+    save_model(model, tmp_path)
+    assert torch.equal(load_model(tmp_path)(**batch, token_type_ids=types).logits, found)
+
+
 @pytest.mark.parametrize("model_type", ["bert", "distilbert"])
 def test_factorized_words_stay_factorized(
     model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
@@ -103,7 +120,7 @@ def test_factorized_words_stay_factorized(
     model = make_model(model_type)
     factorize_word_embeddings(model, torch.randn(34, 3), torch.randn(32, 3))
     source = copy.deepcopy(base_of(model.eval()).embeddings)
-    assert fuse_embeddings(model) is True
+    assert fuse_embeddings(model, types=False) is True
     words = model.get_input_embeddings()
     assert isinstance(words, LowRankEmbedding) and words.rank == 3
     expected = source(batch["input_ids"])
@@ -120,7 +137,7 @@ def test_an_epsilon_that_is_no_power_of_ten_is_refused(make_model: Callable, eps
         fused_sizes(model, layers_of(model)[0])
     base_of(model).embeddings.LayerNorm.eps = epsilon
     with pytest.raises(InputError, match="only powers of ten"):
-        fuse_embeddings(model)
+        fuse_embeddings(model, types=False)
 
 
 @pytest.mark.parametrize("exponent", [5, 6, 12])

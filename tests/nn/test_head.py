@@ -13,7 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.nn.forward import forward
 from compress.nn.head import head_reads, positions_mattering, positions_read
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 TAGGING = Signature(
     inputs=SIGNATURE.inputs, output=Port("logits", (BATCH, SEQUENCE, "tags"), "float32"), mask=SIGNATURE.mask

@@ -19,7 +19,7 @@ from compress.nn.head import positions_read
 from compress.nn.structure import structure_of
 from compress.nn.surgery import keep_heads, narrow
 from compress.tasks.text import require_findable_padding
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture(params=sorted(name for name, family in known_families().items() if family.sharing_field is not None))

@@ -291,7 +291,7 @@ def test_the_usage_does_what_was_measured(tmp_path: Path, channels: int, crops: 
     save_image_processor(processor, folder)
     photo = png(np.random.default_rng(1).integers(256, size=(23, 31, 3)), kind="JPEG")
     (folder / "Put the name of an image file here.").write_bytes(photo)
-    usage = TASK.usage(RUNTIME)  # type: ignore[arg-type]
+    usage = TASK.usage(RUNTIME, None)  # type: ignore[arg-type]
     assert len(usage.splitlines()) == 6
     told = subprocess.run(
         [sys.executable, "-c", f"{usage}numpy.save('pixels.npy', {'pixels'})"],

@@ -13,7 +13,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
@@ -327,19 +327,19 @@ def test_a_saved_tokenizer_loads_in_transformers(tokenizer: PreTrainedTokenizerF
     assert tokenizer.backend_tokenizer.truncation is None
 
 
-def test_usage_runs_without_torch() -> None:
+def test_usage_runs_without_torch(config: Any) -> None:
     runtime = OnnxRuntime(threads=1)
-    assert "torch" not in TASK.usage(runtime)
-    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage(runtime)
-    pairs = PAIRS.usage(runtime)
+    assert "torch" not in TASK.usage(runtime, None)
+    assert 'tokenizer.encode("Put the text to classify here.")' in TASK.usage(runtime, None)
+    pairs = PAIRS.usage(runtime, config)
     assert 'tokenizer.encode("Put the first text here.", "Put the second text to classify here.")' in pairs
-    compile(TASK.usage(runtime), "usage", "exec")
+    compile(TASK.usage(runtime, None), "usage", "exec")
     compile(pairs, "usage", "exec")
 
 
 def test_usage_on_a_runtime_of_ones_own() -> None:
     other = SimpleNamespace(snippet=("mine", 'model = mine.open(".")', "model.run(INPUTS)"))
-    lines = TASK.usage(other).splitlines()  # type: ignore[arg-type]
+    lines = TASK.usage(other, None).splitlines()  # type: ignore[arg-type]
     assert lines[0] == "import json, numpy, mine, tokenizers"
     assert lines[2] == 'model = mine.open(".")'
     assert lines[4] == 'logits = model.run({"input_ids": [text.ids], "attention_mask": [text.attention_mask]})'
@@ -352,15 +352,39 @@ def test_what_a_model_takes_and_gives() -> None:
     assert (signature.output.name, signature.mask, signature.per_position) == ("logits", "attention_mask", False)
 
 
-def test_pairs_of_a_model_with_segments_are_refused(config: Any) -> None:
+def segmented() -> PreTrainedTokenizerFast:
+    """A tokenizer that marks the second text of a pair, as BERT's do."""
     backend = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "kas": 4}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    segmented = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
-    task = TextClassification(text=("first", "second"), label="label", max_length=16)
-    with pytest.raises(InputError, match="token_type_ids"):
-        task.encode(
-            data(first=["kas", "kas"], second=["kas", "kas"], label=["warm", "cold"]), segmented, config, "train"
-        )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def test_of_pairs_a_model_with_types_reads_which_text_a_token_is_of(config: Any) -> None:
+    assert PAIRS.signature(config).names == ("input_ids", "attention_mask", "token_type_ids")
+    assert TASK.signature(config).names == ("input_ids", "attention_mask")
+    examples = data(first=["kas", "kas kas"], second=["kas " * 9, "kas"], label=["warm", "cold"])
+    rows = PAIRS.encode(examples, segmented(), config, "train")
+    # Of eight tokens three are special ones; the longer text is cut first.
+    assert rows["token_type_ids"] == [[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1]]
+    batch = PAIRS.collate(list(rows), segmented())
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 0, 0]]
+    unlabelled = PAIRS.encode_unlabelled(examples.remove_columns("label"), segmented(), config)
+    assert unlabelled.features == rows.features and unlabelled["token_type_ids"] == rows["token_type_ids"]
+    assert '"token_type_ids": [text.type_ids]' in PAIRS.usage(OnnxRuntime(threads=1), config)
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "distilbert", "modernbert", "mpnet", "deberta-v2", "llama"])
+def test_pairs_of_other_models_have_two_inputs(model_type: str, make_model: Callable) -> None:
+    settings = make_model(model_type).config
+    if model_type == "roberta":
+        settings.type_vocab_size = 1
+    assert PAIRS.signature(settings).names == ("input_ids", "attention_mask")
+
+
+def test_a_trimmed_tokenizer_still_marks_the_second_text(config: Any) -> None:
+    kept = PAIRS.vocabulary(segmented()).keep([0, 1, 2, 3, 4])
+    assert kept("kas", "kas", return_token_type_ids=True)["token_type_ids"] == [0, 0, 0, 1, 1]
 
 
 def test_a_pretrained_encoder_gets_a_head_for_other_labels(checkpoint: Path, config: Any) -> None:

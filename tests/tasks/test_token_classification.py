@@ -365,12 +365,12 @@ def test_the_snippet_prints_the_tag_of_each_word(
         encoding="utf-8",
     )
     runtime = SimpleNamespace(snippet=("mine", "run = mine.run", "run(INPUTS)"))
-    snippet = TASK.usage(runtime)  # type: ignore[arg-type]
+    snippet = TASK.usage(runtime, None)  # type: ignore[arg-type]
     assert len(snippet.strip().splitlines()) == 6
     mine = snippet.replace("Put the words to tag here .", "kas kar los")
     done = subprocess.run([sys.executable, "-c", mine], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[('kas', 'O'), ('kar', 'B-PER'), ('los', 'O')]"
-    assert "torch" not in TASK.usage(OnnxRuntime(threads=1))
+    assert "torch" not in TASK.usage(OnnxRuntime(threads=1), None)
 
 
 def test_the_recipe_builds_the_task() -> None:

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from compress.core.checks import require_boolean
 from compress.core.context import Context
+from compress.core.signature import TYPES
 from compress.core.stage import StageDefaults
 from compress.nn.family import family_of, layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers, fused_sizes
@@ -48,8 +49,10 @@ class FuseLayers(StageDefaults):
             return model.eval()
         first = self.first_token and head_reads(model, context) == "first"
         fuse_layers(model, first_token=first)
-        embeddings = fuse_embeddings(model)
-        context.note("query, key and value in one product" + (", embeddings in two tables" if embeddings else ""))
+        types = TYPES in context.task.signature(model.config).names
+        embeddings = fuse_embeddings(model, types=types)
+        tables = f", embeddings in {'three' if types else 'two'} tables" if embeddings else ""
+        context.note(f"query, key and value in one product{tables}")
         if first:
             context.note("the last layer computes only the first token")
         return model.eval()

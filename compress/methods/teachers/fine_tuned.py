@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,8 +96,17 @@ class FineTunedTeacher(TeacherDefaults):
             seed=context.seed,
             folder=folder,
         )
+        read = {*context.task.signature(context.config).names, "labels"}
+
+        def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+            # The model's own loss takes nothing else.
+            return {name: values for name, values in context.collate(rows).items() if name in read}
+
         trainer = ResumableTrainer(
-            model=model, args=arguments, train_dataset=context.train, data_collator=lambda rows: context.collate(rows)
+            model=model,
+            args=arguments,
+            train_dataset=context.train,
+            data_collator=collate,
         )
         run_training(trainer, folder, "fine-tuning the teacher")
         # Mixed precision wraps the model's forward; what is saved later must be the plain one.

@@ -17,7 +17,7 @@ from compress.core.task import Task
 from compress.core.words import TeacherDefaults
 from compress.methods.teachers.place import folder_of
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, doubts_about, load_model, read_config, require_finite
-from compress.tasks.heads import RECIPES, require_head, require_one_label
+from compress.tasks.heads import ANSWERS, require_answers, require_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class FolderTeacher(TeacherDefaults):
     def _load(self, task: Task) -> PreTrainedModel:
         folder = self.folder
         if (folder / STRUCTURE).exists():
-            if task.name in RECIPES.values():
+            if task.name in ANSWERS:
                 require_head(folder, task.name)
-                require_one_label(folder, task.name)
+                require_answers(folder, task.name)
             return load_model(folder, verify=True)
         try:
             model = task.load_model(folder)

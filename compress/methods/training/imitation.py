@@ -329,7 +329,7 @@ class ImitationTrainer(ResumableTrainer):
             mask = output_mask(signature, inputs)
             if signature.per_position:
                 mask = self._aligned(mask, rows, output)
-            value = task.imitation_loss(output, taught.output)
+            value = task.imitation_loss(output, taught.output, inputs)
             if value is None:
                 value = softened_logits_loss(output, taught.output, settings.temperature, mask)
             parts.append((settings.logits_weight, [Mean(value, partial(counted, output, mask))]))

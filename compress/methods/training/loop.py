@@ -168,7 +168,10 @@ class ResumableTrainer(Trainer):
         # Whole batches, of which each process takes its part: as many processes as one see the same.
         batch = self.args.train_batch_size * count()
         steps = -(-len(dataset) // batch)
-        return SimilarLengths(dataset["length"], batch, self.args.seed, lambda: self.state.global_step // steps)
+        order = batch, self.args.seed, lambda: self.state.global_step // steps
+        if "together" in dataset.column_names:
+            return SetsOfSimilarLengths(dataset["length"], dataset["together"], *order)
+        return SimilarLengths(dataset["length"], *order)
 
 
 def own_rows(examples: int, batch_size: int, step: int, processes: int, process: int) -> int:
@@ -194,6 +197,26 @@ class SimilarLengths(LengthGroupedSampler):
     def __iter__(self) -> Iterator[int]:
         self.generator.manual_seed(self._seed + self._epoch())
         return super().__iter__()
+
+
+class SetsOfSimilarLengths(SimilarLengths):
+    """The same for rows of which some are compared: those of a set follow each other, so that a batch holds them, but
+    where its end cuts a set in two. together: the number of each row's set."""
+
+    def __init__(
+        self, lengths: Sequence[int], together: Sequence[int], batch_size: int, seed: int, epoch: Callable[[], int]
+    ) -> None:
+        sets: dict[int, list[int]] = {}
+        for row, name in enumerate(together):
+            sets.setdefault(name, []).append(row)
+        self._sets, known = list(sets.values()), list(lengths)
+        super().__init__([max(known[row] for row in rows) for rows in self._sets], batch_size, seed, epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return (row for place in super().__iter__() for row in self._sets[place])
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sets))
 
 
 def run_training(trainer: Trainer, folder: Path, title: str) -> None:

@@ -28,7 +28,8 @@ class Shift:
     """What variants of a model answer, (variants, examples).
 
     divergence: KL(reference || variant) over the outputs' last axis, in nats, mean over an example's positions; of
-    vectors one minus their cosine. logits: each variant's outputs, for each example (1, ...).
+    vectors one minus their cosine; where the task has a loss of its own to imitate, that. logits: each variant's
+    outputs, for each example (1, ...).
     """
 
     divergence: np.ndarray
@@ -43,7 +44,8 @@ class Shift:
 def _distance(answer: Tensor, expected: Tensor, task: Task, mask: Tensor | None) -> Tensor:
     if task.vectors:
         return 1 - nn.functional.cosine_similarity(answer.double(), expected.double(), dim=-1).mean()
-    return softened_logits_loss(answer, expected, 1.0, mask)
+    own = task.imitation_loss(answer, expected)
+    return softened_logits_loss(answer, expected, 1.0, mask) if own is None else own
 
 
 def answers(model: PreTrainedModel, batches: Sequence[Batch], task: Task) -> list[Tensor]:

@@ -6,41 +6,22 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import ClassVar
 
-import numpy as np
-
 from compress.core.metric import SHARE, Unit
 from compress.tasks.metrics.entities import Entity
-from compress.tasks.metrics.sums import f1, sums_without
+from compress.tasks.metrics.found import FoundF1
 
 
-class EntityF1:
-    """true_positives: entities of the example that were found. predicted: that the model names. actual: that there
-    are."""
+class EntityF1(FoundF1):
+    """Every entity of an example is one thing to find."""
 
     name: ClassVar[str] = "entity_f1"
     title: ClassVar[str] = "entity F1"
     unit: ClassVar[Unit] = SHARE
-    columns: ClassVar[tuple[str, ...]] = ("true_positives", "predicted", "actual")
-    proportion: ClassVar[bool] = False
     thing: ClassVar[str] = "entity"
-
-    def value(self, statistics: np.ndarray) -> float:
-        """0 where there is no entity and none is named."""
-        return float(f1(*statistics.sum(axis=0)))
-
-    def without(self, statistics: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """See Metric."""
-        return f1(*sums_without(statistics, groups).T)
-
-    def one_lost(self, statistics: np.ndarray) -> float:
-        """One entity more: not found against found."""
-        true_positives, predicted, actual = statistics.sum(axis=0)
-        found = f1(true_positives + 1, predicted + 1, actual + 1)
-        return float(found - f1(true_positives, predicted, actual + 1))
 
 
 def count(truth: Collection[Entity], answer: Collection[Entity]) -> tuple[int, int, int]:
-    """The statistics of one example: see EntityF1."""
+    """The statistics of one example: see FoundF1."""
     return len(set(truth) & set(answer)), len(answer), len(truth)
 
 

@@ -30,7 +30,7 @@ from compress.nn.layers import Int8DynamicLinear, Int8Embedding, LowRankEmbeddin
 from compress.nn.structure import structure_of
 from compress.nn.vocabulary import word_embeddings
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from compress.methods.training.imitation import Imitation
 from compress.nn.family import layers_of
 from compress.nn.layers import LowRankLinear
 from compress.nn.structure import structure_of
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 FFN_IN = "bert.encoder.layer.0.intermediate.dense"
 QUERY = "bert.encoder.layer.0.attention.self.query"

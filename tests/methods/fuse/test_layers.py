@@ -21,7 +21,7 @@ from compress.nn.family import layers_of
 from compress.nn.layers import FusedEmbeddings, FusedLayer
 from compress.nn.surgery import keep_heads, keep_neurons
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 def logits(model, batch) -> torch.Tensor:

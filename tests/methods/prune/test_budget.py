@@ -23,7 +23,7 @@ from compress.nn.fusion import LayerSizes
 from compress.nn.layers import LowRankLinear
 from compress.nn.structure import structure_of
 from compress.nn.surgery import drop_attention, drop_ffn
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 # A head costs 1, sixteen neurons 1, a layer 2 more for being there; the last layer a tenth of all that. A normalisation
 # costs a half.

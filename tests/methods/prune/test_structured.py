@@ -23,7 +23,7 @@ from compress.methods.training.gradual import Gradual
 from compress.methods.training.imitation import Imitation
 from compress.nn.family import Layer, dense_layers, layers_of
 from compress.nn.structure import structure_of
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from compress.nn.ops.int8 import scale_of_range
 from compress.nn.structure import replace_module, structure_of
 from compress.nn.surgery import change_activation
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 STAGE = QuantizeInt8(
     scheme="dynamic",
@@ -144,7 +144,7 @@ def test_fused_positions_are_int8_in_the_file_and_float_in_the_session(
     model = make_model("bert")
     # As many as a real model has: the exporter itself works small constants out.
     model.bert.embeddings.position_embeddings = nn.Embedding(512, 32)
-    assert fuse_embeddings(model)
+    assert fuse_embeddings(model, types=False)
     before = model.bert.embeddings.positions.weight.detach().clone()
     found = STAGE.apply(model, make_context(make_model("bert")))
     positions = found.bert.embeddings.positions
@@ -359,7 +359,7 @@ def test_the_names_that_fusing_gives_are_known_before(
 ) -> None:
     fused = make_model(layers=2)
     fuse_layers(fused, first_token=first_token)
-    fuse_embeddings(fused)
+    fuse_embeddings(fused, types=False)
     inside = [path for path in float_layers(fused) if path.startswith("bert.e")]
     stage = dataclasses.replace(STAGE, keep_float=inside)
     stage.check(make_model(layers=2))

@@ -26,7 +26,7 @@ from compress.nn.family import layers_of
 from compress.nn.ops.losses import relations_loss, softened_logits_loss
 from compress.nn.surgery import keep_heads, keep_layers, narrow, tell_config
 from compress.nn.vocabulary import keep_tokens
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.mark.parametrize(

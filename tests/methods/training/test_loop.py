@@ -13,6 +13,7 @@ import torch
 from compress.core.errors import DiskFullError
 from compress.methods.training.loop import (
     Optimization,
+    SetsOfSimilarLengths,
     SimilarLengths,
     _require_room,
     last_checkpoint,
@@ -58,6 +59,17 @@ def test_every_row_once_in_an_order_that_follows_from_seed_and_epoch() -> None:
     epoch = 0
     assert list(sampler) == first
     assert list(SimilarLengths(LENGTHS, 10, seed=4, epoch=lambda: 0)) != first
+
+
+def test_rows_of_a_set_follow_each_other() -> None:
+    sets = [row % 25 for row in range(100)]
+    sampler = SetsOfSimilarLengths(LENGTHS, sets, 8, seed=3, epoch=lambda: 0)
+    order = list(sampler)
+    assert sorted(order) == list(range(100)) and len(sampler) == 100
+    # Four rows each: two whole sets in every batch of eight.
+    assert all(len({sets[row] for row in order[i : i + 4]}) == 1 for i in range(0, 100, 4))
+    assert order == list(SetsOfSimilarLengths(LENGTHS, sets, 8, seed=3, epoch=lambda: 0))
+    assert order != list(SetsOfSimilarLengths(LENGTHS, sets, 8, seed=3, epoch=lambda: 1))
 
 
 def test_batches_have_similar_lengths() -> None:

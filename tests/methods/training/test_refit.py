@@ -18,7 +18,7 @@ from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 REFITTED = sorted(name for name, family in known_families().items() if family.attention.position != "around")
 

@@ -16,7 +16,7 @@ from compress.core.context import TeacherReading
 from compress.core.errors import DiskFullError
 from compress.methods.training import teacher_outputs
 from compress.methods.training.teacher_outputs import TeacherOutputs, answer_of
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 def direct(context: Any, rows: list[int]) -> Any:

@@ -22,7 +22,7 @@ from compress.nn.family import layers_of
 from compress.nn.head import positions_read
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons, narrow
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 BOTH_SIDES = 2
 FULL, WINDOW = "full_attention", "sliding_attention"

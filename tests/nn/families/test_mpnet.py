@@ -18,7 +18,7 @@ from compress.methods.prune.structured import PruneStructured
 from compress.nn.family import layers_of
 from compress.nn.surgery import drop_attention, keep_heads, keep_neurons, narrow
 from compress.runtimes.onnx.export import export_onnx
-from compress.tasks.text_classification import SIGNATURE
+from compress.tasks.text_task import SIGNATURE
 
 
 @pytest.fixture

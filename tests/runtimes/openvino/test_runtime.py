@@ -27,7 +27,7 @@ from compress.pipeline.preflight import check_order
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.openvino import runtime as module
 from compress.runtimes.openvino.runtime import OpenVinoRuntime
-from compress.tasks.text_classification import SIGNATURE, TextClassification
+from compress.tasks.text_task import SIGNATURE, TextClassification
 
 installed = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'"
@@ -188,7 +188,7 @@ def test_usage_runs_word_for_word(
     folder = exported(model, tmp_path / "export", batch)
     model.config.save_pretrained(folder)
     TASK.save_processor(tokenizer, folder)
-    usage = TASK.usage(OpenVinoRuntime(threads=1, precision="f32"))
+    usage = TASK.usage(OpenVinoRuntime(threads=1, precision="f32"), None)
     assert len(usage.strip().splitlines()) == 6
     assert '"INFERENCE_PRECISION_HINT": "f32"' in usage
     monkeypatch.chdir(folder)
