@@ -80,10 +80,12 @@ def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) ->
     bystanders = Bystanders(allowed_cpus())
     with tempfile.TemporaryDirectory() as temporary:
         timer = _Timer(folder, chosen, aim, Path(temporary), bystanders)
-        steps, found = _searched(start, aim, timer, together=together)
+        # For the least time of one example, how many are computed together is no question.
+        largest = min(BATCH_SIZE, len(chosen)) if together and aim.slo_ms is not None else 1
+        steps, found = _searched(start, aim, timer, largest_batch=largest)
         default, taken, confirmed, reason = _confirmed(steps, start, found, aim, timer)
     if not aim.met_by(taken):
-        raise InputError(_unreached(aim, steps, taken, together))
+        raise InputError(_unreached(aim, steps, taken))
     settings = _with_batches(taken.settings, aim, together=holds(effect))
     costs, forecasts = _cache(folder, settings, sample)
     outcome = Outcome(
@@ -154,10 +156,8 @@ class _Timer:
         ]
 
 
-def _searched(start: Settings, aim: Aim, timer: _Timer, *, together: bool) -> tuple[list[Step], Settings]:
-    # For the least time of one example, how many are computed together is no question.
-    largest = BATCH_SIZE if together and aim.slo_ms is not None else 1
-    tried = coordinates(processors=len(allowed_cpus()), largest_batch=largest)
+def _searched(start: Settings, aim: Aim, timer: _Timer, *, largest_batch: int) -> tuple[list[Step], Settings]:
+    tried = coordinates(processors=len(allowed_cpus()), largest_batch=largest_batch)
     with _progress(len(tried) + 1) as begin:
         steps = search(start, tried, aim, timer, begin)
     return steps, steps[-1].taken.settings if steps else start
@@ -181,7 +181,7 @@ def _confirmed(
     return default, chosen, result, "an A/B run in new processes shows it to be better than the default"
 
 
-def _unreached(aim: Aim, steps: Sequence[Step], taken: Measured, together: bool) -> str:
+def _unreached(aim: Aim, steps: Sequence[Step], taken: Measured) -> str:
     every = [taken, *(one.measured for step in steps for one in step.compared), *(step.before for step in steps)]
     nearest = min(every, key=lambda one: one.latency_ms(aim.quantile))
     session, batching = nearest.settings.session, nearest.settings.batching
