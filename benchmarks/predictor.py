@@ -2,8 +2,8 @@
 
     python benchmarks/predictor.py --export OUT/export --texts sample.txt
 
-The same texts are asked for in calls of 512: by a loop over batches of 32 as they come, by a loop over single texts, and
-by the Predictor; each in a process of its own, in turns.
+The same texts are asked for in calls of 512: by a loop over batches of 32 as they come, by a loop over single texts,
+and by the Predictor; each in a process of its own, in turns.
 """
 
 from __future__ import annotations

@@ -77,8 +77,10 @@ def details(outcome: Outcome) -> list[str]:
 def batches(outcome: Outcome) -> str:
     """Whether answers depend on what else is in a batch, and what follows."""
     effect = f"On this sample, {told(outcome.effect)}"
+    size = outcome.settings.batching.batch_size
     if holds(outcome.effect):
-        return f"{effect}: answers do not depend on it, and what is asked for together is computed in batches."
+        what = f"is computed {size} at a time" if size > 1 else "is computed one by one, which is faster here"
+        return f"{effect}: answers do not depend on it. What is asked for together {what}."
     if outcome.batches_asked:
         return f"{effect}. --batches was given, so batches were tried all the same: that is their cost."
     return f"{effect}: one example is computed at a time. --batches tries batches all the same, at that cost."
