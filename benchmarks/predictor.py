@@ -40,13 +40,14 @@ def main() -> int:
     parser.add_argument("--export", type=Path, required=True, help="of a text classifier, on ONNX Runtime")
     parser.add_argument("--texts", type=Path, required=True, help="one a line")
     parser.add_argument("--count", type=int, default=512, help="texts of a call")
+    parser.add_argument("--threads", type=int, default=len(allowed_cpus()), help="of every session (%(default)s)")
     parser.add_argument("--launches", type=int, default=4, help="how often every process is started anew")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each process per launch")
     parser.add_argument("--out", type=Path, help="a JSON file for what was found")
     arguments = parser.parse_args()
     texts = read_texts(arguments.texts, pairs=False)[: arguments.count]
-    threads = len(allowed_cpus())
-    served = Predictor(arguments.export).settings
+    threads = arguments.threads
+    served = Predictor(arguments.export, threads=threads).settings
     ways = {
         "loop, batches of 32": PlainLoop(threads, 32),
         "loop, one text": PlainLoop(threads, 1),

@@ -28,6 +28,7 @@ from compress.core.evaluation import BatchEffect
 from compress.core.manifest import write_manifest
 from compress.core.serving import Serving
 from compress.core.task import Task
+from compress.runtimes.onnx.form import OnnxForm
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.image_classification import ImageClassification
 from compress.tasks.image_processor import load_image_processor
@@ -63,19 +64,28 @@ class Made:
         return found
 
 
-def write_export(folder: Path, made: Made, rows: Dataset, *, serving: bool = True, effect: BatchEffect = HOLDS) -> Made:
+def write_export(
+    folder: Path,
+    made: Made,
+    rows: Dataset,
+    *,
+    serving: bool = True,
+    effect: BatchEffect = HOLDS,
+    runtime: OnnxForm | None = None,
+) -> Made:
     """Everything that a run publishes and a predictor reads. serving: False for a release before that."""
+    runtime = runtime or OnnxRuntime(threads=1)
     folder.mkdir(exist_ok=True)
     made.model.config.save_pretrained(folder)
     made.task.save_processor(made.processor, folder)
     signature = made.task.signature(made.model.config)
     batch = made.task.collate([rows[0], rows[1]], made.processor)
-    OnnxRuntime(threads=1).export(made.model, signature, {name: batch[name] for name in signature.names}, folder)
+    runtime.export(made.model, signature, {name: batch[name] for name in signature.names}, folder)
     kind = type(made.task)
     facts = {
         "parent": None,
         "task": {"_target_": f"{kind.__module__}.{kind.__name__}", **dataclasses.asdict(made.task)},  # type: ignore[call-overload]
-        "runtime": {"_target_": "compress.runtimes.onnxruntime.runtime.OnnxRuntime", "threads": 1},
+        "runtime": {"_target_": f"{type(runtime).__module__}.{type(runtime).__name__}", **vars(runtime)},
     }
     if serving:
         told = Serving(pipeline_tag=kind.pipeline_tag, signature=signature, batch_effect=effect)
@@ -102,11 +112,13 @@ def make_classifier(
     text: str | Sequence[str] = "text",
     serving: bool = True,
     effect: BatchEffect = HOLDS,
+    runtime: OnnxForm | None = None,
 ) -> Made:
     task = TextClassification(text=text, label="label", max_length=16)
     columns = {name: ["kas lon", "mit"] for name in task.text_columns}
     rows = task.encode_unlabelled(Dataset.from_dict(columns), tokenizer, model.config)
-    return write_export(folder, Made(folder, task, model, tokenizer), rows, serving=serving, effect=effect)
+    made = Made(folder, task, model, tokenizer)
+    return write_export(folder, made, rows, serving=serving, effect=effect, runtime=runtime)
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,20 @@ def test_an_answer_does_not_depend_on_its_batch(classifier: Made, batch_size: in
         np.testing.assert_allclose(list(one.scores.values()), list(other.scores.values()), atol=1e-5)
 
 
+def test_on_openvino(tmp_path: Path, make_model: Callable, make_tokenizer: Callable) -> None:
+    pytest.importorskip("openvino")
+    from compress.runtimes.openvino.runtime import OpenVinoRuntime
+
+    runtime = OpenVinoRuntime(threads=1, precision="f32")
+    made = make_classifier(tmp_path / "export", make_model(), make_tokenizer(), runtime=runtime)
+    predictor = Predictor(made.folder, threads=1, batch_size=2)
+    assert predictor.settings.to_json()["session"] == {"threads": 1, "precision": "f32"}
+    expected = torch_scores(made, TEXTS)
+    for _ in range(2):
+        found = [list(answer.scores.values()) for answer in predictor(TEXTS) if isinstance(answer, Labelled)]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_nothing_asked_nothing_answered(classifier: Made) -> None:
     assert Predictor(classifier.folder)([]) == []
 

@@ -37,7 +37,7 @@ CONFIRMATION = Measurement(examples=64, launches=6, rounds=4, warmup=2)
 # A turn of one candidate should not take longer: there are about 20 candidates, of 12 turns each.
 TURN_MS = 150.0
 FEWEST, EFFECT_EXAMPLES, EFFECT_MS = 8, 128, 10_000.0
-SEED = 0
+SEED, AT_ONCE = 0, 256
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) ->
     pace = _pace(alone, sample)
     effect = _effect(alone, sample, pace)
     together = batches or holds(effect)
-    chosen = _chosen(alone, sample, pace)
+    lengths, asked = _read(alone, sample)
+    chosen = _chosen(sample, lengths, pace)
     bystanders = Bystanders(allowed_cpus())
     with tempfile.TemporaryDirectory() as temporary:
         timer = _Timer(folder, chosen, aim, Path(temporary), bystanders)
@@ -87,7 +88,7 @@ def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) ->
     if not aim.met_by(taken):
         raise InputError(_unreached(aim, steps, taken))
     settings = _with_batches(taken.settings, aim, together=holds(effect))
-    costs, forecasts = _cache(folder, settings, sample)
+    costs, forecasts = _cache(folder, settings, sample, asked)
     outcome = Outcome(
         export=export,
         aim=aim,
@@ -217,17 +218,29 @@ def _effect(alone: Predictor, sample: Sequence[Example], pace: float) -> BatchEf
     return measure_effect(alone, together, [sample[i] for i in drawn], BATCH_SIZE)
 
 
-def _chosen(alone: Predictor, sample: Sequence[Example], pace: float) -> list[Example]:
+def _read(alone: Predictor, sample: Sequence[Example]) -> tuple[list[int], list[Asked]]:
+    """Of each example its length and its keys. Read in parts: images take much memory, and only keys are kept."""
+    lengths, asked = [], []
+    for start in range(0, len(sample), AT_ONCE):
+        part = sample[start : start + AT_ONCE]
+        for example, reading in zip(part, alone.read(part), strict=True):
+            lengths.append(sum(reading.lengths))
+            asked.append(Asked(alone.key(example), (reading.key, reading.key_bytes)))
+    return lengths, asked
+
+
+def _chosen(sample: Sequence[Example], lengths: Sequence[int], pace: float) -> list[Example]:
     """Of evenly spread lengths, in an order in which short and long ones stand beside each other; a power of two, so
     that they make calls of equal size."""
     most = max(FEWEST, min(SEARCH.examples, int(TURN_MS / pace)))
-    lengths = [sum(reading.lengths) for reading in alone.read(sample)]
     count = 1 << (min(most, len(sample)).bit_length() - 1)
     places = representative(lengths, count)
     return [sample[places[i]] for i in np.random.default_rng(SEED).permutation(len(places))]
 
 
-def _cache(folder: Path, settings: Settings, sample: Sequence[Example]) -> tuple[Costs, tuple[Forecast, ...]]:
+def _cache(
+    folder: Path, settings: Settings, sample: Sequence[Example], asked: Sequence[Asked]
+) -> tuple[Costs, tuple[Forecast, ...]]:
     """What a cache would bring, with the costs as they are here and now."""
     plain, kept = Predictor(folder, settings=settings), Predictor(folder, settings=settings, cache_bytes=SIZES[-1])
     shown = [sample[i] for i in np.linspace(0, len(sample) - 1, min(32, len(sample))).astype(int)]
@@ -236,10 +249,6 @@ def _cache(folder: Path, settings: Settings, sample: Sequence[Example]) -> tuple
     found = microseconds(lambda: kept(shown[:1]))
     read = float(np.mean([microseconds(partial(plain.read, [one]), 5) for one in shown]))
     costs = Costs(found=found, read=found + read, computed=computed)
-    readings = plain.read(sample)
-    asked = [
-        Asked(plain.key(one), (reading.key, reading.key_bytes)) for one, reading in zip(sample, readings, strict=True)
-    ]
     return costs, tuple(forecast(asked, bytes_of(answer), costs, size) for size in SIZES)
 
 

@@ -15,8 +15,8 @@ TEXTS = 32
 
 
 class Machine:
-    """Two threads are best; a call costs 1 ms and half a millisecond for each text; spinning off gains a fifth, with two
-    threads alone; nothing else changes anything."""
+    """Two threads are best; a call costs 1 ms and half a millisecond for each text; spinning off gains a fifth, with
+    two threads alone; nothing else changes anything."""
 
     def __init__(self) -> None:
         self.asked: list[Sequence[Settings]] = []
