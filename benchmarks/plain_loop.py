@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.core.runtime import OneCall
 from compress.core.signature import Signature
 from compress.deploy.tuning.trial import EXAMPLES
 
@@ -25,7 +26,7 @@ class PlainLoop:
         return PlainSession(folder, self.threads, self.batch_size)
 
 
-class PlainSession:
+class PlainSession(OneCall):
     """Answers are labels, by the largest logit."""
 
     def __init__(self, folder: Path, threads: int, batch_size: int) -> None:
