@@ -212,6 +212,17 @@ def test_what_was_answered_is_not_computed_again(counted: tuple[Predictor, list[
     assert (predictor.cache.hits, predictor.cache.misses) == (4, 3)
 
 
+def test_what_was_asked_in_the_same_words_is_not_even_read(
+    counted: tuple[Predictor, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, rows = counted
+    first = predictor(["kas lon"])
+    assert predictor(["KAS lon"]) == first
+    monkeypatch.setattr(predictor._form, "read", lambda given: pytest.fail(f"{given} was read"))
+    assert predictor(["kas lon", "KAS lon"]) == first * 2
+    assert rows == [1]
+
+
 def test_without_a_cache_equal_texts_of_one_call_are_computed_once(classifier: Made, monkeypatch: Any) -> None:
     predictor = Predictor(classifier.folder)
     run, rows = predictor._session.run, []
