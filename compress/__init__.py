@@ -4,12 +4,13 @@ recipe = compress.recipe("text_classification", "model.path=DIR", "data.train=tr
 result = compress.run(recipe, "OUT")
 model = compress.load("OUT/export")
 evaluation = compress.evaluate("OUT/export", "test.jsonl")
+answers = compress.Predictor("OUT/export")(["a text"])
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # torch takes seconds to import; nothing here does so before it is needed.
 if TYPE_CHECKING:
@@ -17,9 +18,19 @@ if TYPE_CHECKING:
 
     from compress.core.evaluation import Evaluation
     from compress.core.recipe import Recipe
+    from compress.deploy.predictor import Predictor
     from compress.pipeline.spine import RunResult
 
-__all__ = ["evaluate", "load", "recipe", "run"]
+__all__ = ["Predictor", "evaluate", "load", "recipe", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Predictor`, imported when it is first asked for."""
+    if name != "Predictor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from compress.deploy.predictor import Predictor
+
+    return Predictor
 
 
 def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Recipe:

@@ -102,3 +102,18 @@ def test_an_export_is_measured_on_tags_of_ones_own(result: RunResult, tmp_path: 
     # 10 sentences hold so many runs of words that end with m or r.
     rows = [json.loads(line) for line in (tmp_path / "own.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(actual for _, _, actual in found.statistics) == sum(row["tags"].count("B-END") for row in rows)
+
+
+def test_the_export_is_served_as_it_was_measured(result: RunResult) -> None:
+    assert result.export is not None
+    facts = json.loads((result.export / "manifest.json").read_text(encoding="utf-8"))["facts"]
+    assert facts["serving"]["pipeline_tag"] == "token-classification"
+    assert facts["serving"]["batch_effect"] == result.summary["student"]["batch_effect"]
+    predictor = compress.Predictor(result.export)
+    effect = facts["serving"]["batch_effect"]
+    holds = effect["changed"] == 0 and effect["largest_difference"] <= 1e-3
+    assert predictor.settings.batching.batch_size == (32 if holds else 1)
+    words = WORDS * 2
+    (answer,) = predictor([words])
+    assert [word.word for word in answer] == words
+    assert {word.tag for word in answer} <= set(LABELS)

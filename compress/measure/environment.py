@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +57,9 @@ def versions(libraries: Sequence[str]) -> dict[str, str]:
 @cache
 def _version(library: str) -> str | None:
     """What is imported once stays as it is for as long as the process lives."""
+    # It takes a tenth of what importing a predictor takes, and that needs no versions.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(library)
     except PackageNotFoundError:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from compress.core.recipe import Measurement
 from compress.measure.bystanders import Bystanders
-from compress.measure.processes import Candidate, Worker, one_measurement_at_a_time
+from compress.measure.processes import Candidate, Timed, Worker, one_measurement_at_a_time
 
 Rounds = tuple[tuple[float, ...], ...]
 
@@ -51,6 +51,17 @@ def measure_in_turns(
     return [turns.whole for turns in uses_in_turns(candidates, batches, chosen, measurement, bystanders)]
 
 
+def measure_each_in_turns(
+    candidates: Sequence[Timed],
+    batches: Sequence[Path],
+    chosen: Sequence[Sequence[int]],
+    measurement: Measurement,
+    bystanders: Bystanders | None = None,
+) -> list[Rounds]:
+    """Milliseconds per batch for each candidate, as rounds of one value for each of its own chosen batches."""
+    return [turns.whole for turns in _in_turns(candidates, batches, chosen, measurement, bystanders)]
+
+
 def uses_in_turns(
     candidates: Sequence[Candidate],
     batches: Sequence[Path],
@@ -58,15 +69,26 @@ def uses_in_turns(
     measurement: Measurement,
     bystanders: Bystanders | None = None,
 ) -> list[Turns]:
-    """What each candidate takes for each chosen example.
+    """What each candidate takes for each chosen example. batches: for each candidate the same examples, as it reads
+    them."""
+    return _in_turns(candidates, batches, [chosen] * len(candidates), measurement, bystanders)
 
-    batches: for each candidate the same examples, as it reads them.
+
+def _in_turns(
+    candidates: Sequence[Timed],
+    batches: Sequence[Path],
+    chosen: Sequence[Sequence[int]],
+    measurement: Measurement,
+    bystanders: Bystanders | None,
+) -> list[Turns]:
+    """batches, chosen: for each candidate its file, and which batches of it.
+
     In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
     `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
     little for as long as they live. The machine-wide lock is held throughout. bystanders: watch the timed rounds.
     """
     samples: list[list[dict[str, Any]]] = [[] for _ in candidates]
-    command = {"time": list(chosen), "warmup": measurement.warmup}
+    commands = [{"time": list(own), "warmup": measurement.warmup} for own in chosen]
     total = measurement.launches * measurement.rounds
     with (
         tqdm(total=total, desc="waiting for another measurement", unit="round", leave=False) as bar,
@@ -78,15 +100,15 @@ def uses_in_turns(
                 # Memory is handed out in the order of starting: that, too, takes turns.
                 numbered = list(enumerate(candidates))[:: 1 if launch % 2 == 0 else -1]
                 workers = {i: stack.enter_context(Worker(candidate, batches[i])) for i, candidate in numbered}
-                for worker in workers.values():
-                    worker.ask(command)
+                for i, worker in workers.items():
+                    worker.ask(commands[i])
                     worker.wait_until_asleep()
                 if bystanders is not None:
                     stack.enter_context(bystanders.watching([worker.pid for worker in workers.values()]))
                 for turn in range(measurement.rounds):
                     order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
                     for i in order:
-                        samples[i].append(workers[i].ask(command))
+                        samples[i].append(workers[i].ask(commands[i]))
                         workers[i].wait_until_asleep()
                     bar.update()
     return [

@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 
 from compress.core.errors import InputError, StageError
-from compress.core.runtime import Runtime
+from compress.core.runtime import Runtime, Session
 from compress.core.signature import Signature
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
@@ -40,10 +40,43 @@ class Candidate:
     signature: Signature
 
 
+class Opener(Protocol):
+    """What opens a folder in a process of its own: a runtime, or what stands before one. A dataclass, so that
+    `describe` can say it."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads it uses, and processors it may."""
+        ...
+
+    def open(self, folder: Path, signature: Signature) -> Session:
+        """Open the folder. Raises InputError where it cannot be used."""
+        ...
+
+
+class Timed(Protocol):
+    """What a worker needs of a candidate."""
+
+    @property
+    def runtime(self) -> Opener:
+        """What opens the folder."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """What is opened."""
+        ...
+
+    @property
+    def signature(self) -> Signature:
+        """Of what is in it."""
+        ...
+
+
 class Worker:
     """A process that runs `compress.measure.worker`. Use as a context manager: it ends with the block."""
 
-    def __init__(self, candidate: Candidate, batches: Path) -> None:
+    def __init__(self, candidate: Timed, batches: Path) -> None:
         self._candidate = candidate
         # A file: into a pipe that nobody reads, a library that talks much would wait forever, and we for it.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process

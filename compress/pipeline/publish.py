@@ -16,6 +16,7 @@ from compress.core.metric import Label, Metric
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.core.secrets import masked
+from compress.core.serving import Serving
 from compress.measure.environment import describe_machine
 from compress.measure.statistics import compare, percentiles
 from compress.nn.checkpoint import read_config
@@ -228,7 +229,12 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
                     shutil.copyfile(path, temporary / path.name)
         write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime, read_config(best.entry.folder)))
         settings = {name: recipe.settings[name] for name in ("task", "runtime")}
-        facts = {"parent": best.entry.facts["parent"], **settings}
+        serving = Serving(
+            pipeline_tag=recipe.task.pipeline_tag,
+            signature=recipe.task.signature(read_config(temporary)),
+            batch_effect=best.evaluation.batch_effect,
+        )
+        facts = {"parent": best.entry.facts["parent"], **settings, "serving": serving.to_json()}
         write_manifest(temporary, facts, key=best.entry.key)
         temporary.rename(folder / EXPORT)
     except BaseException:

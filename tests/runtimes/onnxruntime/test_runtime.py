@@ -14,7 +14,7 @@ from torch import nn
 
 from compress.core.signature import BATCH, Port, Signature
 from compress.runtimes.onnx.export import export_module
-from compress.runtimes.onnxruntime.runtime import pool_processors
+from compress.runtimes.onnxruntime.session import pool_processors
 
 LINUX = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not say which processors")
 
