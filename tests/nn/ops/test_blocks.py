@@ -141,7 +141,7 @@ def test_corrected_is_nearer_in_the_outputs(bits: int) -> None:
     inputs = torch.randn(500, 12, generator=generator) @ torch.randn(12, 80, generator=generator)
     inputs = inputs + 0.1 * torch.randn(500, 80, generator=generator)
     weight = torch.randn(16, 80, generator=generator)
-    weight[:, 3] = 0
+    weight[:, 60:] = 0
 
     def error(values: Tensor, scale: Tensor) -> float:
         return float((inputs @ (dequantize_blocks(values, scale) - weight).T).square().sum())
@@ -149,7 +149,7 @@ def test_corrected_is_nearer_in_the_outputs(bits: int) -> None:
     corrected = quantize_blocks_corrected(weight, inputs.T @ inputs, bits, 0.01)
     assert error(*corrected) < 0.5 * error(*quantize_blocks(weight, bits))
     # A weight that was pruned stays so.
-    assert not corrected[0][:, 3].any()
+    assert not corrected[0][:, 60:].any()
 
 
 def test_damping_must_be_positive() -> None:
