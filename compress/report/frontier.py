@@ -57,7 +57,9 @@ def metric_against_latency(rows: Sequence[Row], limit: float | None, metric: Lab
     teacher = finite(rows[0].value)
     if teacher is not None and limit is not None:
         told = wording.counted(wording.amount(-limit, metric.unit, 2), metric.unit)
-        _draw_limit(axes, teacher - limit, f"limit, {told} below the teacher")
+        # A number that grows as things get worse is drawn downwards, and its limit reads as what it is.
+        where = "the teacher's" if metric.unit.kind == "ratio" else "below the teacher"
+        _draw_limit(axes, teacher - limit, f"limit, {told} {where}")
     _readable_log_axis(axes)
     if metric.unit.kind == "share":
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
