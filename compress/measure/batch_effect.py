@@ -21,16 +21,20 @@ from compress.nn.forward import numpy_batch
 
 EXAMPLES = 256
 BATCH = 32
+# Where outputs are too large to be kept, so many of them are a gigabyte.
+EXAMPLES_OF_LARGE_OUTPUTS, BATCH_OF_LARGE_OUTPUTS = 32, 4
 
 
 def measure_batch_effect(
     candidate: Candidate, examples: Dataset, task: Task, processor: Any, signature: Signature, seed: int
 ) -> BatchEffect:
-    """At most 256 examples of evenly spread lengths, each alone and then in batches of 32, which `seed` draws so that
-    short ones are padded to long ones."""
-    chosen = representative(examples["length"][:], EXAMPLES)
+    """At most 256 examples of evenly spread lengths, each alone and then in batches of 32 (32 in batches of 4, where
+    outputs are large), which `seed` draws so that short ones are padded to long ones."""
+    large = signature.asked is not None
+    size = BATCH_OF_LARGE_OUTPUTS if large else BATCH
+    chosen = representative(examples["length"][:], EXAMPLES_OF_LARGE_OUTPUTS if large else EXAMPLES)
     drawn = np.random.default_rng(seed).permutation(len(chosen)).tolist()
-    parts = [drawn[start : start + BATCH] for start in range(0, len(drawn), BATCH)]
+    parts = [drawn[start : start + size] for start in range(0, len(drawn), size)]
     rows: list[Mapping[str, Any]] = [examples[row] for row in chosen]
     batches = [
         numpy_batch(signature, task.collate([rows[i] for i in part], processor))
@@ -44,13 +48,13 @@ def measure_batch_effect(
     alone = [row for (row,) in found[: len(rows)]]
     in_batches = [row for part in found[len(rows) :] for row in part]
     together = dict(zip(drawn, in_batches, strict=True))
-    return effect(alone, [together[i] for i in range(len(rows))], task)
+    return effect(alone, [together[i] for i in range(len(rows))], task, size)
 
 
-def effect(alone: Sequence[np.ndarray], together: Sequence[np.ndarray], task: Task) -> BatchEffect:
-    """alone, together: of each example its output, without padding."""
+def effect(alone: Sequence[np.ndarray], together: Sequence[np.ndarray], task: Task, batch: int = BATCH) -> BatchEffect:
+    """alone, together: of each example its output, without padding. batch: how many stood together."""
     largest = max(float(np.abs(one - other).max()) for one, other in zip(alone, together, strict=True))
-    return BatchEffect(rows=len(alone), batch=BATCH, largest_difference=largest, changed=task.changed(alone, together))
+    return BatchEffect(rows=len(alone), batch=batch, largest_difference=largest, changed=task.changed(alone, together))
 
 
 def told(found: BatchEffect) -> str:
