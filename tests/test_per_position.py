@@ -28,7 +28,8 @@ from compress.nn.layers import FusedLayer
 from compress.nn.ops.losses import softened_logits_loss
 from compress.nn.surgery import keep_layers
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_task import SIGNATURE, TextClassification
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_task import SIGNATURE
 
 TAGGING = Signature(
     inputs=SIGNATURE.inputs, output=Port("logits", (BATCH, SEQUENCE, "tags"), "float32"), mask=SIGNATURE.mask

@@ -21,7 +21,8 @@ from compress.nn.layers import Int8DynamicLinear, Int8Embedding, Int8StaticLinea
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_heads
 from compress.runtimes.onnx.export import FILE, export_onnx
-from compress.tasks.text_task import SIGNATURE, TextClassification
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_task import SIGNATURE
 
 TASK = TextClassification(text="text", label="label", max_length=16)
 

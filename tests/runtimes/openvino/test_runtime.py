@@ -27,7 +27,8 @@ from compress.pipeline.preflight import check_order
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.openvino import runtime as module
 from compress.runtimes.openvino.runtime import OpenVinoRuntime
-from compress.tasks.text_task import SIGNATURE, TextClassification
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_task import SIGNATURE
 
 installed = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'"
