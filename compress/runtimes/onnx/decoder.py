@@ -6,7 +6,7 @@ read), `position_ids`, `past_key_values.N.key` and `.value` (rows, heads, positi
 are computed, which is all that a prompt needs.
 
 The graph is written block by block from the family's table, in standard operators of opset 23: torch's exporter takes
-minutes for thirty layers, and this a second. That it computes what torch does is proven for every model exported.
+minutes for thirty layers, and this seconds. That it computes what torch does is proven for every model exported.
 """
 
 from __future__ import annotations
