@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from datasets import Dataset
 
 from compress.core.context import Splits
 from compress.data.formats import read_file, require_file
-from compress.data.named_splits import NamedSplits
+from compress.data.named_splits import NamedSplits, same_file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(NamedSplits):
-    """One file per split: train, validation and test are paths."""
+    """One file per split: train, validation and test are paths. plain_text: whether `.txt` is read."""
+
+    plain_text: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """The files that are read."""
@@ -21,13 +26,17 @@ class Files(NamedSplits):
     def check_files(self) -> None:
         """Raise InputError for a file that is not there, before any is read."""
         for split, path in self.named.items():
-            require_file(f"data.{split}", path)
+            require_file(f"data.{split}", path, plain_text=self.plain_text)
         if self.unlabelled is not None:
             require_file("data.unlabelled", self.unlabelled, plain_text=True)
 
     def load(self) -> Splits:
         """Read the files, all columns. Raises InputError where one cannot be used."""
-        return self.assembled({split: read_file(f"data.{split}", path) for split, path in self.named.items()})
+        return self.assembled({split: self.read(f"data.{split}", path) for split, path in self.named.items()})
+
+    def read(self, setting: str, name: str) -> Dataset:
+        """All columns of one file. Raises InputError, which names `setting`, where it cannot be read."""
+        return read_file(setting, name)
 
     def _same(self, one: str, other: str) -> bool:
-        return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+        return same_file(one, other)

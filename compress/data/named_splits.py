@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -51,12 +52,7 @@ class NamedSplits(SourceDefaults):
                 "data.train is null, and so is data.validation; at least one of the two is needed. "
                 "Set data.train: the validation examples are then split off it."
             )
-        for one, other in combinations(self.named, 2):
-            if self._same(self.named[one], self.named[other]):
-                raise InputError(
-                    f"data.{other} is {self.named[other]!r}, and so is data.{one}; what has been used cannot judge. "
-                    f"Give other examples, or use null for data.{other}."
-                )
+        require_different(self.named, self._same)
         require_choice("data.repeated", self.repeated, ("keep", "drop"))
         require_share("data.validation_share", self.validation_share)
         require_integer("seed", self.seed, 0, "Use 0, for example.")
@@ -91,6 +87,21 @@ class NamedSplits(SourceDefaults):
 
     def _splits(self) -> dict[str, str | None]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def require_different(named: Mapping[str, str], same: Callable[[str, str], bool]) -> None:
+    """Raise InputError where two splits are the same examples. named: what each is given as. same: says so of two."""
+    for one, other in combinations(named, 2):
+        if same(named[one], named[other]):
+            raise InputError(
+                f"data.{other} is {named[other]!r}, and so is data.{one}; what has been used cannot judge. "
+                f"Give other examples, or use null for data.{other}."
+            )
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths are one place."""
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def _flat(names: str | Sequence[Any]) -> list[str]:

@@ -13,6 +13,7 @@ from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
 from compress.data.assemble import assemble
 from compress.data.formats import read_file, require_file
+from compress.data.named_splits import require_different, same_file
 from compress.data.retrieval import judged_splits
 from compress.data.splits import require_share
 
@@ -45,6 +46,7 @@ class Texts(SourceDefaults):
                 f"data.retrieval is {self.retrieval!r}, and data.validation or data.test is given too; both would "
                 "judge. Leave one out."
             )
+        require_different(self._named(), same_file)
 
     def files(self) -> list[Path]:
         """The files that are read."""

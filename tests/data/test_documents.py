@@ -11,10 +11,12 @@ import pytest
 from compress.core.errors import InputError
 from compress.data.bbc_articles import BbcArticles
 from compress.data.documents import Documents
+from compress.data.texts import Texts
 
 
 def source(train: Path, **more: Any) -> Documents:
-    given: dict[str, Any] = {"validation": None, "test": None, "text": "text", "separator": "\n\n", "group": None}
+    given: dict[str, Any] = {"validation": None, "test": None, "unlabelled": None, "group": None, "label": None}
+    given |= {"reads": "text", "separator": "\n\n"}
     return Documents(**{**given, "train": str(train), "repeated": "keep", "validation_share": 0.5, "seed": 0, **more})
 
 
@@ -52,6 +54,23 @@ def test_files_that_hold_no_documents(name: str, content: bytes, told: str, tmp_
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=told):
         source(tmp_path / name).load()
+
+
+def test_what_was_learned_does_not_judge(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("one\n\ntwo\n\nthree", encoding="utf-8")
+    with pytest.raises(InputError, match=r"and so is data\.train; what has been used cannot judge"):
+        source(path, validation=str(tmp_path / "." / "corpus.txt"))
+    texts = {"train": str(path), "validation": str(path), "test": None, "retrieval": None, "text": "text"}
+    with pytest.raises(InputError, match=r"and so is data\.train; what has been used cannot judge"):
+        Texts(**texts, group=None, repeated="keep", validation_share=0.5, seed=0)
+
+
+def test_unlabelled_documents_are_documents(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("one\n\ntwo", encoding="utf-8")
+    (tmp_path / "more.txt").write_text("a\nb\n\nc", encoding="utf-8")
+    found = source(tmp_path / "corpus.txt", unlabelled=str(tmp_path / "more.txt")).load().unlabelled
+    assert found is not None and found["text"][:] == ["a\nb", "c"]
 
 
 def test_an_empty_separator_is_refused(tmp_path: Path) -> None:
