@@ -54,6 +54,7 @@ def read_text(setting: str, name: str) -> str:
     """A file's text, with line ends as in `\\n`. Raises InputError, which names `setting`, where it cannot be read."""
     path = Path(name).expanduser()
     try:
+        _reader(path, plain_text=True)
         data = path.read_bytes()
         _require_unpacked(path, data)
         return _text(data).replace("\r\n", "\n")

@@ -73,6 +73,12 @@ def test_unlabelled_documents_are_documents(tmp_path: Path) -> None:
     assert found is not None and found["text"][:] == ["a\nb", "c"]
 
 
+def test_a_file_that_is_not_there_is_told_with_the_one_meant(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("one\n\ntwo", encoding="utf-8")
+    with pytest.raises(InputError, match=r"there is no such file in .* Did you mean 'corpus\.txt'"):
+        source(tmp_path / "corpsu.txt").load()
+
+
 def test_an_empty_separator_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.separator is ''"):
         source(tmp_path / "corpus.txt", separator="")
