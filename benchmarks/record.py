@@ -35,10 +35,15 @@ def main() -> int:
     parser.add_argument("--command", required=True, help="as somebody else would type it, from an empty folder")
     arguments = parser.parse_args()
     told = found(arguments.run, arguments.command)
-    path = RESULTS / f"{arguments.name}.json"
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"{path}: {len(told['rows'])} stages")
+    print(f"{keep(told, arguments.name)}: {len(told['rows'])} stages")
     return 0
+
+
+def keep(told: dict[str, Any], name: str) -> Path:
+    """Write a file of results. Returns its path."""
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
 def found(run: Path, command: str) -> dict[str, Any]:
