@@ -65,6 +65,11 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[],
         "\n".join(json.dumps({"_id": f"q{n}", "text": texts[n].split()[0]}) for n in range(10))
     )
     (judge / "qrels" / "test.tsv").write_text("\n".join(f"q{n}\td{n}\t1" for n in range(10)))
+    # As alike as the share of words that two texts have in common.
+    pairs = [(one, other, len({*one.split()} & {*other.split()})) for one in texts[:8] for other in texts[8:16]]
+    (place / "rated.jsonl").write_text(
+        "\n".join(json.dumps({"a": one, "b": other, "alike": number}) for one, other, number in pairs)
+    )
     return place
 
 
@@ -155,6 +160,20 @@ def test_judgements_judge_queries(place: Path) -> None:
     rows = [json.loads(line) for line in (place / "judged" / "ledger.jsonl").read_text().splitlines()]
     assert [row["stage"] for row in rows] == ["teacher", "quantize"]
     assert rows[1]["ndcg_at_10_difference"] is not None
+    assert any(note.startswith("somebody judged") for note in judged["notes"])
+
+
+def test_rated_pairs_judge(place: Path) -> None:
+    given = ("data.pairs=rated.jsonl", "data.pair_columns=[a,b,alike]", "order=[quantize]")
+    rated = json.loads((_run(place, "rated", *given) / "summary.json").read_text())
+    assert (rated["metric"], rated["metric_unit"]) == ("spearman", "plain")
+    # Random vectors are means of words' embeddings: the more words in common, the more alike.
+    assert 0.3 < rated["teacher"]["validation"] < 1
+    assert rated["examples"]["validation"] == 64
+    assert {"pearson_correlation", "spearman_in_teachers_index", "cosine_to_teacher"} <= set(
+        rated["student"]["figures"]
+    )
+    assert any(note.startswith("somebody judged") for note in rated["notes"])
 
 
 def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:

@@ -68,6 +68,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("allowed_cpus", lambda: len(allowed_cpus()), replace=True)
     OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
     OmegaConf.register_new_resolver("log1p", _log1p, replace=True)
+    OmegaConf.register_new_resolver("is_given", lambda value: value is not None, replace=True)
 
 
 def _log1p(value: Any) -> Any:

@@ -81,8 +81,12 @@ class Task(Protocol):
         ...
 
     @property
-    def asks_teacher(self) -> str:
-        """What to tell where examples have no labels and the teacher's answers are the truth; "" where they have."""
+    def asks_teacher(self) -> bool:
+        """Whether the teacher is asked for its answers to examples, because they are the truth or stand beside it."""
+        ...
+
+    def about_answers(self, examples: Dataset) -> str:
+        """What is to be told of these examples, which judge, where the teacher is asked: what is the truth."""
         ...
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
@@ -191,8 +195,12 @@ class TaskDefaults:
     vectors: ClassVar[bool] = False
 
     @property
-    def asks_teacher(self) -> str:
-        """Nothing: examples have labels."""
+    def asks_teacher(self) -> bool:
+        """No: examples have labels."""
+        return False
+
+    def about_answers(self, examples: Dataset) -> str:
+        """Nothing: nobody is asked."""
         return ""
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:

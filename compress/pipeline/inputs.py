@@ -52,7 +52,7 @@ class RecipeInputs:
         known = {name: split for name, split in given.items() if split is not None}
         identify, notes, answers = cache(recipe.teacher.identity), splits.notes, []
         if task.asks_teacher:
-            notes = (*notes, task.asks_teacher)
+            notes = (*notes, task.about_answers(known["validation"]))
             for name, split in known.items():
                 answer = cache(partial(task.answered, split, shape, processor, config, name))
                 answers.append(teacher_answers_of(recipe, identify(), config.model_type, split, answer))

@@ -149,8 +149,12 @@ class CausalLanguageModel(TaskDefaults):
         )
 
     @property
-    def asks_teacher(self) -> str:
-        """What is to be told: the teacher's probabilities stand beside the truth."""
+    def asks_teacher(self) -> bool:
+        """Always: its probabilities stand beside the truth."""
+        return True
+
+    def about_answers(self, examples: Dataset) -> str:
+        """The teacher's probabilities stand beside the truth."""
         return KNOWN
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:

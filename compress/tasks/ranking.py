@@ -12,8 +12,9 @@ from compress.tasks.metrics.ndcg import FIRST, ndcg_of
 # The columns of examples that somebody judged, beside their text: whether a query or a document, its name, and of a
 # query the names of relevant documents and their grades.
 ROLE, NAME, RELEVANT, GRADES = "role", "name", "relevant", "grades"
-# What a row is; `text` where nobody judged.
-QUERY, DOCUMENT, TEXT = "query", "document", "text"
+# What a row is; `text` where nobody judged. Of a pair that people rated the one text is `rated`: its mate's name and
+# the rating stand where a query has its relevant documents and their grades.
+QUERY, DOCUMENT, TEXT, RATED, MATE = "query", "document", "text", "rated", "mate"
 
 Relevance = Mapping[int, float]
 

@@ -93,9 +93,13 @@ class Reranker(TextTask):
         return fitted
 
     @property
-    def asks_teacher(self) -> str:
+    def asks_teacher(self) -> bool:
         """Where nobody judged, the teacher does."""
-        return ANSWERED if self.label is None else ""
+        return self.label is None
+
+    def about_answers(self, examples: Dataset) -> str:
+        """The teacher's order is the truth."""
+        return ANSWERED
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
         """The examples that judge, with the teacher's score of each passage, in lists; those of `train` as they are."""

@@ -1,4 +1,4 @@
-"""A vector for each text, so that texts alike lie close. Judged by what is found with it: nDCG of the first ten."""
+"""A vector for each text, so that texts alike lie close. Judged by what is found with it, or by pairs people rated."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import require_head
+from compress.tasks.judgements import JUDGED_BY_THEMSELVES, ORDER, Judgement, Ranking, Similarity, teachers
 from compress.tasks.labels import NO_LABEL
-from compress.tasks.metrics.ndcg import FIRST, Ndcg
-from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, Pool, nearest_of, ranked, unit
+from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, nearest_of, unit
 from compress.tasks.splicing import splice
 from compress.tasks.text import (
     load_tokenizer,
@@ -36,16 +36,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
+    from compress.core.metric import Metric
     from compress.core.runtime import Runtime
 
 # Prompts for documents go by either name.
-PROMPTS: Mapping[str, tuple[str, ...]] = {QUERY: ("query",), DOCUMENT: ("document", "passage"), TEXT: ()}
+PROMPTS: Mapping[str, tuple[str, ...]] = {QUERY: ("query",), DOCUMENT: ("document", "passage")}
 ANSWERS = "teacher's vector"
 ANSWERED = (
     "nobody judged which texts are alike: the teacher's ranking of them is the truth, and nDCG@10 says how well the "
     "student agrees with it"
 )
-JUDGED = "which documents are relevant was judged; the teacher's vectors are known too, for figures beside"
+JUDGED = "somebody judged the examples; the teacher's vectors are known too, for figures beside"
 ROWS_AT_ONCE = 32
 USAGE = """\
 import numpy, PACKAGE, tokenizers
@@ -74,7 +75,7 @@ class SentenceEmbedding(TaskDefaults):
     vector_weight, ranking_weight: of the two parts of what a student imitates: its vectors' distance to the teacher's,
     and whom, among the texts of a batch, each text is like. sharpness: cosines are multiplied by it first.
     dimensions: numbers of first dimensions that are to rank well alone too (Kusupati et al. 2022, Matryoshka
-    Representation Learning).
+    Representation Learning). pairs: whether what judges are pairs that people rated.
     """
 
     text: str
@@ -84,6 +85,7 @@ class SentenceEmbedding(TaskDefaults):
     ranking_weight: float
     sharpness: float
     dimensions: Sequence[int]
+    pairs: bool
 
     name: ClassVar[str] = "sentence_embedding"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
@@ -153,9 +155,13 @@ class SentenceEmbedding(TaskDefaults):
         return SIGNATURE
 
     @property
-    def asks_teacher(self) -> str:
-        """What is to be told: the teacher's vectors are the truth, or stand beside it."""
-        return ANSWERED
+    def asks_teacher(self) -> bool:
+        """Always: its vectors are the truth, or stand beside it."""
+        return True
+
+    def about_answers(self, examples: Dataset) -> str:
+        """Whether somebody judged, or the teacher's own ranking does."""
+        return JUDGED if ROLE in examples.column_names else ANSWERED
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
         """The examples that judge, with the vector that `model` makes of each; those of `train` as they are."""
@@ -193,8 +199,7 @@ class SentenceEmbedding(TaskDefaults):
             {"vector": vector, **dict(zip(columns, values, strict=True))}
             for vector, *values in zip(examples[ANSWERS][:], *columns.values(), strict=True)
         ]
-        rank = {QUERY: 0, TEXT: 1, DOCUMENT: 2}
-        order = sorted(range(len(labels)), key=lambda row: rank[labels[row][ROLE]])
+        order = sorted(range(len(labels)), key=lambda row: ORDER[labels[row][ROLE]])
         return encoded.add_column("labels", labels).select(order)
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
@@ -271,39 +276,28 @@ class SentenceEmbedding(TaskDefaults):
             loss = loss + self.ranking_weight * divergence
         return loss
 
-    def metric(self, config: Any) -> Ndcg:
-        """nDCG of the first ten, by query."""
-        return Ndcg()
+    def metric(self, config: Any) -> Metric:
+        """nDCG of the first ten, by query; of rated pairs Spearman's correlation."""
+        return self._judgement.metric
 
     def units(self, rows: Dataset) -> list[int]:
-        """Queries, or texts, are judged one by one; documents are there to be found."""
+        """Queries, pairs or texts are judged one by one; documents are there to be found."""
         roles = [TEXT if label == NO_LABEL else label[ROLE] for label in rows["labels"]]
-        return [-1 if role == DOCUMENT else number for number, role in enumerate(roles)]
+        return [number if role in JUDGED_BY_THEMSELVES else -1 for number, role in enumerate(roles)]
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
-        """nDCG of the first ten of each query, or text; and 1. outputs: (dimensions,) each."""
-        vectors = np.stack(outputs)
-        found = ranked(_pool(rows), vectors, vectors, _teachers(rows)).ndcg
-        return np.stack([found, np.ones(len(found))], axis=1)
+        """See `compress.tasks.judgements`. outputs: (dimensions,) each."""
+        return self._judgement.statistics([row["labels"] for row in rows], np.stack(outputs))
 
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
-        """Recall of the first ten (where nobody judged: how many of the teacher's ten nearest they are), and with
-        judgements the mean reciprocal rank; the mean cosine to the teacher's vectors; nDCG of this model's queries
-        among the *teacher's* documents, which decides for an index that is there already; and of the first dimensions
-        alone."""
-        pool, vectors, teacher = _pool(rows), np.stack(outputs), _teachers(rows)
-        alone = ranked(pool, vectors, vectors, teacher)
-        found = {f"recall_at_{FIRST}": float(alone.recall.mean())}
-        if pool.relevant is not None:
-            found["mean_reciprocal_rank"] = float(alone.reciprocal.mean())
+        """See `compress.tasks.judgements`; and the mean cosine to the teacher's vectors."""
+        labels, vectors = [row["labels"] for row in rows], np.stack(outputs)
+        teacher = teachers(labels)
+        found = self._judgement.figures(labels, vectors, teacher, self.dimensions)
         if vectors.shape[1] == teacher.shape[1]:
             found["cosine_to_teacher"] = float((unit(vectors) * unit(teacher)).sum(axis=1).mean())
-            found["ndcg_in_teachers_index"] = float(ranked(pool, vectors, teacher, teacher).ndcg.mean())
-        for width in self.dimensions:
-            short = vectors[:, :width]
-            found[f"ndcg_of_{width}_dimensions"] = float(ranked(pool, short, short, teacher).ndcg.mean())
         return found
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
@@ -311,14 +305,17 @@ class SentenceEmbedding(TaskDefaults):
         return int((nearest_of(np.stack(outputs)) != nearest_of(np.stack(others))).any(axis=1).sum())
 
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
-        """What each judged example is: a query, or a text."""
-        roles = [label[ROLE] for label in rows["labels"]]
-        return [role for role in roles if role != DOCUMENT]
+        """What each judged example is: a query, a pair's first text, or a text."""
+        return [label[ROLE] for label in rows["labels"] if label[ROLE] in JUDGED_BY_THEMSELVES]
 
     def usage(self, runtime: Runtime, config: Any) -> str:
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))
+
+    @property
+    def _judgement(self) -> Judgement:
+        return Similarity() if self.pairs else Ranking()
 
     def _encoded(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """All columns but the labels."""
@@ -330,7 +327,7 @@ class SentenceEmbedding(TaskDefaults):
         length = int(processor.model_max_length)
         require_fitting_length(length, config)
         before = [
-            next((prompts[name] for name in PROMPTS[role] if name in prompts), "")
+            next((prompts[name] for name in PROMPTS.get(role, ()) if name in prompts), "")
             for role in self._judged(examples, ROLE)
         ]
         texts = [prompt + text for prompt, text in zip(before, self._texts(examples, split), strict=True)]
@@ -372,27 +369,3 @@ def _likeness(vectors: torch.Tensor, sharpness: float) -> torch.Tensor:
     itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     # Of finite size, so that its share of a divergence is 0 and not unknown.
     return (sharpness * directions @ directions.T).masked_fill(itself, -1e4)
-
-
-def _pool(rows: Sequence[Mapping[str, Any]]) -> Pool:
-    labels = [row["labels"] for row in rows]
-    every = np.arange(len(labels))
-    roles = np.array([label[ROLE] for label in labels])
-    if not (roles == QUERY).any():
-        return Pool(every, every, None)
-    queries, documents = every[roles == QUERY], every[roles == DOCUMENT]
-    places = {labels[row][NAME]: place for place, row in enumerate(documents)}
-    relevant = [
-        {
-            places[name]: grade
-            for name, grade in zip(labels[row][RELEVANT], labels[row][GRADES], strict=True)
-            # Only a part of the documents may be shown.
-            if name in places
-        }
-        for row in queries
-    ]
-    return Pool(queries, documents, relevant)
-
-
-def _teachers(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    return np.array([row["labels"]["vector"] for row in rows], dtype=np.float32)

@@ -168,9 +168,13 @@ class TokenClassification(TaskDefaults):
         return self._encoded(documents, labels, groups, processor, config)
 
     @property
-    def asks_teacher(self) -> str:
-        """What is to be told where the teacher's answers are the truth, else nothing."""
-        return "" if self.tags is not None else ANSWERED
+    def asks_teacher(self) -> bool:
+        """Where there are no tags, the teacher's are the truth."""
+        return self.tags is None
+
+    def about_answers(self, examples: Dataset) -> str:
+        """The teacher's answers are the truth."""
+        return ANSWERED
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
         """The examples with the tags that `model` gives. A word of which it sees nothing has its first label."""

@@ -62,6 +62,7 @@ def test_what_was_learned_does_not_judge(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"and so is data\.train; what has been used cannot judge"):
         source(path, validation=str(tmp_path / "." / "corpus.txt"))
     texts = {"train": str(path), "validation": str(path), "test": None, "retrieval": None, "text": "text"}
+    texts |= {"pairs": None, "test_pairs": None, "pair_columns": ["a", "b", "c"]}
     with pytest.raises(InputError, match=r"and so is data\.train; what has been used cannot judge"):
         Texts(**texts, group=None, repeated="keep", validation_share=0.5, seed=0)
 

@@ -72,6 +72,7 @@ def test_folder_without_judgements_is_refused(tmp_path: Path) -> None:
 
 def _texts(**settings: Any) -> Texts:
     given = {"validation": None, "test": None, "retrieval": None, "group": None, "repeated": "keep"}
+    given |= {"pairs": None, "test_pairs": None, "pair_columns": ["sentence1", "sentence2", "score"]}
     return Texts(**{**given, "text": "text", "validation_share": 0.25, "seed": 0, **settings})
 
 

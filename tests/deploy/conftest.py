@@ -150,7 +150,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[
     model = load_encoder(source / "plain", "mean")
     model.config.sentence_encoder = {**model.config.sentence_encoder, "prompts": {"query": "kas kas "}}
     task = SentenceEmbedding(
-        text="text", max_length=16, pooling=None, vector_weight=1, ranking_weight=1, sharpness=20, dimensions=[]
+        text="text",
+        max_length=16,
+        pooling=None,
+        vector_weight=1,
+        ranking_weight=1,
+        sharpness=20,
+        dimensions=[],
+        pairs=False,
     )
     tokenizer = make_tokenizer()
     tokenizer.model_max_length = 16

@@ -102,7 +102,8 @@ def test_without_labels_the_teachers_order_is_the_truth(
     tokenizer: PreTrainedTokenizerFast, make_model: Callable, config: Any
 ) -> None:
     free, examples = task(label=None), Dataset.from_dict({name: LISTS[name] for name in ("query", "passage")})
-    assert "the teacher's order" in free.asks_teacher and TASK.asks_teacher == ""
+    assert "the teacher's order" in free.about_answers(Dataset.from_dict({})) and free.asks_teacher
+    assert not TASK.asks_teacher
     model = make_model()
     model.classifier = torch.nn.Linear(32, 1)
     model.config = config

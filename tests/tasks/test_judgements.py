@@ -1,0 +1,59 @@
+"""Vectors judged by pairs that people rated, by hand; by ranking: see test_ranking and test_sentence_embedding."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compress.tasks.judgements import Ranking, Similarity, teachers
+
+
+def _label(role: str, name: str, mate: str | None = None, rating: float = 0.0, vector: Any = (1.0, 0.0)) -> Any:
+    relevant, grades = ([mate], [rating]) if mate else ([], [])
+    return {"role": role, "name": name, "relevant": relevant, "grades": grades, "vector": list(vector)}
+
+
+# Three pairs, their first texts before all second ones; the first texts' own vectors are (1, 0).
+LABELS = [
+    _label("rated", "1a", "1b", 5.0),
+    _label("rated", "2a", "2b", 1.0),
+    _label("rated", "3a", "3b", 3.0),
+    _label("mate", "3b", vector=(0.0, 1.0)),
+    _label("mate", "1b", vector=(1.0, 1.0)),
+    _label("mate", "2b", vector=(1.0, 0.0)),
+]
+# Cosines of the pairs: 1 with (3, 4): 0.6; 2 with (-1, 0): -1; 3 with (0, 2): 0. Lengths do not count.
+VECTORS = np.array([[2.0, 0], [1, 0], [1, 0], [0, 2], [3, 4], [-1, 0]])
+
+
+def test_a_pair_is_its_rating_and_its_cosine() -> None:
+    np.testing.assert_allclose(Similarity().statistics(LABELS, VECTORS), [[5, 0.6], [1, -1], [3, 0]])
+
+
+def test_figures_of_pairs() -> None:
+    found = Similarity().figures(LABELS, VECTORS, teachers(LABELS), [1])
+    # Ratings 5, 1, 3 are 2, -2, 0 about their mean; cosines 0.6, -1, 0 times them give 3.2; the squares sum to 8, and
+    # to 1.36 - 3 * (0.4 / 3)².
+    assert found["pearson_correlation"] == pytest.approx(3.2 / math.sqrt(8 * (1.36 - 0.16 / 3)))
+    # First texts with the teacher's second ones: cosines 0.707, 1 and 0 for ratings 5, 1 and 3. Ranks 2, 3, 1 for 3, 1,
+    # 2: squared differences 1, 4, 1, and 1 - 6 * 6 / (3 * 8).
+    assert found["spearman_in_teachers_index"] == pytest.approx(-0.5)
+    # Of the first dimension alone: 1, -1 and, of a vector of zeros, 0: in the order of the ratings.
+    assert found["spearman_of_1_dimensions"] == pytest.approx(1.0)
+
+
+def test_another_width_has_no_index_in_common() -> None:
+    found = Similarity().figures(LABELS, VECTORS[:, :1], teachers(LABELS), [])
+    assert set(found) == {"pearson_correlation"}
+
+
+def test_each_judgement_has_the_metric_of_its_statistics() -> None:
+    assert Similarity().metric.value(Similarity().statistics(LABELS, VECTORS)) == pytest.approx(1.0)
+    # Texts at 0, 10, 30, 60 and 100 degrees, which the teacher sees so, too.
+    angles = np.radians([0, 10, 30, 60, 100])
+    texts = [_label("text", "", vector=(math.cos(angle), math.sin(angle))) for angle in angles]
+    found = Ranking().statistics(texts, teachers(texts))
+    assert found.shape == (5, 2) and Ranking().metric.value(found) == pytest.approx(1.0)
