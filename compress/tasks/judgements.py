@@ -23,8 +23,10 @@ from compress.tasks.ranking import (
     TEXT,
     Pool,
     ranked,
+    ranked_by,
     unit,
 )
+from compress.tasks.stored_vectors import KEPT, scores_of
 
 # Of a row: the teacher's `vector`, and the columns of judgements.
 Label = Mapping[str, Any]
@@ -43,10 +45,16 @@ class Judgement(Protocol):
         ...
 
     def figures(
-        self, labels: Sequence[Label], vectors: np.ndarray, teacher: np.ndarray, dimensions: Sequence[int]
+        self,
+        labels: Sequence[Label],
+        vectors: np.ndarray,
+        teacher: np.ndarray,
+        *,
+        dimensions: Sequence[int],
+        stored: Sequence[str],
     ) -> dict[str, float]:
         """What stands beside the metric. teacher: its vectors of the same rows. dimensions: numbers of first
-        dimensions to be judged alone."""
+        dimensions to be judged alone. stored: forms in which an index may keep its vectors, to be judged too."""
         ...
 
 
@@ -61,11 +69,17 @@ class Ranking:
         return np.stack([found, np.ones(len(found))], axis=1)
 
     def figures(
-        self, labels: Sequence[Label], vectors: np.ndarray, teacher: np.ndarray, dimensions: Sequence[int]
+        self,
+        labels: Sequence[Label],
+        vectors: np.ndarray,
+        teacher: np.ndarray,
+        *,
+        dimensions: Sequence[int],
+        stored: Sequence[str],
     ) -> dict[str, float]:
         """Recall of the first ten (where nobody judged: how many of the teacher's ten nearest they are), and with
         judgements the mean reciprocal rank; nDCG of this model's queries among the *teacher's* documents, which decides
-        for an index that is there already; and of the first dimensions alone."""
+        for an index that is there already; of the first dimensions alone; and of documents kept in fewer bytes."""
         pool = _pool(labels)
         alone = ranked(pool, vectors, vectors, teacher)
         found = {f"recall_at_{FIRST}": float(alone.recall.mean())}
@@ -76,6 +90,10 @@ class Ranking:
         for width in dimensions:
             short = vectors[:, :width]
             found[f"ndcg_of_{width}_dimensions"] = float(ranked(pool, short, short, teacher).ndcg.mean())
+        for form in stored:
+            # A text of a pool without queries is among its own documents, and is left out later.
+            scores = scores_of(form, vectors[pool.queries], vectors[pool.documents], FIRST + 1)
+            found[f"ndcg_of_{form}_vectors"] = float(ranked_by(scores, pool, teacher).ndcg.mean())
         return found
 
 
@@ -89,16 +107,24 @@ class Similarity:
         return _rated(labels, vectors, vectors)
 
     def figures(
-        self, labels: Sequence[Label], vectors: np.ndarray, teacher: np.ndarray, dimensions: Sequence[int]
+        self,
+        labels: Sequence[Label],
+        vectors: np.ndarray,
+        teacher: np.ndarray,
+        *,
+        dimensions: Sequence[int],
+        stored: Sequence[str],
     ) -> dict[str, float]:
         """Pearson's correlation; Spearman's of this model's first texts with the *teacher's* second ones, which are an
-        index that is there already; and of the first dimensions alone."""
+        index that is there already; of the first dimensions alone; and where second texts are kept in fewer bytes."""
         found = {"pearson_correlation": pearson(*_rated(labels, vectors, vectors).T)}
         if vectors.shape[1] == teacher.shape[1]:
             found["spearman_in_teachers_index"] = self.metric.value(_rated(labels, vectors, teacher))
         for width in dimensions:
             short = vectors[:, :width]
             found[f"spearman_of_{width}_dimensions"] = self.metric.value(_rated(labels, short, short))
+        for form in stored:
+            found[f"spearman_of_{form}_vectors"] = self.metric.value(_rated(labels, vectors, KEPT[form](vectors)))
         return found
 
 

@@ -65,10 +65,14 @@ def ranked(pool: Pool, queries: np.ndarray, documents: np.ndarray, teacher: np.n
     more alike than the pool is on average, and its ten most alike are the relevant ones. A text is not ranked for
     itself.
     """
-    cosines = unit(queries)[pool.queries] @ unit(documents)[pool.documents].T
+    return ranked_by(unit(queries)[pool.queries] @ unit(documents)[pool.documents].T, pool, teacher)
+
+
+def ranked_by(given: np.ndarray, pool: Pool, teacher: np.ndarray) -> Ranked:
+    """The same for scores that were made otherwise. given: (queries, documents), the larger the better."""
     truths = None if pool.relevant is not None else unit(teacher)[pool.queries] @ unit(teacher)[pool.documents].T
     found = []
-    for place, scores in enumerate(cosines):
+    for place, scores in enumerate(given):
         others = pool.documents != pool.queries[place]
         if truths is None:
             assert pool.relevant is not None

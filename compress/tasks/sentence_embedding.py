@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from compress.core.checks import require_at_least, require_integer, require_positive
+from compress.core.checks import require_at_least, require_choice, require_integer, require_positive
 from compress.core.errors import InputError, TooLittleError
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.core.task import TaskDefaults
@@ -20,6 +20,7 @@ from compress.tasks.judgements import JUDGED_BY_THEMSELVES, ORDER, Judgement, Ra
 from compress.tasks.labels import NO_LABEL
 from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, nearest_of, unit
 from compress.tasks.splicing import splice
+from compress.tasks.stored_vectors import KEPT
 from compress.tasks.text import (
     load_tokenizer,
     padded,
@@ -75,7 +76,8 @@ class SentenceEmbedding(TaskDefaults):
     vector_weight, ranking_weight: of the two parts of what a student imitates: its vectors' distance to the teacher's,
     and whom, among the texts of a batch, each text is like. sharpness: cosines are multiplied by it first.
     dimensions: numbers of first dimensions that are to rank well alone too (Kusupati et al. 2022, Matryoshka
-    Representation Learning). pairs: whether what judges are pairs that people rated.
+    Representation Learning). pairs: whether what judges are pairs that people rated. stored:
+    `int8`, `binary`: forms in which an index may keep vectors, each with a figure.
     """
 
     text: str
@@ -86,6 +88,7 @@ class SentenceEmbedding(TaskDefaults):
     sharpness: float
     dimensions: Sequence[int]
     pairs: bool
+    stored: Sequence[str]
 
     name: ClassVar[str] = "sentence_embedding"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
@@ -103,6 +106,8 @@ class SentenceEmbedding(TaskDefaults):
         require_positive("task.sharpness", self.sharpness, "Use 20, for example.")
         for number in self.dimensions:
             require_integer("task.dimensions", number, 2, "Use [64, 128], for example, or [] for none.")
+        for form in self.stored:
+            require_choice("task.stored", form, tuple(KEPT))
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The encoder of `folder` with its readout. Raises InputError for what has a head, or is not supported."""
@@ -295,7 +300,7 @@ class SentenceEmbedding(TaskDefaults):
         """See `compress.tasks.judgements`; and the mean cosine to the teacher's vectors."""
         labels, vectors = [row["labels"] for row in rows], np.stack(outputs)
         teacher = teachers(labels)
-        found = self._judgement.figures(labels, vectors, teacher, self.dimensions)
+        found = self._judgement.figures(labels, vectors, teacher, dimensions=self.dimensions, stored=self.stored)
         if vectors.shape[1] == teacher.shape[1]:
             found["cosine_to_teacher"] = float((unit(vectors) * unit(teacher)).sum(axis=1).mean())
         return found

@@ -158,6 +158,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[
         sharpness=20,
         dimensions=[],
         pairs=False,
+        stored=[],
     )
     tokenizer = make_tokenizer()
     tokenizer.model_max_length = 16

@@ -34,7 +34,7 @@ def test_a_pair_is_its_rating_and_its_cosine() -> None:
 
 
 def test_figures_of_pairs() -> None:
-    found = Similarity().figures(LABELS, VECTORS, teachers(LABELS), [1])
+    found = Similarity().figures(LABELS, VECTORS, teachers(LABELS), dimensions=[1], stored=["int8", "binary"])
     # Ratings 5, 1, 3 are 2, -2, 0 about their mean; cosines 0.6, -1, 0 times them give 3.2; the squares sum to 8, and
     # to 1.36 - 3 * (0.4 / 3)².
     assert found["pearson_correlation"] == pytest.approx(3.2 / math.sqrt(8 * (1.36 - 0.16 / 3)))
@@ -43,10 +43,16 @@ def test_figures_of_pairs() -> None:
     assert found["spearman_in_teachers_index"] == pytest.approx(-0.5)
     # Of the first dimension alone: 1, -1 and, of a vector of zeros, 0: in the order of the ratings.
     assert found["spearman_of_1_dimensions"] == pytest.approx(1.0)
+    # 256 steps keep the order.
+    assert found["spearman_of_int8_vectors"] == pytest.approx(1.0)
+    # Signs of the second texts are (-1, 1), (1, 1) and (-1, -1); with (1, 0) cosines of ratings 3, 5, 1 are -, +, -:
+    # two share rank 1.5. About their mean ranks of the ratings are 0, 1, -1, of the cosines -0.5, 1, -0.5, and the
+    # correlation is 1.5 / sqrt(2 * 1.5).
+    assert found["spearman_of_binary_vectors"] == pytest.approx(1.5 / math.sqrt(3))
 
 
 def test_another_width_has_no_index_in_common() -> None:
-    found = Similarity().figures(LABELS, VECTORS[:, :1], teachers(LABELS), [])
+    found = Similarity().figures(LABELS, VECTORS[:, :1], teachers(LABELS), dimensions=[], stored=[])
     assert set(found) == {"pearson_correlation"}
 
 

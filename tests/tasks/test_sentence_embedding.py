@@ -19,7 +19,7 @@ from compress.tasks.sentence_embedding import ANSWERS, SentenceEmbedding
 
 def _task(**settings: Any) -> SentenceEmbedding:
     given = {"text": "text", "max_length": 16, "pooling": "mean", "vector_weight": 1.0, "ranking_weight": 0.0}
-    return SentenceEmbedding(**{**given, "sharpness": 1.0, "dimensions": [], "pairs": False, **settings})
+    return SentenceEmbedding(**{**given, "sharpness": 1.0, "dimensions": [], "pairs": False, "stored": [], **settings})
 
 
 @pytest.fixture

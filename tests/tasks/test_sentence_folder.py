@@ -42,7 +42,7 @@ def encoder(tmp_path: Path, make_tokenizer: Callable[[], PreTrainedTokenizerFast
 
 def _task(**settings: Any) -> SentenceEmbedding:
     given = {"text": "text", "max_length": 16, "pooling": None, "vector_weight": 1.0, "ranking_weight": 1.0}
-    return SentenceEmbedding(**{**given, "sharpness": 20.0, "dimensions": [], "pairs": False, **settings})
+    return SentenceEmbedding(**{**given, "sharpness": 20.0, "dimensions": [], "pairs": False, "stored": [], **settings})
 
 
 def _stock(folder: Path) -> np.ndarray:
