@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from compress.core.context import Context
+from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 from compress.core.signature import Port, Signature
 from compress.core.task import TaskDefaults
@@ -51,6 +52,8 @@ with contextlib.suppress(ImportError):
 # Models this small gain nothing from a second thread, and lose much where another process holds the core.
 torch.set_num_threads(1)
 
+# Before any command was run in this process.
+SAFE_PATH = os.environ.get("PYTHONSAFEPATH")
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 LABELS = ("cold", "warm")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -141,12 +144,12 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def no_setting_of_another_run() -> Iterator[None]:
-    """A command run in this process tells the processes that it starts not to look into the current folder."""
-    before = os.environ.get("PYTHONSAFEPATH")
+    """A command run in this process tells the processes that it starts not to look into the current folder. A fixture
+    that several tests share may have run one before this test began."""
     yield
     os.environ.pop("PYTHONSAFEPATH", None)
-    if before is not None:
-        os.environ["PYTHONSAFEPATH"] = before
+    if SAFE_PATH is not None:
+        os.environ["PYTHONSAFEPATH"] = SAFE_PATH
 
 
 @pytest.fixture(autouse=True)
@@ -357,7 +360,13 @@ def notes() -> list[str]:
 
 
 @pytest.fixture
-def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
+def tables() -> list[FactTable]:
+    """What they told through it, part by part."""
+    return []
+
+
+@pytest.fixture
+def make_context(tmp_path: Path, notes: list[str], tables: list[FactTable]) -> Callable[..., Context]:
     """`make_context(teacher, count=24, **changes)`: everything that a stage may read, on tiny examples."""
 
     def make(teacher: PreTrainedModel, count: int = 24, **changes: Any) -> Context:
@@ -379,6 +388,7 @@ def make_context(tmp_path: Path, notes: list[str]) -> Callable[..., Context]:
             "work_folder": tmp_path / "work",
             "cache_folder": tmp_path / "cache",
             "note": notes.append,
+            "tell": tables.append,
             "latency": lambda sizes, low_rank=False: TABLE,
             "collate": lambda rows: task.collate(rows, processor),
             "spliced": lambda count: task.encode_unlabelled(

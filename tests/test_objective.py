@@ -135,8 +135,8 @@ def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
     rows, _ = run(folder)
     by_stage = {row["stage"]: row for row in rows}
     notes = by_stage["prune"]["notes"]
-    thin = [note.partition(":")[0] for note in notes if "attention_output of rank" in note and "from layer" in note]
-    assert len(thin) == 1
+    left = by_stage["prune"]["tables"][-1]["rows"]
+    (thin,) = [f"bert.encoder.layer.{row[0]}" for row in left if "attention_output" in row[-1]]
     # The doubt about what was measured while others worked is the worse of the two.
     assert any("layers were timed" in note for note in notes)
     assert not any("layers were timed" in note for note in by_stage["distill"]["notes"])
@@ -144,7 +144,8 @@ def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
     facts = [json.loads((path / "manifest.json").read_text("utf-8"))["facts"] for path in tables]
     assert sorted(sorted(found["low_rank"]) for found in facts) == [[], ["attention_output", "ffn_in", "ffn_out"]]
     # What is thin already is not factorized again, and stays so to the end.
-    assert not any(note.startswith(f"{thin[0]}.attention.output") for note in by_stage["factorize"]["notes"])
+    (looked_at,) = by_stage["factorize"]["tables"]
+    assert not any(row[0].startswith(f"{thin}.attention.output") for row in looked_at["rows"])
     for stage in ("prune", "factorize", "fuse", "quantize"):
         structure = json.loads(
             (folder / "store" / "artifacts" / by_stage[stage]["artifact"] / "structure.json").read_text("utf-8")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Context:
     device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
     killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
     the one whose fused sizes are given, with `low_rank=True` also of their products as two thin ones; measured at the
-    first call on a machine. note: adds a sentence to the stage's line in the ledger.
+    first call on a machine. note: adds a sentence to the stage's line in the ledger. tell: adds a table to it.
     """
 
     teacher: PreTrainedModel
@@ -81,6 +82,7 @@ class Context:
     work_folder: Path
     cache_folder: Path
     note: Callable[[str], None]
+    tell: Callable[[FactTable], None]
     collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] = field(repr=False)
     spliced: Callable[[int], Dataset] = field(repr=False)
     use_processor: Callable[[Any], None] = field(repr=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.blame import Blame
+from compress.core.fact_table import FactTable
 from compress.core.json_file import require_types
 from compress.core.metric import ACCURACY, Label
 
@@ -23,8 +24,8 @@ class Row:
     metric: what value, difference and interval are of; in the file they are called by its name, such as `accuracy`,
     `accuracy_difference` and `accuracy_interval`. difference: to the teacher's value. findings: those of the reasons
     that no limit asks for. decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the
-    stage reported. blame: why it may have missed its limits, where it did and that was looked into; a ledger of an
-    earlier release has none.
+    stage reported; tables: what it did, part by part. blame: why it may have missed its limits, where it did and that
+    was looked into; a ledger of an earlier release has none.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class Row:
     metric: Label = ACCURACY
     missed: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    tables: tuple[FactTable, ...] = ()
 
     @property
     def accuracy(self) -> float | None:
@@ -71,7 +73,7 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """As a line of the ledger."""
         told: dict[str, Any] = {}
-        for name, value in asdict(self).items():
+        for name, value in {**asdict(self), "tables": [table.to_json() for table in self.tables]}.items():
             told.update(self.metric.to_json() if name == "metric" else {self.metric.name_in_file(name): value})
         return told
 
@@ -83,6 +85,7 @@ class Row:
         told: dict[str, Any] = {entry.name: data.get(metric.name_in_file(entry.name)) for entry in fields(cls)}
         told.update({name: tuple(str(text) for text in told[name] or ()) for name in SENTENCES})
         told["figures"] = told["figures"] or {}
+        told["tables"] = tuple(FactTable.from_json(table) for table in told["tables"] or ())
         for name in ("interval", "speedup_interval"):
             told[name] = None if told[name] is None else tuple(told[name])
         told = {**told, "metric": metric, "blame": _blame(told["blame"])}

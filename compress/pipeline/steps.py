@@ -12,6 +12,7 @@ from typing import Any
 from compress.core.blame import Blame
 from compress.core.errors import CompressError, StageError
 from compress.core.evaluation import Comparison, Evaluation
+from compress.core.fact_table import FactTable
 from compress.core.gate import Verdict
 from compress.core.ledger import Row
 from compress.core.metric import Label
@@ -76,6 +77,7 @@ def row_of(
         findings=verdict.findings if verdict else (),
         missed=verdict.missed if verdict else (),
         figures=evaluation.figures,
+        tables=tuple(FactTable.from_json(table) for table in step.entry.facts.get("tables", ())),
     )
 
 
@@ -126,6 +128,7 @@ def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
         "findings": (),
         "missed": (),
         "figures": {},
+        "tables": (),
         "metric": metric,
     }
     values: dict[str, Any] = {field.name: told.get(field.name) for field in dataclasses.fields(Row)}

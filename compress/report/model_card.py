@@ -69,6 +69,7 @@ def _environment(unit: Unit) -> Environment:
         heading=wording.heading,
         figure=wording.figure,
         figure_name=wording.figure_name,
+        fact=wording.fact,
     )
     return environment
 

@@ -45,6 +45,7 @@ def environment() -> Environment:
         megabytes=_shown(wording.megabytes),
         count=_shown(lambda number: wording.MISSING if number is None else f"{number:,}"),
         duration=_shown(wording.duration),
+        fact=wording.fact,
         verdict_words=wording.verdict_words,
         verdict_tone=wording.verdict_tone,
     )

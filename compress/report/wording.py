@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from compress.core.blame import Advice, Blame, Restored, Slice
+from compress.core.fact_table import Kind
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label, Unit
 
@@ -186,6 +187,18 @@ def figure(number: float | None) -> str:
 def figures_sentence(figures: Mapping[str, float]) -> str:
     """`macro F1 0.871, Matthews' correlation 0.742`."""
     return ", ".join(f"{figure_name(name)} {figure(value)}" for name, value in figures.items())
+
+
+def fact(number: str | float | None, kind: Kind) -> str:
+    """A value of a table of facts: a share as `6.8%`, milliseconds as `0.165`, a count as it is; "" where there is
+    none."""
+    if number is None or isinstance(number, str):
+        return number or ""
+    if kind == "share":
+        return percent(number, 1)
+    if kind == "milliseconds":
+        return f"{number:.3f}"
+    return f"{number:,}" if kind == "count" else f"{number:.3g}"
 
 
 def verdict_words(row: Row) -> str:

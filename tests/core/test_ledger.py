@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from compress.core.blame import Advice, Blame, Restored, Slice
+from compress.core.fact_table import FactTable
 from compress.core.ledger import Ledger, Row
 from compress.core.metric import ACCURACY, SHARE, Label
 
@@ -71,3 +72,15 @@ def test_an_earlier_ledger_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_text('{"stage": "old"}\n', encoding="utf-8")
     Ledger(tmp_path / "ledger.jsonl")
     assert (tmp_path / "ledger.jsonl").read_text(encoding="utf-8") == ""
+
+
+def test_tables_come_back_and_an_earlier_release_has_none(tmp_path: Path) -> None:
+    table = FactTable.of("Ranks", [("matrix", "text"), ("rank", "count")], [("a.b", 16), ("a.c", None)])
+    Ledger(tmp_path / "ledger.jsonl").append(dataclasses.replace(ROW, tables=(table,)))
+    told = json.loads((tmp_path / "ledger.jsonl").read_text(encoding="utf-8"))
+    assert told["tables"] == [
+        {"title": "Ranks", "columns": [["matrix", "text"], ["rank", "count"]], "rows": [["a.b", 16], ["a.c", None]]}
+    ]
+    assert Row.from_json(told).tables == (table,)
+    del told["tables"]
+    assert Row.from_json(told).tables == ()

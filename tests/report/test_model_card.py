@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from compress.core.fact_table import FactTable
 from compress.core.ledger import Row
 from compress.report.model_card import plain_text, write_model_card
 
@@ -124,7 +125,7 @@ def test_the_numbers(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -
         "| size of the file, MB | 100.0 | 25.0 | 4.00 times smaller |",
         "| prune | 89.00% | -3.00 [-3.50, -2.50] | 5.00 | 4.00 | 25.0 | failed | roll back |",
         "| factorize | - | - | - | - | - | error | roll back |",
-        "- **factorize**: reason of factorize",
+        "- **factorize**\n  - reason of factorize",
     ):
         assert f"{line}\n" in text
     assert "accuracy is proven on the validation split" in text
@@ -216,3 +217,19 @@ def test_a_doubtful_teacher_is_told_first(tmp_path: Path, rows: list[Row], summa
     )
     assert told in text.partition("## Use")[0]
     assert "is proven on" not in text
+
+
+def test_what_a_stage_did_part_by_part_is_a_table(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    columns = [("matrix", "text"), ("rank", "count"), ("saves", "share"), ("ms", "milliseconds")]
+    told = FactTable.of("Ranks | of", columns, [("layer.0<b>|x", 1200, 0.068, None), ("layer.1", 8, -0.17, 0.1654)])
+    rows[-1] = dataclasses.replace(rows[-1], tables=(told,))
+    write_model_card(tmp_path, rows, summary, USAGE)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert (
+        "quantize: Ranks \\| of\n\n"
+        "| matrix | rank | saves | ms |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| layer.0&lt;b>\\|x | 1,200 | 6.8% |  |\n"
+        "| layer.1 | 8 | -17.0% | 0.165 |\n"
+    ) in card
+    assert "- **quantize**\n  - reason of quantize\n" in card

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from compress.core.blame import Blame
+from compress.core.fact_table import FactTable
 from compress.core.ledger import Row
 from compress.core.metric import CORRELATION, SHARE, Label
 from compress.report.drawing import Drawing
 from compress.report.page import write_page
 
+MINUS = "\N{MINUS SIGN}"
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)> 'it' & {{ 7 * 7 }} ]]>"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
@@ -159,6 +161,15 @@ def test_blame_is_as_hostile_as_the_rest(
     assert "<script" not in html
     assert "<img" not in html
     assert "{{ 7 * 7 }}" in outline.text
+
+
+def test_what_a_stage_did_part_by_part(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    columns = [("matrix", "text"), ("rank", "count"), ("saves", "share")]
+    told = FactTable.of(f"Ranks{HOSTILE}", columns, [(f"layer.0{HOSTILE}", 1200, -0.17), ("layer.1", None, 0.5)])
+    html, outline = page([rows[0], dataclasses.replace(rows[1], tables=(told,))], summary, tmp_path)
+    assert "matrix rank saves" in outline.words
+    assert f"1,200 {MINUS}17.0% layer.1 50.0%" in outline.words
+    assert "<script" not in html and "<img" not in html
 
 
 def test_unproven_is_said_plainly(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:

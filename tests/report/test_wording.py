@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,18 @@ def test_what_advice_costs(blame: Blame, make_row: Callable) -> None:
 
 def test_first_letter_is_large_but_of_names() -> None:
     assert [wording.capitalized(text) for text in ("entity F1", "nDCG@10", "")] == ["Entity F1", "nDCG@10", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "told"),
+    [
+        (0.0684, "share", "6.8%"),
+        (0.1654, "milliseconds", "0.165"),
+        (1536, "count", "1,536"),
+        (0.00123, "number", "0.00123"),
+        ("two products", "text", "two products"),
+        (None, "share", ""),
+    ],
+)
+def test_a_fact_is_written_by_its_kind(value: Any, kind: Any, told: str) -> None:
+    assert wording.fact(value, kind) == told

@@ -13,6 +13,7 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.fact_table import FactTable, Kind
 from compress.core.stage import StageDefaults, Training
 from compress.methods.training.calibration import decompositions
 from compress.methods.training.imitation import Imitation, imitate
@@ -24,6 +25,13 @@ from compress.nn.structure import replace_module
 
 # What of the last layer is computed for one token where only that is read.
 ONE_TOKEN = ("query", "attention_output", "ffn_in", "ffn_out")
+COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("matrix", "text"),
+    ("rank", "count"),
+    ("of", "count"),
+    ("saves", "share"),
+    ("so it", "text"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +123,26 @@ class FactorizeSvd(StageDefaults):
             alone = {layer.path_of(part) for layer in (last, *after) for part in ONE_TOKEN}
             layers = {path: module for path, module in layers.items() if path not in alone}
             context.note(f"{last.path}: left whole but for keys and values, its first token alone is read")
-        changed = False
+        rows: list[tuple[str, int, int, float, str]] = []
+        thin = 0
         for path, decomposition in decompositions(model, context, layers, self.calibration_examples):
             module = layers[path]
             rank = self._rank(decomposition, module)
             saving = 1 - rank * sum(module.weight.shape) / module.weight.numel()
-            if saving <= 0 or saving < self.min_saving:
-                context.note(f"{path}: skipped, rank {rank} would save {saving:.0%} (least: {self.min_saving:.0%})")
+            skipped = saving <= 0 or saving < self.min_saving
+            became = "stays whole" if skipped else "is two products"
+            rows.append((path, rank, min(module.weight.shape), saving, became))
+            if skipped:
                 continue
+            thin += 1
             up, down = decomposition.factors(rank)
             bias = None if module.bias is None else module.bias.detach()
             replace_module(model, path, LowRankLinear.of(up, down, bias))
-            context.note(f"{path}: rank {rank} of {min(module.weight.shape)}, saves {saving:.0%}")
-            changed = True
-        if changed and self.recovery_epochs:
+        context.note(
+            f"{thin} of {len(rows)} dense layers became two thin products: what saves {self.min_saving:.0%} at least"
+        )
+        context.tell(FactTable.of("Ranks, and what they save of a matrix's values and multiply-adds", COLUMNS, rows))
+        if thin and self.recovery_epochs:
             imitate(model, context, self.imitation, epochs=self.recovery_epochs, title="recovery after factorizing")
         return model.eval()
 

@@ -16,11 +16,12 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_at_least, require_boolean, require_fraction, require_integer, require_positive
 from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
+from compress.core.fact_table import FactTable, Kind, Value
 from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
 from compress.core.words import ComponentImportance, Importance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
-from compress.methods.prune.cutting import UNCUTTABLE
+from compress.methods.prune.cutting import UNCUTTABLE, sizes_left
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
 from compress.methods.training.low_rank import factorize, ranks_of, with_products
@@ -31,6 +32,20 @@ from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layer
 
 DESTROYED = (
     "a low rank destroys the zeros that pruning left in a product; set ranks=false, or leave out the pruning before it"
+)
+COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("layer", "count"),
+    ("heads", "count"),
+    ("of", "count"),
+    ("importance", "share"),
+    ("of", "share"),
+    ("neurons", "count"),
+    ("of", "count"),
+    ("importance", "share"),
+    ("of", "share"),
+    ("ms", "milliseconds"),
+    ("of", "milliseconds"),
+    ("thin products", "text"),
 )
 TARGETS = ("target_speedup", "target_latency_ms", "kept_importance")
 
@@ -181,8 +196,9 @@ class PruneToBudget(StageDefaults):
                 keeps_first=family_of(model.config).first_layer is not None,
             )
             choice = self._choose(choices, whole, progress)
-            for sentence in explanation(choices, choice, stands_for):
-                context.note(sentence)
+            sentence, why = explanation(choices, choice, stands_for)
+            context.note(sentence)
+            context.tell(why)
             kept = _cut(model, choices.found, choice.sizes)
             factorize(model, context, [choice.ranks[layer] for layer in kept], self.calibration_examples)
             stands_for = [stands_for[layer] for layer in kept]
@@ -191,11 +207,7 @@ class PruneToBudget(StageDefaults):
         settings, epochs, title = self.imitation, self.recovery_epochs, "recovery after pruning"
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         ranks = ranks_of(model)
-        for number, layer, thin in zip(stands_for, layers_of(model), ranks, strict=True):
-            products = "".join(f", {name} of rank {rank}" for name, rank in thin.items())
-            context.note(
-                f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons{products}, from layer {number}"
-            )
+        context.tell(sizes_left(model, stands_for, ranks))
         predicted = table.predict(_sizes(model), ranks)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
@@ -246,31 +258,39 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> list[str]:
-    """What was chosen and why: what each layer keeps of its importance and of its time, and what left was worth.
+def explanation(choices: Choices, choice: Choice, numbers: Sequence[int]) -> tuple[str, FactTable]:
+    """What was chosen and why: what all keeps of its importance and of its time, and the same of each layer, with what
+    thin products save.
 
     numbers: what each layer is called.
     """
     table, all_there_is = choices.table, max(choices.importance, 1e-300)
     before = [(len(layer.heads), len(layer.neurons)) for layer in choices.found]
     took, takes = table.costs(before), table.costs(choice.sizes, choice.ranks)
-    sentences = [
+    rows = []
+    for i, (layer, (heads, neurons)) in enumerate(zip(choices.found, choice.sizes, strict=True)):
+        row: list[Value] = [numbers[i]]
+        for values, kept in ((layer.heads, heads), (layer.neurons, neurons)):
+            stays = float(values.double().sort(descending=True).values[:kept].sum()) / all_there_is
+            row += [kept, len(values), stays, float(values.sum()) / all_there_is]
+        rows.append([*row, takes[i], took[i], "; ".join(_thin_products(choices, choice, i, all_there_is))])
+    sentence = (
         f"kept {choice.value / all_there_is:.1%} of all importance in {table.fixed + sum(takes):.3f} ms; all of it "
         f"takes {table.fixed + sum(took):.3f} ms"
-    ]
-    for i, (layer, (heads, neurons)) in enumerate(zip(choices.found, choice.sizes, strict=True)):
-        parts = []
-        for what, values, kept in (("heads", layer.heads, heads), ("neurons", layer.neurons, neurons)):
-            share = float(values.sum()) / all_there_is
-            stays = float(values.double().sort(descending=True).values[:kept].sum()) / all_there_is
-            parts.append(f"{kept} of {len(values)} {what} with {stays:.1%} of {share:.1%} of all importance")
-        for name, rank in choice.ranks[i].items():
-            count, values = (heads, layer.heads) if name in ATTENTION_PRODUCTS else (neurons, layer.neurons)
-            saves = -table.thinner(name, count, rank)
-            lost = float(rank_losses(layer.products[name], count / len(values), np.array(rank))) / all_there_is
-            parts.append(f"{name} of rank {rank}, which saves {saves:.3f} ms for {lost:.1%} of all importance")
-        sentences.append(f"layer {numbers[i]}: {', '.join(parts)}, in {takes[i]:.3f} of {took[i]:.3f} ms")
-    return sentences
+    )
+    return sentence, FactTable.of("What each layer keeps of all importance, and of its time", COLUMNS, rows)
+
+
+def _thin_products(choices: Choices, choice: Choice, number: int, all_there_is: float) -> list[str]:
+    """Which products of a layer become two thin ones, what that saves and what it costs."""
+    layer, (heads, neurons) = choices.found[number], choice.sizes[number]
+    told = []
+    for name, rank in choice.ranks[number].items():
+        count, values = (heads, layer.heads) if name in ATTENTION_PRODUCTS else (neurons, layer.neurons)
+        saves = -choices.table.thinner(name, count, rank)
+        lost = float(rank_losses(layer.products[name], count / len(values), np.array(rank))) / all_there_is
+        told.append(f"{name} of rank {rank}: {saves:.3f} ms less for {lost:.1%} of all importance")
+    return told
 
 
 def _sizes(model: PreTrainedModel) -> list[Sizes]:

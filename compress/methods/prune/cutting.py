@@ -1,9 +1,23 @@
-"""What every stage that cuts heads, neurons and layers says it cannot be applied to."""
+"""What every stage that cuts heads, neurons and layers says: what it cannot be applied to, and what it left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compress.core.fact_table import FactTable, Kind
+from compress.nn.family import layers_of
+
+COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("layer", "count"),
+    ("was layer", "count"),
+    ("heads", "count"),
+    ("neurons", "count"),
+    ("ranks", "text"),
+)
 
 UNCUTTABLE: Mapping[str, str] = MappingProxyType(
     {
@@ -12,3 +26,15 @@ UNCUTTABLE: Mapping[str, str] = MappingProxyType(
         "low_rank": "the factors of a factorized layer have no heads or neurons of their own; prune before factorizing",
     }
 )
+
+
+def sizes_left(
+    model: PreTrainedModel, numbers: Sequence[int], ranks: Sequence[Mapping[str, Any]] | None = None
+) -> FactTable:
+    """A table of the layers that are left. numbers: what each was before. ranks: of its products that became thin."""
+    layers = layers_of(model)
+    rows = [
+        (place, number, layer.query_heads, layer.neurons, ", ".join(f"{name} {rank}" for name, rank in thin.items()))
+        for place, (number, layer, thin) in enumerate(zip(numbers, layers, ranks or [{}] * len(layers), strict=True))
+    ]
+    return FactTable.of("What each layer has now", COLUMNS, rows)

@@ -23,7 +23,7 @@ from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
 from compress.core.stage import StageDefaults, Training
 from compress.core.words import Importance
-from compress.methods.prune.cutting import UNCUTTABLE
+from compress.methods.prune.cutting import UNCUTTABLE, sizes_left
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
@@ -177,8 +177,7 @@ class PruneStructured(StageDefaults):
         settings, epochs = self.imitation, self.recovery_epochs
         title = "recovery after pruning"
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
-        for number, layer in zip(kept, layers_of(model), strict=True):
-            context.note(f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons, from layer {number}")
+        context.tell(sizes_left(model, kept))
         return model
 
     def _kept_layers(self, model: PreTrainedModel, importance: Tensor) -> list[int]:

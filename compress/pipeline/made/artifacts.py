@@ -9,6 +9,7 @@ from typing import Any
 from transformers import set_seed
 
 from compress.core.context import Context, TeacherContext
+from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 from compress.measure.prove import write_probe
 from compress.methods.training.processes import once, same
@@ -32,7 +33,7 @@ def teacher_artifact(loaded: LoadedRecipe) -> Work[Entry]:
     def make(store: Store, folder: Path) -> Facts:
         same(("teacher", key))
         _save(loaded, _make_teacher(loaded, store, key), folder, encoded)
-        return {"parent": None, "processor": None, "notes": []}
+        return {"parent": None, "processor": None, "notes": [], "tables": []}
 
     return Work(
         kind=KIND,
@@ -53,14 +54,16 @@ def stage_artifact(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Ent
 
     def make(store: Store, folder: Path) -> Facts:
         notes: list[str] = []
+        tables: list[FactTable] = []
         processors: list[Any] = []
         same(("stage", stage, parent, teacher, key))
-        model = _apply(loaded, store, stage, parent, teacher, key, notes=notes, processors=processors)
+        model = _apply(loaded, store, stage, parent, teacher, key, notes=notes, tables=tables, processors=processors)
         encoded, source = loaded.encoded(parent), parent.facts["processor"]
         if processors:
             encoded, source = loaded.inputs.encoded_by(key, lambda: (processors[-1], model.config)), key
         _save(loaded, model, folder, encoded)
-        return {"parent": parent.key, "processor": source, "notes": notes}
+        told = [table.to_json() for table in tables]
+        return {"parent": parent.key, "processor": source, "notes": notes, "tables": told}
 
     return Work(
         kind=KIND,
@@ -113,9 +116,10 @@ def _apply(
     key: str,
     *,
     notes: list[str],
+    tables: list[FactTable],
     processors: list[Any],
 ) -> Any:
-    """The stage's model. notes, processors: what the stage says and brings is added to them."""
+    """The stage's model. notes, tables, processors: what the stage says and brings is added to them."""
     recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
     set_seed(recipe.seed)
 
@@ -144,6 +148,7 @@ def _apply(
         work_folder=work_folder,
         cache_folder=store.cache_folder("teacher-outputs"),
         note=notes.append,
+        tell=tables.append,
         collate=encoded.collate,
         use_processor=processors.append,
         latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),

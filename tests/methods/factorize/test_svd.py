@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from compress.core.errors import InputError
+from compress.core.fact_table import FactTable
 from compress.methods.factorize import svd
 from compress.methods.factorize.svd import FactorizeSvd
 from compress.methods.training.imitation import Imitation
@@ -45,7 +46,12 @@ def ranks(model: nn.Module) -> dict[str, int]:
 
 
 def test_by_ratio(
-    stage: FactorizeSvd, plain_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: FactorizeSvd,
+    plain_type: str,
+    make_model: Callable,
+    make_context: Callable,
+    notes: list[str],
+    tables: list[FactTable],
 ) -> None:
     model = make_model(plain_type, layers=1)
     found = stage.apply(model, make_context(make_model(plain_type)))
@@ -54,10 +60,12 @@ def test_by_ratio(
     attention = [layer.path_of(part) for part in ("query", "key", "value", "attention_output")]
     ffn = [layer.path_of(part) for part in ("ffn_in", "ffn_out")]
     assert ranks(found) == dict.fromkeys(attention, 8) | dict.fromkeys(ffn, 10)
-    assert notes == [
-        *(f"{path}: rank 8 of 32, saves 50%" for path in attention),
-        *(f"{path}: rank 10 of 32, saves 53%" for path in ffn),
-    ]
+    assert notes == ["6 of 6 dense layers became two thin products: what saves 0% at least"]
+    # 10 of 96 values of 2,048.
+    assert tables[0].rows == (
+        *((path, 8, 32, 0.5, "is two products") for path in attention),
+        *((path, 10, 32, 0.53125, "is two products") for path in ffn),
+    )
     assert structure_of(found).kinds() == {"low_rank"}
 
 
@@ -77,7 +85,7 @@ def make_low_rank(module: nn.Linear, rank: int) -> None:
 
 
 def test_by_energy_only_where_there_is_something_to_save(
-    stage: FactorizeSvd, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: FactorizeSvd, make_model: Callable, make_context: Callable, tables: list[FactTable]
 ) -> None:
     model = make_model(layers=1)
     make_low_rank(model.get_submodule(QUERY), 3)
@@ -87,11 +95,10 @@ def test_by_energy_only_where_there_is_something_to_save(
     found = stage.apply(model, context)
     assert ranks(found) == {QUERY: 3}
     # 3 * 64 of 1024.
-    assert notes[0] == f"{QUERY}: rank 3 of 32, saves 81%"
-    skipped = [note for note in notes if "skipped" in note]
-    assert len(skipped) == 5
-    assert skipped[-1].startswith("bert.encoder.layer.0.output.dense: skipped, rank ")
-    assert all(note.endswith("(least: 25%)") for note in skipped)
+    first, *others = tables[0].rows
+    assert first == (QUERY, 3, 32, 1 - 192 / 1024, "is two products")
+    assert [row[-1] for row in others] == ["stays whole"] * 5
+    assert others[-1][0] == "bert.encoder.layer.0.output.dense"
     # Nothing that the inputs use was lost, and the bias is there.
     assert torch.equal(found.get_submodule(QUERY).up.bias, teacher.get_submodule(QUERY).bias)
     batch = context.collate(list(context.train))
@@ -113,14 +120,14 @@ def test_the_rank_is_what_the_inputs_use(stage: FactorizeSvd, make_model: Callab
 
 
 def test_ranks_are_rounded_up_to_blocks(
-    stage: FactorizeSvd, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: FactorizeSvd, make_model: Callable, make_context: Callable, tables: list[FactTable]
 ) -> None:
     model = make_model(layers=1)
     found = dataclasses.replace(stage, rank_multiple=16).apply(model, make_context(model))
     # 8 becomes 16, at which 32 x 32 saves nothing; 10 becomes 16, at which 64 x 32 saves a quarter.
     assert ranks(found) == {FFN_IN: 16, "bert.encoder.layer.0.output.dense": 16}
-    assert notes[0] == f"{QUERY}: skipped, rank 16 would save 0% (least: 0%)"
-    assert notes[-1] == "bert.encoder.layer.0.output.dense: rank 16 of 32, saves 25%"
+    assert tables[0].rows[0] == (QUERY, 16, 32, 0.0, "stays whole")
+    assert tables[0].rows[-1] == ("bert.encoder.layer.0.output.dense", 16, 32, 0.25, "is two products")
 
 
 def test_least_saving(stage: FactorizeSvd, make_model: Callable, make_context: Callable) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from compress.core.context import LayerImportance, ProductImportance
 from compress.core.errors import InputError
+from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 from compress.methods.importance.magnitude import Magnitude
 from compress.methods.prune.budget import PruneToBudget
@@ -116,11 +117,11 @@ def test_with_time_for_everything_nothing_is_cut(stage, make_model, make_context
     assert sizes(applied(stage, make_model, make_context)) == [(4, 64)] * 4
 
 
-def test_a_layer_that_hardly_matters_goes_first(stage, make_model, make_context, notes) -> None:
+def test_a_layer_that_hardly_matters_goes_first(stage, make_model, make_context, notes, tables) -> None:
     # Whole: 1 + 3 x 10 + 1 = 32. Without layer 2: 22.
     found = applied(dataclasses.replace(stage, target_latency_ms=22.0), make_model, make_context)
     assert sizes(found) == [(4, 64)] * 3
-    assert any("from layer 3" in note for note in notes)
+    assert [row[1] for row in tables[-1].rows] == [0, 1, 3]
     assert any("predicted: 22.000 ms" in note and "1.8 times" in note for note in notes)
 
 
@@ -179,17 +180,30 @@ def test_what_is_advised_instead_can_be_had(
     assert sizes(applied(dataclasses.replace(refused, **{name: advised}), make_model, make_context))
 
 
-def test_blocks_compete_too(stage, make_model, make_context, notes) -> None:
+def test_blocks_compete_too(stage, make_model, make_context, notes: list[str], tables: list[FactTable]) -> None:
     # Of 8.5, 1 is fixed and 1 for the last layer. For 6.5 layer 1 keeps its heads, worth 20, and a normalisation; three
     # heads and sixteen neurons would be worth 18 + 1.6 for 6.
     asked = dataclasses.replace(stage, target_latency_ms=8.5, blocks=True)
     assert sizes(applied(asked, make_model, make_context)) == [(4, 0), (4, 64)]
     # 33.2 of 52.932.
     assert "kept 62.7% of all importance in 8.500 ms; all of it takes 32.000 ms" in notes
-    assert (
-        "layer 1: 4 of 4 heads with 37.8% of 37.8% of all importance, 0 of 64 neurons with 0.0% of 12.1% of all "
-        "importance, in 6.500 of 10.000 ms" in notes
+    why, left = tables
+    # 20 and 6.4 of 52.932 are the heads and the neurons of layer 1.
+    assert why.rows[1] == (
+        1,
+        4,
+        4,
+        pytest.approx(20 / 52.932),
+        pytest.approx(20 / 52.932),
+        0,
+        64,
+        0.0,
+        pytest.approx(6.4 / 52.932),
+        6.5,
+        10.0,
+        "",
     )
+    assert left.rows == ((0, 1, 4, 0, ""), (1, 3, 4, 64, ""))
     assert any(note.startswith("predicted: 8.500 ms") for note in notes)
 
 
@@ -256,7 +270,7 @@ def low_ranks(model: Any) -> list[dict[str, int]]:
     return [{name: part.rank for name, part in layer.items() if isinstance(part, LowRankLinear)} for layer in parts]
 
 
-def test_ranks_compete_too(plain_type, ranked, make_model, make_context, notes) -> None:
+def test_ranks_compete_too(plain_type, ranked, make_model, make_context, notes, tables) -> None:
     teacher = make_model(plain_type)
     asked: list[Any] = []
 
@@ -279,10 +293,11 @@ def test_ranks_compete_too(plain_type, ranked, make_model, make_context, notes) 
         outputs, inputs = teacher.get_submodule(path).weight.shape
         assert (up.shape, down.shape) == ((outputs, 32), (32, inputs))
     assert "kept 100.0% of all importance in 23.000 ms; all of it takes 32.000 ms" in notes
-    saved = "attention_output of rank 16, which saves 2.000 ms for 0.0% of all importance, ffn_in of rank 16, which"
-    assert any(note.startswith("layer 0: 4 of 4 heads") and saved in note for note in notes)
-    first = layers_of(found)[0].path
-    assert f"{first}: 4 heads, 64 neurons, attention_output of rank 16, ffn_in of rank 16, from layer 0" in notes
+    why, left = tables
+    assert str(why.rows[0][-1]).startswith(
+        "attention_output of rank 16: 2.000 ms less for 0.0% of all importance; ffn_in"
+    )
+    assert left.rows[0] == (0, 0, 4, 64, "attention_output 16, ffn_in 16")
     assert any(note.startswith("predicted: 23.000 ms") for note in notes)
 
 

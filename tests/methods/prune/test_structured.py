@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
+from compress.core.fact_table import FactTable
 from compress.methods.importance.magnitude import Magnitude
 from compress.methods.prune.structured import PruneStructured
 from compress.methods.training import gradual
@@ -87,7 +88,7 @@ def kept_heads(model: PreTrainedModel) -> list[list[float]]:
 
 
 def test_the_strongest_heads_of_each_layer(
-    stage: PruneStructured, plain_type: str, make_model: Callable, make_context: Callable, notes: list[str]
+    stage: PruneStructured, plain_type: str, make_model: Callable, make_context: Callable, tables: list[FactTable]
 ) -> None:
     model = make_model(plain_type, layers=3)
     for layer, importance in zip(layers_of(model), ([1, 2, 3, 4], [4, 3, 2, 1], [1, 9, 2, 8]), strict=True):
@@ -95,7 +96,7 @@ def test_the_strongest_heads_of_each_layer(
     found = dataclasses.replace(stage, heads=0.5).apply(model, make_context(model))
     assert kept_heads(found) == [[3, 4], [4, 3], [9, 8]]
     assert [layer.heads for layer in layers_of(found)] == [2, 2, 2]
-    assert notes == [f"{layer.path}: 2 heads, 64 neurons, from layer {i}" for i, layer in enumerate(layers_of(found))]
+    assert tables[0].rows == ((0, 0, 2, 64, ""), (1, 1, 2, 64, ""), (2, 2, 2, 64, ""))
 
 
 @pytest.mark.parametrize(
@@ -194,12 +195,12 @@ def test_what_compares_layers_is_ranked_as_it_is(
     assert kept_heads(given.apply(copy.deepcopy(model), make_context(model))) == expected
 
 
-def test_layers_by_number(stage: PruneStructured, make_model: Callable, make_context: Callable, notes: list) -> None:
+def test_layers_by_number(stage: PruneStructured, make_model: Callable, make_context: Callable, tables: list) -> None:
     model = make_model()
     modules = [layer.module for layer in layers_of(model)]
     found = dataclasses.replace(stage, layers=[0, 3]).apply(model, make_context(copy.deepcopy(model)))
     assert [layer.module for layer in layers_of(found)] == [modules[0], modules[3]]
-    assert [note[-12:] for note in notes] == ["from layer 0", "from layer 3"]
+    assert [row[:2] for row in tables[0].rows] == [(0, 0), (1, 3)]
     with pytest.raises(InputError, match=r"stages.prune.layers is \[0, 4\]; the model's layers are 0 to 3"):
         dataclasses.replace(stage, layers=[0, 4]).check(make_model())
 
