@@ -25,9 +25,10 @@ test: $(READY)  ## run the whole test suite, a file at a time on each processor
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
 	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
 
-docs: $(READY)  ## write the pages' tables from benchmarks/results, and docs/settings.md from conf/
+docs: $(READY)  ## write tables from benchmarks/results and docs/settings.md from conf/, then the site in build/site
 	$(BIN)/python -m benchmarks.render
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_site.py
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks docs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import make_settings
+from docs import make_settings, make_site
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
@@ -72,6 +72,22 @@ def test_no_link_leads_nowhere(page: Path) -> None:
         if heading:
             headings = [line.lstrip("# ") for line in found.read_text("utf-8").splitlines() if line.startswith("#")]
             assert heading in [_anchor(line) for line in headings], f"{page.name} links {target}"
+
+
+def test_the_site_has_every_page_and_a_dead_link_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A copy, so that the site of somebody who is looking at it stays.
+    for page in (*PAGES, *(ROOT / "docs").glob("*.png"), ROOT / "docs" / "mkdocs.yml"):
+        place = tmp_path / page.relative_to(ROOT)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(page.read_bytes())
+    monkeypatch.setattr(make_site, "ROOT", tmp_path)
+    assert make_site.main() == 0
+    built = {path.relative_to(tmp_path / "build" / "site").as_posix() for path in tmp_path.glob("build/site/**/*.html")}
+    expected = {page.relative_to(ROOT).with_suffix(".html").as_posix() for page in PAGES}
+    assert {name.replace("README", "index") for name in expected} <= built
+    with (tmp_path / "docs" / "sweeps.md").open("a", encoding="utf-8") as page:
+        page.write("[nowhere](nowhere.md)\n")
+    assert make_site.main() == 1
 
 
 def _anchor(heading: str) -> str:
