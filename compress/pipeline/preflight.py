@@ -131,13 +131,16 @@ def check_teacher(recipe: Recipe, structure: Structure) -> None:
 
 def check_settings(recipe: Recipe, teacher: PreTrainedModel) -> None:
     """Let every stage look at the shapes of the model it will be given, and of the teacher, and say whether its
-    settings fit."""
-    for name, model in foreseen(recipe, teacher):
+    settings fit. Raises InputError also where what it makes would read other inputs than the examples have."""
+    model = teacher
+    for name in recipe.order:
         recipe.stages[name].check(model)
         try:
             recipe.stages[name].check_teacher(teacher)
         except InputError as error:
             raise InputError(f"stages.{name}.{error}") from None
+        model = recipe.stages[name].foresee(model)
+        _require_same_inputs(recipe, model, teacher)
 
 
 def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, PreTrainedModel]]:
@@ -201,3 +204,15 @@ def _require_runnable(recipe: Recipe, left: dict[str, str]) -> None:
 
 def _order(recipe: Recipe) -> str:
     return f"order=[{','.join(recipe.order)}]"
+
+
+def _require_same_inputs(recipe: Recipe, model: PreTrainedModel, teacher: PreTrainedModel) -> None:
+    """Raise InputError where a model that a stage will give reads what no example has."""
+    read = recipe.task.signature(teacher.config).names
+    more = [name for name in recipe.task.signature(model.config).names if name not in read]
+    if more:
+        raise InputError(
+            f"student.path holds a {model.config.model_type} that reads {', '.join(more)}; the teacher, a "
+            f"{teacher.config.model_type}, does not, and so no example has it. Use a student of a family that reads no "
+            f"more than {', '.join(read)}."
+        )

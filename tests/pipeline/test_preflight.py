@@ -34,6 +34,7 @@ from compress.pipeline.preflight import (
     check_teacher,
     check_threads,
 )
+from compress.tasks.text_classification import TextClassification
 
 
 @dataclasses.dataclass
@@ -96,6 +97,7 @@ def recipe_of(
     declared = {"has_latency_table": has_latency_table, "refuses": refuses}
     runtime = SimpleNamespace(name="slow", threads=threads, **declared)
     read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
+    read.task = TextClassification(text=["first", "second"], label="label", max_length=16)
     return read
 
 
@@ -206,6 +208,22 @@ def test_stages_look_at_a_model_without_weights(make_model: Callable[..., PreTra
     with pytest.raises(InputError, match=r"stages\.factorize\.rank is 32"):
         check_settings(recipe_of("cut", "factorize", rank=32), model)
     check_settings(recipe_of("cut", rank=32), model)
+
+
+def test_a_student_that_reads_what_no_example_has_is_refused(make_model: Callable[..., PreTrainedModel]) -> None:
+    @dataclasses.dataclass
+    class Into(Cut):
+        model_type: str
+
+        def foresee(self, model: PreTrainedModel) -> PreTrainedModel:
+            return make_model(self.model_type)
+
+    # The last stage's result, too. A BERT tells the two texts of a pair apart, and a DistilBERT does not.
+    check_settings(recipe_of("into", into=Into("distilbert")), make_model("bert"))
+    with pytest.raises(
+        InputError, match=r"student\.path holds a bert that reads token_type_ids; the teacher, a"
+    ):
+        check_settings(recipe_of("into", into=Into("bert")), make_model("distilbert"))
 
 
 def test_stages_look_at_the_examples(make_model: Callable[..., PreTrainedModel]) -> None:
