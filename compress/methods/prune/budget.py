@@ -197,6 +197,7 @@ class PruneToBudget(StageDefaults):
                 f"{layer.path}: {layer.query_heads} heads, {layer.neurons} neurons{products}, from layer {number}"
             )
         predicted = table.predict(_sizes(model), ranks)
+        context.predict(table.teacher / predicted)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"

@@ -20,6 +20,7 @@ from compress.pipeline.keys import artifact_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, latency_table
 from compress.pipeline.make_or_find import Facts, Work, room_for, the_entry
+from compress.pipeline.steps import PREDICTED
 from compress.pipeline.store import Entry, Store, bytes_in
 
 KIND = "artifacts"
@@ -54,13 +55,16 @@ def stage_artifact(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Ent
     def make(store: Store, folder: Path) -> Facts:
         notes: list[str] = []
         processors: list[Any] = []
+        predicted: list[float] = []
         same(("stage", stage, parent, teacher, key))
-        model = _apply(loaded, store, stage, parent, teacher, key, notes=notes, processors=processors)
+        said = {"notes": notes, "processors": processors, "predicted": predicted}
+        model = _apply(loaded, store, stage, parent, teacher, key, **said)
         encoded, source = loaded.encoded(parent), parent.facts["processor"]
         if processors:
             encoded, source = loaded.inputs.encoded_by(key, lambda: (processors[-1], model.config)), key
         _save(loaded, model, folder, encoded)
-        return {"parent": parent.key, "processor": source, "notes": notes}
+        facts = {"parent": parent.key, "processor": source, "notes": notes}
+        return {**facts, PREDICTED: predicted[-1]} if predicted else facts
 
     return Work(
         kind=KIND,
@@ -79,7 +83,7 @@ def help_make(loaded: LoadedRecipe, store: Store, what: str, *given: Any) -> Non
     if what == "teacher":
         _make_teacher(loaded, store, *given)
     else:
-        _apply(loaded, store, *given, notes=[], processors=[])
+        _apply(loaded, store, *given, notes=[], processors=[], predicted=[])
 
 
 def _stage_key(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Entry) -> str:
@@ -114,8 +118,9 @@ def _apply(
     *,
     notes: list[str],
     processors: list[Any],
+    predicted: list[float],
 ) -> Any:
-    """The stage's model. notes, processors: what the stage says and brings is added to them."""
+    """The stage's model. notes, processors, predicted: what the stage says, brings and expects is added to them."""
     recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
     set_seed(recipe.seed)
 
@@ -146,6 +151,7 @@ def _apply(
         note=notes.append,
         collate=encoded.collate,
         use_processor=processors.append,
+        predict=predicted.append,
         latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),
     )
     return recipe.stages[stage].apply(load_model(parent.folder), context)
