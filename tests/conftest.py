@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import random
 import shutil
@@ -34,7 +35,8 @@ from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 from compress.core.signature import Port, Signature
 from compress.core.task import TaskDefaults
-from compress.measure import accuracy, latency, prove
+from compress.measure import accuracy, bystanders, latency, prove
+from compress.measure.bystanders import DISTURBING_WAIT
 from compress.measure.processes import Candidate
 from compress.measure.worker import load_batches
 from compress.methods.training.imitation import Imitation
@@ -134,6 +136,20 @@ def write_examples(path: Path, count: int, seed: int = 0) -> Path:
             row = {"text": " ".join(words), "label": LABELS[warm], "article": number // 4}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def any_machine_is_quiet() -> Iterator[None]:
+    """Tests run on machines that are not: what a busy one does to a run is told by counters made by hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bystanders, "DISTURBING_WAIT", math.inf)
+        yield
+
+
+@pytest.fixture
+def this_machine_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what tells a busy machine."""
+    monkeypatch.setattr(bystanders, "DISTURBING_WAIT", DISTURBING_WAIT)
 
 
 @pytest.fixture(autouse=True)
@@ -312,7 +328,7 @@ class WorkerHere:
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Scores or times."""
         if "time" in command:
-            return {"milliseconds": [1.0 for _ in command["time"]], "first": [], "peak_bytes": 0}
+            return {"milliseconds": [1.0 for _ in command["time"]], "first": [], "peak_bytes": 0, "waits": [0, 1]}
         np.savez(command["outputs"], *[self._session.run(batch) for batch in self._batches])
         return {"rows": len(self._batches)}
 

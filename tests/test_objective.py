@@ -129,7 +129,8 @@ def test_ranks_have_a_table_of_their_own_and_the_rest_of_the_order_takes_them(
     monkeypatch.setattr(
         "compress.pipeline.made.latency_tables.measure_table", lambda *_, **__: LatencyTable(20.0, 0.1, *curve, *last)
     )
-    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_low_rank", lambda *_, **__: (saved, 0.5))
+    monkeypatch.setattr("compress.pipeline.made.latency_tables.measure_low_rank", lambda *_, **__: (saved, disturbed))
+    disturbed = {"foreign_share": 0.5, "disturbed": None}
     asked = ["objective.speedup=6", "stages.prune.ranks=true", "stages.prune.neuron_multiple=4"]
     monkeypatch.setattr(sys, "argv", [*sys.argv, *asked, "stages.factorize.min_saving=0"])
     rows, _ = run(folder)

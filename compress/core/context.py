@@ -67,7 +67,9 @@ class Context:
     device: where training happens. work_folder: a folder of the stage's own, kept until it has finished, so that a
     killed stage resumes. cache_folder: what several stages share. latency: the runtime's latency table for layers like
     the one whose fused sizes are given, with `low_rank=True` also of their products as two thin ones; measured at the
-    first call on a machine. note: adds a sentence to the stage's line in the ledger. tell: adds a table to it.
+    first call on a machine. note: adds a sentence to the stage's line in the ledger. tell: adds a table to it. predict:
+    says how many times as fast as the teacher the table expects the model to be, in the end: what is then measured is
+    compared with it.
     """
 
     teacher: PreTrainedModel
@@ -90,6 +92,7 @@ class Context:
     unlabelled: Dataset | None = None
     unlabelled_fingerprint: str = ""
     teacher_reading: TeacherReading | None = None
+    predict: Callable[[float], None] = field(default=lambda speedup: None, repr=False)
 
 
 @dataclass(frozen=True)

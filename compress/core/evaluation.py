@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from compress.core.json_file import require_types
 from compress.core.metric import ACCURACY, Label
 from compress.core.recall import Recall
 
 Interval = tuple[float, float]
 # Metrics whose value is the mean, plain or weighted, of values that each example has of its own.
 MEANS = ("accuracy", "token_accuracy", "ndcg_at_10", "log_likelihood")
+
+
+# What is said wherever a speed is asked for that a busy machine kept from being measured, and what then measures it.
+BUSY = "speed not measured: the machine was busy"
+MEASURE_AGAIN = "measurement.again=true"
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,54 @@ class BatchEffect:
 
 
 @dataclass(frozen=True)
+class Disturbance:
+    """A speed that was not measured, because the machine was busy. It stands where the numbers would: what nobody
+    knows cannot be claimed.
+
+    rounds: how many of the rounds that were kept, `of`, were disturbed, or None where rounds cannot be told apart.
+    repeated: how many more were thrown away before. foreign_share: as in Latency. speedup, speedup_interval: the ratio
+    that was seen all the same, for those who want to know what a busy machine does; None of the teacher.
+    """
+
+    rounds: int | None
+    of: int
+    repeated: int
+    foreign_share: float | None
+    speedup: float | None = None
+    speedup_interval: Interval | None = None
+
+    @property
+    def told(self) -> str:
+        """`speed not measured: the machine was busy (others made it wait in 30 of 36 rounds, ...)`."""
+        if self.rounds is None:
+            seen = [f"others used {self.foreign_share or 0:.0%} of the processors"]
+        else:
+            seen = [f"others made it wait in {self.rounds} of {self.of} rounds"]
+        seen += [f"{self.repeated} more were taken again"] if self.repeated else []
+        return f"{BUSY} ({', '.join(seen)})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Disturbance:
+        """What `to_json` wrote. Raises ValueError, TypeError or KeyError for what is none."""
+        told = {entry.name: data[entry.name] for entry in fields(cls)}
+        require_types(cls, told)
+        interval = told["speedup_interval"]
+        return cls(**{**told, "speedup_interval": None if interval is None else (interval[0], interval[1])})
+
+
+@dataclass(frozen=True)
 class Latency:
     """Milliseconds per example, `rounds[round][example]`, and those of the baseline it took turns with.
 
     baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
     launches: how often the processes were started anew, after equally many rounds each, which follow each other here.
     foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
+    disturbed: whether it is no evidence, because others made the timed processes wait, or None where nobody knows;
+    disturbed_rounds: in how many of these rounds, or None likewise; repeated_rounds: how many more were thrown away.
     first_rounds, baseline_first_rounds: of uses that are many calls, such as a prompt and new tokens, the time of the
     first; empty elsewhere. peak_bytes, baseline_peak_bytes: the most memory that a process which did this ever had; 0
     where nobody knows.
@@ -71,6 +119,21 @@ class Latency:
     baseline_peak_bytes: int = 0
     launches: int = 1
     foreign_share: float | None = None
+    disturbed: bool | None = None
+    disturbed_rounds: int | None = None
+    repeated_rounds: int = 0
+
+    @property
+    def disturbance(self) -> Disturbance | None:
+        """What to say in the place of its numbers; None where they are evidence."""
+        if not self.disturbed:
+            return None
+        return Disturbance(
+            rounds=self.disturbed_rounds,
+            of=len(self.rounds),
+            repeated=self.repeated_rounds,
+            foreign_share=self.foreign_share,
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +214,7 @@ class Comparison:
     baseline finds some and the candidate none: name, how many it finds, how many there are. recalls: of each class;
     empty where no class is counted or nobody asked. constant: the class that the candidate answers every example with,
     where there are several, else None; baseline_constant: the baseline's.
-    batch_effect: the candidate's.
+    batch_effect: the candidate's. disturbance: why there is no speed-up though it was timed, where that is so.
     """
 
     score_difference: float
@@ -168,3 +231,4 @@ class Comparison:
     recalls: tuple[Recall, ...] = ()
     constant: str | None = None
     baseline_constant: str | None = None
+    disturbance: Disturbance | None = None

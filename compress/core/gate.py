@@ -94,9 +94,13 @@ class Gate:
         )
         return Verdict(
             outcome=outcome,
-            reasons=(*(reason for finding in findings for reason in finding.reasons), *lost),
+            reasons=(
+                *(reason for finding in findings for reason in finding.reasons),
+                *lost,
+                *self._not_measured(comparison),
+            ),
             within_limits=all(finding.within_limits for finding in findings),
-            findings=lost,
+            findings=(*lost, *self._not_measured(comparison)),
             missed=tuple(reason for finding in findings for reason in finding.missed),
             notes=tuple(note for finding in findings for note in finding.notes),
         )
@@ -139,7 +143,16 @@ class Gate:
             needed = f"about {comparison.examples_to_decide} validation examples would decide it"
         return Verdict("inconclusive", (f"{text}: {comparison.examples} examples cannot tell, {needed}",), within)
 
+    def _not_measured(self, comparison: Comparison) -> tuple[str, ...]:
+        """What a busy machine kept from being measured, where no limit asks for it: of one that does, it is the
+        reason."""
+        asked = self.min_speedup is not None
+        return () if comparison.disturbance is None or asked else (comparison.disturbance.told,)
+
     def _judge_speedup(self, comparison: Comparison, minimum: float) -> Verdict:
+        if comparison.disturbance is not None:
+            # Nothing was measured that lies outside of the limits.
+            return Verdict("inconclusive", (f"{comparison.disturbance.told}, limit {minimum:.2f}",), True)
         if comparison.speedup is None or comparison.speedup_interval is None:
             raise ValueError("a gate with min_speedup needs a comparison with latency")
         low, high = comparison.speedup_interval

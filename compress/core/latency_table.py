@@ -25,6 +25,8 @@ class LatencyTable:
     computes one position only, empty where the head reads more and the last layer is like any other.
     low_rank: how much more a product takes (below 0: less) as two thin ones, by its name, the heads or neurons of its
     layer, and the rank; only where it was asked for. foreign_share: as in Latency.
+    disturbed: whether others made a quarter of its rounds wait, or more (of each part the fastest quarter counts), or
+    None where nobody knows.
     """
 
     teacher: float
@@ -35,6 +37,7 @@ class LatencyTable:
     last_ffn: Curve
     foreign_share: float | None = None
     low_rank: Mapping[str, Grid] = field(default_factory=dict)
+    disturbed: bool | None = None
 
     @property
     def last_is_short(self) -> bool:
@@ -87,6 +90,7 @@ class LatencyTable:
             last_attention=curve_from_json(data["last_attention"]),
             last_ffn=curve_from_json(data["last_ffn"]),
             foreign_share=data["foreign_share"],
+            disturbed=data.get("disturbed"),
             low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
         )
 

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.blame import Blame
+from compress.core.evaluation import Disturbance
 from compress.core.fact_table import FactTable
 from compress.core.json_file import require_types
 from compress.core.metric import ACCURACY, Label
 
+# Measured speed-ups lay within 7% of what was predicted where both are on record (docs/results.md); one that a busy
+# machine had spoilt was 1.8 times the prediction.
+CONTRADICTION = 1.3
 SENTENCES = ("reasons", "notes", "findings", "missed")
 
 
@@ -25,7 +29,9 @@ class Row:
     `accuracy_difference` and `accuracy_interval`. difference: to the teacher's value. findings: those of the reasons
     that no limit asks for. decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the
     stage reported; tables: what it did, part by part. blame: why it may have missed its limits, where it did and that
-    was looked into; a ledger of an earlier release has none.
+    was looked into; a ledger of an earlier release has none. disturbance: why there are no latencies and no speed-up though they were timed, where a
+    busy machine kept them from being measured; of an earlier release none, whose notes may say so. predicted_speedup:
+    what the latency table expects of this model, where it does.
     """
 
     stage: str
@@ -54,6 +60,23 @@ class Row:
     missed: tuple[str, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     tables: tuple[FactTable, ...] = ()
+    disturbance: Disturbance | None = None
+    predicted_speedup: float | None = None
+
+    @property
+    def contradiction(self) -> str | None:
+        """A sentence where what was predicted of the speed and what was measured cannot both be right."""
+        expected, found = self.predicted_speedup, self.speedup
+        if not expected or not found or 1 / CONTRADICTION <= found / expected <= CONTRADICTION:
+            return None
+        low, high = self.speedup_interval or (found, found)
+        if low <= expected <= high:
+            return None
+        return (
+            f"measured {found:.1f} times the teacher's speed, and the latency table predicted {expected:.1f}: these "
+            "contradict each other. One of the two was disturbed, or the table does not fit this model; measure again "
+            "before you rely on the speed"
+        )
 
     @property
     def accuracy(self) -> float | None:
@@ -88,7 +111,8 @@ class Row:
         told["tables"] = tuple(FactTable.from_json(table) for table in told["tables"] or ())
         for name in ("interval", "speedup_interval"):
             told[name] = None if told[name] is None else tuple(told[name])
-        told = {**told, "metric": metric, "blame": _blame(told["blame"])}
+        disturbance = None if told["disturbance"] is None else Disturbance.from_json(told["disturbance"])
+        told = {**told, "metric": metric, "blame": _blame(told["blame"]), "disturbance": disturbance}
         always = ("stage", "verdict", "decision")
         require_types(cls, {name: value for name, value in told.items() if value is not None or name in always})
         return cls(**told)

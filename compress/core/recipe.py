@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.core.checks import require_integer
+from compress.core.checks import require_at_least, require_boolean, require_integer
 from compress.core.gate import Gate
 from compress.core.objective import Objective
 from compress.core.runtime import Runtime
@@ -16,25 +16,37 @@ from compress.core.task import Task
 from compress.core.tracking import Tracker
 from compress.core.words import Data, Teacher
 
+# Of the settings of a measurement those that say how long to wait for quiet, and nothing of what is measured.
+PATIENCE = ("retry_seconds", "again")
+
 
 @dataclass(frozen=True)
 class Measurement:
     """How latency is sampled.
 
     examples: how many validation examples are timed, at their real lengths. launches: how often each worker process
-    is started anew. rounds: turns per launch. warmup: untimed runs at the start of each turn.
+    is started anew. rounds: turns per launch. warmup: untimed runs at the start of each turn. retry_seconds: for how
+    long, in all of a measurement, rounds that others disturbed are thrown away and taken again. again: whether what an
+    earlier run left disturbed is measured once more.
+
+    The last two say how long to wait for quiet, and nothing of what is measured then: no key depends on them. Where
+    they are left out, as in a recipe of before there were any, nothing is taken again.
     """
 
     examples: int
     launches: int
     rounds: int
     warmup: int
+    retry_seconds: float = 0.0
+    again: bool = False
 
     def __post_init__(self) -> None:
         require_integer("measurement.examples", self.examples, 1, "Use 24, for example.")
         require_integer("measurement.launches", self.launches, 1, "Use 4, for example.")
         require_integer("measurement.rounds", self.rounds, 1, "Use 6, for example.")
         require_integer("measurement.warmup", self.warmup, 0, "Use 3, for example.")
+        require_at_least("measurement.retry_seconds", self.retry_seconds, 0, "Use 60, or 0 to take nothing again.")
+        require_boolean("measurement.again", self.again)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""What else ran on the processors while something was timed: a measurement that was not alone should say so.
+"""What else ran on the processors while something was timed: a measurement that was not alone is no evidence.
 
-Linux counts busy time for each processor in /proc/stat; other systems are not asked, and nothing is known there.
+Two witnesses, both of Linux. Each worker says how long its threads waited for a processor in each turn (`waits.py`):
+that tells which rounds were disturbed, so that these can be taken again. And /proc/stat counts busy time for each
+processor: that tells whether others ran at all, or the worker's own threads waited for each other. Where the first is
+missing, the second judges the measurement as a whole; where both are, nothing is known.
 """
 
 from __future__ import annotations
@@ -10,7 +13,19 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from compress.measure.waits import Waits
+
 STAT = Path("/proc/stat")
+# A turn is disturbed where its threads waited for as much of it as this. A model against itself, round by round, on two
+# cores beside others' work (2026-11-29, 150 rounds with one thread and 150 with two), by the larger share of the two
+# turns, and the logarithm of their ratio (root mean square): 75 rounds below 0.03, 0.04; 5 from 0.05 to 0.1, 0.13; 69
+# from 0.1 to 0.3, 0.23; 151 above, 0.39.
+DISTURBING_WAIT = 0.05
+# Being woken takes a thread some microseconds in a queue, also on a machine with nothing else to do.
+LEAST_WAIT_NS = 500_000
+# Where others ran for less than this share of what our threads waited, these waited for each other, or for the quota
+# of a container: that is how this machine is, and not what others do to it.
+LEAST_OTHERS = 0.25
 # An idle desktop's own work takes a few percent, and so does the grain of the kernel's clock. At a tenth, a turn in ten
 # is shared with somebody, and more than the medians over rounds can leave out.
 DISTURBING_SHARE = 0.1
@@ -18,13 +33,55 @@ DISTURBING_SHARE = 0.1
 SHORTEST_SECONDS = 0.5
 
 
+def is_disturbed(turns: Sequence[Waits | None], *, others: float | None, waited: float) -> bool | None:
+    """Whether a round of these turns, one for each candidate, was disturbed by others; None where nobody knows.
+
+    others, waited: the seconds that others ran on the processors since the launch began (None where nobody knows), and
+    that our threads waited in all of its turns so far, this round's among them.
+    """
+    known = [turn for turn in turns if turn is not None]
+    if len(known) < len(turns):
+        return None
+    if not any(turn.share >= DISTURBING_WAIT and turn.waited_ns >= LEAST_WAIT_NS for turn in known):
+        return False
+    return others is None or others >= LEAST_OTHERS * waited
+
+
 class Bystanders:
-    """The share of processor time that other processes took during `watching` blocks."""
+    """What others did to a measurement: the share of processor time that they took during `watching` blocks, and how
+    many rounds they disturbed.
+
+    kept, disturbed_rounds: how many rounds the measurement is made of, and how many of these were disturbed; None where
+    nobody knows of all of them. repeated_rounds: how many were thrown away, and taken again.
+    """
 
     def __init__(self, cpus: Sequence[int]) -> None:
         """cpus: the numbers of the processors that timed work runs on."""
         self._cpus = cpus
         self._total = self._foreign = 0.0
+        self._began: tuple[float, float] | None = None
+        self._waited = 0.0
+        self.kept, self.repeated_rounds = 0, 0
+        self.disturbed_rounds: int | None = 0
+
+    def begin_launch(self) -> None:
+        """Before the processes of a launch are started, which count from their beginning."""
+        seconds = _processor_seconds(self._cpus) if STAT.exists() else None
+        self._began = None if seconds is None else (seconds[0], _own_seconds((os.getpid(),)))
+        self._waited = 0.0
+
+    def disturb(self, turns: Sequence[Waits | None], processes: Sequence[int]) -> bool | None:
+        """Whether the round that has just ended was disturbed: see `is_disturbed`. processes: as in `watching`."""
+        self._waited += sum(turn.waited_ns for turn in turns if turn is not None) / 1e9
+        return is_disturbed(turns, others=self._others(processes), waited=self._waited)
+
+    def keep(self, disturbed: bool | None) -> None:
+        """A round becomes part of the measurement."""
+        self.kept += 1
+        if disturbed is None or self.disturbed_rounds is None:
+            self.disturbed_rounds = None
+        else:
+            self.disturbed_rounds += disturbed
 
     @contextlib.contextmanager
     def watching(self, processes: Sequence[int]) -> Iterator[None]:
@@ -46,6 +103,22 @@ class Bystanders:
         if self._total < SHORTEST_SECONDS * len(self._cpus):
             return None
         return min(1.0, max(0.0, self._foreign / self._total))
+
+    @property
+    def disturbed(self) -> bool | None:
+        """Whether what was measured is no evidence: a round that is part of it was disturbed, or, where no round can be
+        told from another, others took a tenth of the processors. None where nobody knows."""
+        if self.disturbed_rounds is not None and self.kept:
+            return self.disturbed_rounds > 0
+        return None if self.share is None else self.share >= DISTURBING_SHARE
+
+    def _others(self, processes: Sequence[int]) -> float | None:
+        """Seconds that others ran on the processors since the launch began."""
+        if self._began is None:
+            return None
+        now = _processor_seconds(self._cpus)
+        ours = _own_seconds((*processes, os.getpid())) - self._began[1]
+        return None if now is None else now[0] - self._began[0] - ours
 
 
 def disturbance(share: float | None, processors: int, what: str) -> str | None:

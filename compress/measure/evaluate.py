@@ -15,7 +15,7 @@ from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect, Evaluation, Latency, Proof, Size
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
-from compress.core.signature import Signature
+from compress.core.signature import Decoding, Signature
 from compress.core.task import Task
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
@@ -98,6 +98,9 @@ def time_candidate(
         baseline_peak_bytes=before[0].peak_bytes if before else 0,
         launches=measurement.launches,
         foreign_share=bystanders.share,
+        disturbed=bystanders.disturbed,
+        disturbed_rounds=bystanders.disturbed_rounds,
+        repeated_rounds=bystanders.repeated_rounds,
     )
 
 
@@ -131,18 +134,25 @@ def continuations(
 
 def request_figures(latency: Latency, signature: Signature, *, compared: bool) -> dict[str, float]:
     """Of uses that are a prompt and new tokens: the median time of each part, and the memory; and where it is compared
-    with the teacher, how much faster each part is, and the share of its memory. Empty elsewhere."""
+    with the teacher, how much faster each part is, and the share of its memory. Empty elsewhere; no times where others
+    disturbed them."""
     if signature.decoding is None:
         return {}
-    steps = signature.decoding.new_tokens - 1
+    found = {} if latency.disturbed else _request_times(latency, signature.decoding, compared=compared)
+    if latency.peak_bytes:
+        found["peak_megabytes"] = latency.peak_bytes / 1e6
+    if compared and latency.peak_bytes:
+        found["peak_share"] = latency.peak_bytes / latency.baseline_peak_bytes
+    return found
+
+
+def _request_times(latency: Latency, decoding: Decoding, *, compared: bool) -> dict[str, float]:
     whole, first = (np.median(np.asarray(rounds)) for rounds in (latency.rounds, latency.first_rounds))
     found = {
         "first_token_ms": float(first),
-        "token_ms": float(whole - first) / steps,
-        "tokens_per_second": 1000 * signature.decoding.new_tokens / float(whole),
+        "token_ms": float(whole - first) / (decoding.new_tokens - 1),
+        "tokens_per_second": 1000 * decoding.new_tokens / float(whole),
     }
-    if latency.peak_bytes:
-        found["peak_megabytes"] = latency.peak_bytes / 1e6
     if compared:
         before, before_first = (
             np.median(np.asarray(rounds)) for rounds in (latency.baseline_rounds, latency.baseline_first_rounds)
@@ -151,13 +161,14 @@ def request_figures(latency: Latency, signature: Signature, *, compared: bool) -
             "first_token_speedup": float(before_first / first),
             "token_speedup": float((before - before_first) / (whole - first)),
         }
-    if compared and latency.peak_bytes:
-        found["peak_share"] = latency.peak_bytes / latency.baseline_peak_bytes
     return found
 
 
-def torch_ratio_of(latency: Latency) -> float:
-    """Plain PyTorch's time over the runtime's, where the baseline of `latency` is plain PyTorch."""
+def torch_ratio_of(latency: Latency) -> float | None:
+    """Plain PyTorch's time over the runtime's, where the baseline of `latency` is plain PyTorch; None where others
+    disturbed it."""
+    if latency.disturbed:
+        return None
     torch_time = np.median(np.asarray(latency.baseline_rounds), axis=0).sum()
     return float(torch_time / np.median(np.asarray(latency.rounds), axis=0).sum())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from tqdm.auto import tqdm
 
 from compress.core.recipe import Measurement
 from compress.measure.bystanders import Bystanders
+from compress.measure.environment import allowed_cpus
 from compress.measure.processes import Candidate, Timed, Worker, one_measurement_at_a_time
+from compress.measure.waits import Waits
 
 Rounds = tuple[tuple[float, ...], ...]
+# What a worker says of a turn.
+Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,28 @@ def _in_turns(
 
     In every round the order turns around (A B, then B A), so that a drift of the machine's speed favours nobody. After
     `measurement.rounds` rounds all processes are started anew, because two processes of the very same program differ a
-    little for as long as they live. The machine-wide lock is held throughout. bystanders: watch the timed rounds.
+    little for as long as they live. A round that others disturbed is thrown away as a whole and taken again, as long as
+    `measurement.retry_seconds` last: they are shared among the launches, so that the first does not use them up. The
+    machine-wide lock is held throughout. bystanders: watch the timed rounds, and know afterwards which were disturbed.
     """
-    samples: list[list[dict[str, Any]]] = [[] for _ in candidates]
+    kept: list[Mapping[int, Answer]] = []
     commands = [{"time": list(own), "warmup": measurement.warmup} for own in chosen]
-    total = measurement.launches * measurement.rounds
+    threads = max(candidate.runtime.threads for candidate in candidates)
+    watch = Bystanders(allowed_cpus()[:threads]) if bystanders is None else bystanders
+    patience = _Patience(measurement)
     with (
-        tqdm(total=total, desc="waiting for another measurement", unit="round", leave=False) as bar,
+        tqdm(
+            total=measurement.launches * measurement.rounds,
+            desc="waiting for another measurement",
+            unit="round",
+            leave=False,
+        ) as bar,
         one_measurement_at_a_time(),
     ):
         bar.set_description("latency")
         for launch in range(measurement.launches):
+            watch.begin_launch()
+            patience.begin_launch()
             with contextlib.ExitStack() as stack:
                 # Memory is handed out in the order of starting: that, too, takes turns.
                 numbered = list(enumerate(candidates))[:: 1 if launch % 2 == 0 else -1]
@@ -103,19 +119,67 @@ def _in_turns(
                 for i, worker in workers.items():
                     worker.ask(commands[i])
                     worker.wait_until_asleep()
-                if bystanders is not None:
-                    stack.enter_context(bystanders.watching([worker.pid for worker in workers.values()]))
-                for turn in range(measurement.rounds):
-                    order = range(len(candidates))[:: 1 if turn % 2 == 0 else -1]
-                    for i in order:
-                        samples[i].append(workers[i].ask(commands[i]))
-                        workers[i].wait_until_asleep()
-                    bar.update()
+                stack.enter_context(watch.watching([worker.pid for worker in workers.values()]))
+                kept += _rounds(workers, commands, measurement.rounds, watch, patience, bar)
     return [
         Turns(
-            whole=tuple(tuple(answer["milliseconds"]) for answer in answers),
-            first=tuple(tuple(answer["first"]) for answer in answers),
-            peak_bytes=max((answer["peak_bytes"] for answer in answers), default=0),
+            whole=tuple(tuple(answers[i]["milliseconds"]) for answers in kept),
+            first=tuple(tuple(answers[i]["first"]) for answers in kept),
+            peak_bytes=max((answers[i]["peak_bytes"] for answers in kept), default=0),
         )
-        for answers in samples
+        for i in range(len(candidates))
     ]
+
+
+class _Patience:
+    """How much longer disturbed rounds may be taken again: the seconds that a measurement has for that are shared among
+    its launches, so that the first does not use them up."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self._per_launch = measurement.retry_seconds / measurement.launches
+        self._left = 0.0
+
+    def begin_launch(self) -> None:
+        """What the launches before have left, too."""
+        self._left += self._per_launch
+
+    def spend(self, seconds: float) -> bool:
+        """Whether a round that took so long may be thrown away."""
+        if seconds > self._left:
+            return False
+        self._left -= seconds
+        return True
+
+
+def _rounds(
+    workers: Mapping[int, Worker],
+    commands: Sequence[Mapping[str, Any]],
+    count: int,
+    watch: Bystanders,
+    patience: _Patience,
+    bar: Any,
+) -> list[Mapping[int, Answer]]:
+    """So many rounds of one launch, each with the answer of every worker."""
+    kept: list[Mapping[int, Answer]] = []
+    processes = [worker.pid for worker in workers.values()]
+    while len(kept) < count:
+        began, answers = time.monotonic(), {}
+        for i in range(len(workers))[:: 1 if len(kept) % 2 == 0 else -1]:
+            answers[i] = workers[i].ask(dict(commands[i]))
+            workers[i].wait_until_asleep()
+        disturbed = watch.disturb([_waits(answer) for answer in answers.values()], processes)
+        if disturbed and patience.spend(time.monotonic() - began):
+            watch.repeated_rounds += 1
+            bar.set_description("latency, once more where others disturbed it")
+            continue
+        watch.keep(disturbed)
+        kept.append(answers)
+        bar.set_description("latency")
+        bar.update()
+    return kept
+
+
+def _waits(answer: Answer) -> Waits | None:
+    """How long the threads of a worker waited in a turn, as it says; None where it does not."""
+    told = answer.get("waits")
+    return None if told is None else Waits(*told)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -53,9 +53,18 @@ LAST_SHARES = (0.125, 1.0)
 LOW_RANK_HEADS, LOW_RANK_NEURONS = (0.5, 1.0), (0.125, 1.0)
 # Of the hidden width. Above, a square product is no faster as two.
 RANKS = (0.125, 0.375)
+# Of the rounds of each part so many count, the fastest: a graph that small is only ever slowed down.
+FASTEST = 0.25
 # What a part is: a curve and a size, and for low ranks the rank.
 Key = TypeVar("Key")
 THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
+
+
+class Company(TypedDict):
+    """What other processes did while a table was measured: see LatencyTable."""
+
+    foreign_share: float | None
+    disturbed: bool | None
 
 
 def measure_table(
@@ -69,25 +78,27 @@ def measure_table(
     lengths: Sequence[int],
     layer: FusedLayerSizes | LayerSizes,
     precision: str,
+    retry_seconds: float = 0.0,
 ) -> LatencyTable:
     """The table for layers like `layer` on this machine: fused, where they have such a form.
 
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
     computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
-    timed. precision: `float`, `dynamic`, `static` or `blocks`, of dense layers and word embeddings. Takes 20 to 60
-    seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
+    timed. precision: `float`, `dynamic`, `static` or `blocks`, of dense layers and word embeddings. retry_seconds: as
+    in Measurement. Takes 20 to 60 seconds, and the machine-wide lock while it times. Weights of layers are random: no
+    kernel's speed depends on them.
     """
     inputs = _inputs(model, signature, batches, lengths)
     if isinstance(layer, LayerSizes):
         depth = min(STACKED, len(layers_of(model)))
         fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
         parts = _rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
-        (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
-        return unfused_table(whole, costs, depth, foreign_share)
+        (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
+        return replace(unfused_table(whole, costs, depth), **company)
     parts = _rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model, signature)), precision)
-    (whole,), costs, foreign_share = _time(runtime, parts, [teacher], inputs, signature)
-    return _table(whole, costs, foreign_share)
+    (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
+    return replace(_table(whole, costs), **company)
 
 
 def measure_low_rank(
@@ -99,9 +110,10 @@ def measure_low_rank(
     lengths: Sequence[int],
     layer: FusedLayerSizes,
     precision: str,
-) -> tuple[dict[str, Grid], float | None]:
-    """What products of layers like `layer` take more, or less, as two thin ones: `LatencyTable.low_rank`, and the share
-    of the processors that others used meanwhile.
+    retry_seconds: float = 0.0,
+) -> tuple[dict[str, Grid], Company]:
+    """What products of layers like `layer` take more, or less, as two thin ones: `LatencyTable.low_rank`, and what
+    others did meanwhile.
 
     Attention and FFN blocks of two sizes are timed whole and at two ranks, in the same turns. Both products of an FFN
     are then thin, and each is taken to be half of the difference: they have as many multiply-adds, and the mean of two
@@ -109,8 +121,8 @@ def measure_low_rank(
     """
     inputs = _inputs(model, signature, batches, lengths)
     parts = _rounded(_low_rank_parts(layer, signature.mask).items(), precision)
-    _, costs, foreign_share = _time(runtime, parts, [], inputs, signature)
-    return _low_rank(costs), foreign_share
+    _, costs, company = _time(runtime, parts, [], inputs, signature, retry_seconds)
+    return _low_rank(costs), company
 
 
 def _time(
@@ -119,8 +131,9 @@ def _time(
     others: Sequence[Path],
     inputs: Sequence[Mapping[str, np.ndarray]],
     signature: Signature,
-) -> tuple[list[float], dict[Key, float], float | None]:
-    """Milliseconds of the exports in `others` and of each part, in turns, and what others used meanwhile.
+    retry_seconds: float,
+) -> tuple[list[float], dict[Key, float], Company]:
+    """Milliseconds of the exports in `others` and of each part, in turns, and what other processes did meanwhile.
 
     parts: read once, and each is let go when it was exported. inputs: what the model takes, one example each, and the
     `states` that its parts take. signature: the model's.
@@ -138,9 +151,18 @@ def _time(
             candidates.append(Candidate(runtime=runtime, folder=folder, signature=taken))
         files = [root / "batches.npz"] * len(candidates)
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
-        rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, TURNS, bystanders)
-    costs = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
-    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), bystanders.share
+        turns = replace(TURNS, retry_seconds=retry_seconds)
+        rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, turns, bystanders)
+    costs = [float(np.mean(np.quantile(np.asarray(values), FASTEST, axis=0))) for values in rounds]
+    company: Company = {"foreign_share": bystanders.share, "disturbed": _is_disturbed(bystanders)}
+    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), company
+
+
+def _is_disturbed(bystanders: Bystanders) -> bool | None:
+    """The fastest quarter counts: it moves little as long as fewer rounds than that were disturbed."""
+    if bystanders.disturbed_rounds is None or not bystanders.kept:
+        return bystanders.disturbed
+    return bystanders.disturbed_rounds >= FASTEST * bystanders.kept
 
 
 def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
@@ -207,7 +229,7 @@ def _low_rank(costs: Mapping[tuple[str, int, int], float]) -> dict[str, Grid]:
     return found  # type: ignore[return-value]
 
 
-def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share: float | None = None) -> LatencyTable:
+def _table(teacher: float, costs: Mapping[tuple[str, int], float]) -> LatencyTable:
     call = costs["call", 0]
 
     def curve(name: str) -> dict[int, float]:
@@ -221,7 +243,6 @@ def _table(teacher: float, costs: Mapping[tuple[str, int], float], foreign_share
         ffn=dropped | curve("ffn"),
         last_attention=last_dropped | curve("last_attention"),
         last_ffn=last_dropped | curve("last_ffn"),
-        foreign_share=foreign_share,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
@@ -78,9 +78,13 @@ def compare(
         raise ValueError("the two evaluations are not of the same examples")
     found = estimate(np.asarray(baseline.statistics), np.asarray(candidate.statistics), candidate.groups, metric)
     interval, examples = found.interval(confidence), len(candidate.statistics)
-    ratio, ratio_interval = (None, None)
+    ratio, ratio_interval, disturbance = (None, None, None)
     if candidate.latency is not None and candidate.latency.baseline_rounds:
         ratio, ratio_interval = speedup(candidate.latency, confidence)
+        disturbance = candidate.latency.disturbance
+    if disturbance is not None:
+        disturbance = replace(disturbance, speedup=ratio, speedup_interval=ratio_interval)
+        ratio, ratio_interval = (None, None)
     versus_torch = None
     if ratio is not None and baseline.torch_ratio is not None:
         versus_torch = ratio * baseline.torch_ratio
@@ -101,6 +105,7 @@ def compare(
         else recalls(baseline, candidate, confidence=confidence, margin=recall_margin, thing=metric.thing),
         constant=only_answer(candidate),
         baseline_constant=only_answer(baseline),
+        disturbance=disturbance,
     )
 
 

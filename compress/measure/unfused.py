@@ -41,9 +41,7 @@ def without_blocks(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def unfused_table(
-    teacher: float, costs: Mapping[tuple[str, int], float], depth: int, foreign_share: float | None
-) -> LatencyTable:
+def unfused_table(teacher: float, costs: Mapping[tuple[str, int], float], depth: int) -> LatencyTable:
     """The table from the milliseconds of those models, and of the whole one `without_blocks` (`fixed`). What is left of
     a layer without either block is two dropped ones; each of the others is a block beside one that was dropped."""
     left = max(0.0, costs["dropped", 0] - costs["call", 0]) / max(depth - 1, 1) / 2
@@ -60,7 +58,6 @@ def unfused_table(
         ffn=curve("ffn"),
         last_attention={},
         last_ffn={},
-        foreign_share=foreign_share,
     )
 
 

@@ -22,6 +22,7 @@ from compress.core.runtime import Session
 from compress.core.signature import Decoding, Signature
 from compress.measure.description import build
 from compress.measure.kept import kept
+from compress.measure.waits import read_counters, waits_between
 
 
 def serve() -> int:
@@ -161,8 +162,12 @@ def _time(
     shown = {index: batches[index] for index in chosen}
     for i in range(warmup):
         use(shown[chosen[i % len(chosen)]])
+    before, began = read_counters(), time.perf_counter_ns()
     taken = [use(shown[index]) for index in chosen]
+    wall_ns = time.perf_counter_ns() - began
+    waits = waits_between(before, read_counters(), wall_ns)
     return {
+        "waits": None if waits is None else [waits.waited_ns, waits.wall_ns],
         "milliseconds": [whole for whole, _ in taken],
         "first": [first for _, first in taken],
         "peak_bytes": _peak_bytes(),

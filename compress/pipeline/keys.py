@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.content import hashes_of, sha256_of
-from compress.core.recipe import Recipe
+from compress.core.recipe import PATIENCE, Recipe
 from compress.measure.environment import describe_machine, versions
 from compress.nn.checkpoint import read_config
 from compress.nn.family import family_modules
@@ -155,7 +155,7 @@ def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerpri
         runtime=recipe.runtime.label,
         task=_plain(recipe.settings["task"]),
         machine=machine if timed else machine["versions"],
-        measurement=_plain(recipe.settings["measurement"]) if timed else None,
+        measurement=_plain(_sampled(recipe)) if timed else None,
         # What is measured is the export, and its proof is told beside it.
         sources=_sources(type(recipe.task), type(recipe.runtime), modules=[MEASURED_BY, PROVEN_BY]),
     )
@@ -183,6 +183,11 @@ def plots_key(drawing: Drawing) -> str:
         sources=sources_of([DRAWN_BY]),
         versions=versions(("matplotlib",)),
     )
+
+
+def _sampled(recipe: Recipe) -> Mapping[str, Any]:
+    """How latency is sampled. A quiet measurement is the same, however long one was ready to wait for it."""
+    return {name: value for name, value in recipe.settings["measurement"].items() if name not in PATIENCE}
 
 
 def _read_settings(recipe: Recipe, stage: str) -> Mapping[str, Any]:

@@ -41,6 +41,10 @@ class Work(Generic[Result]):
     effort: Callable[[], Effort] | None = None
     resumes: bool = False
 
+    def as_entry(self) -> Work[Entry]:
+        """The same work, of which the entry itself is wanted."""
+        return Work(**{**vars(self), "read": the_entry})
+
 
 def make_or_find(store: Store, work: Work[Result]) -> Result:
     """The work's result, made where the store does not have it yet.

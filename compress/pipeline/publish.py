@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.core.evaluation import Evaluation
+from compress.core.evaluation import BUSY, Evaluation
 from compress.core.ledger import Row
 from compress.core.manifest import write_manifest
 from compress.core.metric import Label, Metric
@@ -120,6 +120,7 @@ def _student(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding, ro
         "speedup": row.speedup,
         "speedup_interval": row.speedup_interval,
         "speedup_vs_torch": row.speedup_vs_torch,
+        "disturbance": None if row.disturbance is None else row.disturbance.to_json(),
         "test": None,
         **_continued(teacher, best),
     }
@@ -147,7 +148,7 @@ def _continued(teacher: Finding, best: Finding) -> dict[str, Any]:
 def _measured(finding: Finding) -> dict[str, Any]:
     evaluation = finding.evaluation
     assert evaluation.latency is not None and evaluation.size is not None and evaluation.proof is not None
-    p50, p90 = percentiles(evaluation.latency)
+    p50, p90 = (None, None) if evaluation.latency.disturbed else percentiles(evaluation.latency)
     return {
         "artifact": finding.entry.key,
         "validation": evaluation.value,
@@ -172,7 +173,8 @@ def _measured(finding: Finding) -> dict[str, Any]:
 
 
 def _exported(recipe: Recipe, best: Finding, row: Row, doubts: Sequence[str]) -> dict[str, Any]:
-    """proven: nothing is, against a teacher that is worth no more than a guess."""
+    """proven: nothing is, against a teacher that is worth no more than a guess, or where a busy machine kept the speed
+    from being measured."""
     if row.verdict == "passed":
         how = "it passed its gate"
     elif row.verdict == "failed":
@@ -181,12 +183,14 @@ def _exported(recipe: Recipe, best: Finding, row: Row, doubts: Sequence[str]) ->
         how = "its measured values lie outside its limits, though the data cannot prove it, and its on_failure is warn"
     else:
         how = "its measured values lie within its limits, though the data cannot prove it"
+    if row.disturbance is not None:
+        how += f"; {BUSY}"
     return {
         "stage": best.stage,
         "artifact": best.entry.key,
         "folder": EXPORT,
         "why": f"the last stage that was kept: {how}",
-        "proven": row.verdict == "passed" and not doubts,
+        "proven": row.verdict == "passed" and not doubts and row.disturbance is None,
     }
 
 

@@ -31,7 +31,7 @@ from compress.pipeline.encoded_data import ABOUT
 from compress.pipeline.inputs import RecipeInputs
 from compress.pipeline.loaded_recipe import LoadedRecipe, load
 from compress.pipeline.made.artifacts import help_make, stage_artifact, teacher_artifact
-from compress.pipeline.made.evaluations import evaluation_of, scores_on_test
+from compress.pipeline.made.evaluations import measured, scores_on_test
 from compress.pipeline.made.explanations import explanation_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.made.latency_tables import latency_checks
@@ -40,8 +40,9 @@ from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.preflight import check_model, check_order, check_threads
 from compress.pipeline.publish import Finding, publish
 from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
-from compress.pipeline.steps import Step, row_of, told_to
+from compress.pipeline.steps import Step, expected_speedup, row_of, told_to
 from compress.pipeline.store import Store
+from compress.report.decision import measure_again
 from compress.report.tracking.follow import tracked
 
 OnRow = Callable[[Row], None]
@@ -115,7 +116,7 @@ def _warn(message: str) -> None:
 def _start(loaded: LoadedRecipe, store: Store, tell: OnRow) -> Step:
     started = time.monotonic()
     artifact = make_or_find(store, teacher_artifact(loaded))
-    evaluation = make_or_find(store, evaluation_of(loaded, artifact, None))
+    evaluation = measured(loaded, store, artifact, None)
     teacher = Step("teacher", artifact, evaluation)
     row = row_of(teacher, Label.of(loaded.metric), None, None, "keep", time.monotonic() - started)
     # Reasons and findings: so that every output shows them.
@@ -134,11 +135,12 @@ def _check_latency(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRo
 def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) -> Step:
     """The last step that was kept: the teacher itself where none was."""
     recipe, current = loaded.recipe, teacher
+    expected: float | None = None
     for name in recipe.order:
         started, gate = time.monotonic(), recipe.gates[name]
         with told_to(tell, name, Label.of(loaded.metric)):
             artifact = make_or_find(store, stage_artifact(loaded, name, current.entry, teacher.entry))
-            evaluation = make_or_find(store, evaluation_of(loaded, artifact, teacher.entry))
+            evaluation = measured(loaded, store, artifact, teacher.entry)
         comparison = compare(
             teacher.evaluation,
             evaluation,
@@ -154,7 +156,9 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) ->
         if decision != "keep" or not verdict.within_limits:
             blame = _blame(loaded, store, name, comparison, (teacher, current, step))
         seconds = time.monotonic() - started
-        tell(row_of(step, comparison.metric, comparison, verdict, decision, seconds, blame))
+        expected = expected_speedup(expected, artifact.facts, recipe.stages[name].leaves, kept=decision == "keep")
+        predicted = expected if name == recipe.order[-1] else None
+        tell(row_of(step, comparison.metric, comparison, verdict, decision, seconds, blame, predicted))
         if decision == "keep":
             current = step
         if decision == "stop":
@@ -204,7 +208,13 @@ def _finish(
         groups=len(set(loaded.groups("validation"))),
         notes=tuple(
             dict.fromkeys(
-                (*loaded.notes, *loaded.recipe.teacher.doubts(), *_repeats(loaded), *_not_taken_up(loaded.recipe))
+                (
+                    *loaded.notes,
+                    *loaded.recipe.teacher.doubts(),
+                    *_repeats(loaded),
+                    *_not_taken_up(loaded.recipe),
+                    *_not_watched(teacher),
+                )
             )
         ),
         command=command,
@@ -213,7 +223,8 @@ def _finish(
     )
     if student is None:
         reasons = "; ".join(f"{row.stage}: {', '.join(row.reasons)}" for row in ledger.rows[1:])
-        raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}. See {folder}.")
+        again = f" {measure_again(summary)}." if any(row.disturbance for row in ledger.rows) else ""
+        raise NothingPassedError(f"nothing passed its gate, so nothing was exported. {reasons}.{again} See {folder}.")
     return RunResult(folder, tuple(ledger.rows), summary, folder / EXPORT)
 
 
@@ -224,6 +235,18 @@ def _not_taken_up(recipe: Recipe) -> list[str]:
     return [
         f"objective.speedup is {recipe.objective.speedup:g}, and no stage of order=[{','.join(recipe.order)}] chooses "
         "sizes by it: they are as set"
+    ]
+
+
+def _not_watched(teacher: Step) -> list[str]:
+    """A sentence where nothing says whether others disturbed what was timed: on systems other than Linux, and in
+    sandboxes that show no counters."""
+    latency = teacher.evaluation.latency
+    if latency is None or latency.disturbed is not None:
+        return []
+    return [
+        "this system does not say whether other processes disturbed what was timed: times and speed-ups hold if the "
+        "machine did nothing else meanwhile"
     ]
 
 

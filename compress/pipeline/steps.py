@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from compress.core.blame import Blame
 from compress.core.errors import CompressError, StageError
-from compress.core.evaluation import Comparison, Evaluation
+from compress.core.evaluation import BUSY, MEASURE_AGAIN, Comparison, Evaluation
 from compress.core.fact_table import FactTable
 from compress.core.gate import Verdict
 from compress.core.ledger import Row
@@ -21,6 +21,9 @@ from compress.measure.batch_effect import told
 from compress.measure.bystanders import disturbance
 from compress.measure.statistics import percentiles
 from compress.pipeline.store import Entry
+
+# Of what a stage made: how many times as fast as the teacher it expects the model to be after the stages to come.
+PREDICTED = "predicted_speedup"
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ def row_of(
     decision: str,
     seconds: float,
     blame: Blame | None = None,
+    predicted: float | None = None,
 ) -> Row:
     """The line of a step that was measured. metric: what its numbers are of. comparison, verdict: none of the teacher.
-    seconds: since the stage began. blame: why it missed its limits, where it did."""
+    seconds: since the stage began. blame: why it missed its limits, where it did. predicted: its speed-up."""
     evaluation = step.evaluation
     assert evaluation.latency is not None and evaluation.size is not None
     p50, p90 = percentiles(evaluation.latency)
-    return Row(
+    disturbance = comparison.disturbance if comparison else evaluation.latency.disturbance
+    row = Row(
         stage=step.stage,
         artifact=step.entry.key,
         verdict=verdict.outcome if verdict else "baseline",
@@ -56,8 +61,8 @@ def row_of(
         value=evaluation.value,
         difference=comparison.score_difference if comparison else None,
         interval=comparison.score_interval if comparison else None,
-        latency_ms_p50=p50,
-        latency_ms_p90=p90,
+        latency_ms_p50=None if disturbance else p50,
+        latency_ms_p90=None if disturbance else p90,
         speedup=comparison.speedup if comparison else 1.0,
         speedup_interval=comparison.speedup_interval if comparison else None,
         speedup_vs_torch=comparison.speedup_vs_torch if comparison else evaluation.torch_ratio,
@@ -78,15 +83,43 @@ def row_of(
         missed=verdict.missed if verdict else (),
         figures=evaluation.figures,
         tables=tuple(FactTable.from_json(table) for table in step.entry.facts.get("tables", ())),
+        disturbance=disturbance,
+        predicted_speedup=predicted,
     )
+    if row.contradiction is None:
+        return row
+    # Both, so that every output shows it.
+    reasons, findings = (*row.reasons, row.contradiction), (*row.findings, row.contradiction)
+    return dataclasses.replace(row, reasons=reasons, findings=findings)
+
+
+def expected_speedup(
+    expected: float | None, facts: Mapping[str, Any], leaves: frozenset[str], *, kept: bool
+) -> float | None:
+    """What is predicted of the model in the end, after one more stage. expected: what was predicted before it. facts:
+    of the stage's artifact. leaves: see Stage.
+
+    A prediction is of the model after all stages to come: where one of these is rolled back, or makes other products of
+    what was predicted, nothing is known.
+    """
+    if not kept:
+        return None
+    return facts.get(PREDICTED, None if "low_rank" in leaves else expected)
 
 
 def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
     """Sentences about a measurement that was not alone."""
-    assert evaluation.latency is not None
-    found = disturbance(evaluation.latency.foreign_share, evaluation.environment["threads"], "this was timed")
-    way_out = "to measure again on an idle machine, remove the folder evaluations from the store"
-    return () if found is None else (f"{found}: times and speed-up may be far off; {way_out}",)
+    latency = evaluation.latency
+    assert latency is not None
+    told = []
+    found = disturbance(latency.foreign_share, evaluation.environment["threads"], "this was timed")
+    if latency.disturbed:
+        told.append(f"{found or BUSY}; to measure it again, and only that: the same command with {MEASURE_AGAIN}")
+    elif found is not None:
+        told.append(f"{found}; in the rounds that count, none of what was timed had to wait for them")
+    if latency.repeated_rounds:
+        told.append(f"{latency.repeated_rounds} rounds that others disturbed were thrown away and taken again")
+    return tuple(told)
 
 
 def _in_batches(evaluation: Evaluation) -> tuple[str, ...]:

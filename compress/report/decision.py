@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compress.core.evaluation import BUSY, MEASURE_AGAIN, Disturbance
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.report import wording
@@ -32,12 +33,13 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         return _nothing_exported(rows, summary)
     exported, student = summary["exported"], summary["student"]
     row = next((row for row in rows if row.stage == exported["stage"]), None)
+    busy = disturbance_of(summary)
     claims = [
-        _speed(student["speedup"], summary["runtime_label"]),
+        *([] if busy else [_speed(student["speedup"], summary["runtime_label"])]),
         _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
-    headline = _sentence(", ".join(claims))
+    headline = _sentence("; ".join([", ".join(claims), *([BUSY] if busy else [])]))
     finding, contradicted = _test_against_limit(student, summary)
     details = [_proof(rows, summary)]
     if finding:
@@ -45,6 +47,10 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     objective = _objective(summary)
     if objective:
         details.insert(0, objective)
+    if busy:
+        details.append(measure_again(summary))
+    if row is not None and row.contradiction is not None:
+        details.insert(0, _sentence(row.contradiction))
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
@@ -55,9 +61,25 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     return Decision(headline, tone, tuple(details))
 
 
+def disturbance_of(summary: Mapping[str, Any]) -> Disturbance | None:
+    """Why the student has no speed though it was timed, where a busy machine kept it from being measured. Summaries of
+    an earlier release do not say."""
+    told = (summary["student"] or {}).get("disturbance")
+    return None if told is None else Disturbance.from_json(told)
+
+
+def measure_again(summary: Mapping[str, Any]) -> str:
+    """What measures again what was disturbed."""
+    command = summary.get("command")
+    again = f"{command} {MEASURE_AGAIN}" if command and MEASURE_AGAIN not in command else command or MEASURE_AGAIN
+    return f"To measure again what was disturbed, and only that, once the machine is quiet: {again}"
+
+
 def _objective(summary: Mapping[str, Any]) -> str:
     """What was asked for and what was reached, where a speed was asked for."""
     objective = summary.get("objective")
+    if objective and disturbance_of(summary) is not None:
+        return f"Asked for: {three_digits(objective['speedup'])} times the teacher's speed; {BUSY}."
     if not objective or not finite(objective["reached"]):
         return ""
     asked, reached = objective["speedup"], objective["reached"]
@@ -164,6 +186,8 @@ def _ratio_shortfall(difference: float, ends: tuple[float, float] | None, limit:
 
 def _speed_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
     speedup, interval, limit = finite(row.speedup), finite_interval(row.speedup_interval), gate["min_speedup"]
+    if row.disturbance is not None and limit is not None:
+        return [f"{row.disturbance.told}, so whether it reaches its limit of {three_digits(limit)} is not known"]
     if speedup is None or limit is None:
         return []
     if speedup < limit:
@@ -242,6 +266,14 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
         return f"Unproven: the model misses its limits.{reason}"
     if summary["doubts"]:
         return f"Unproven: {'; '.join(summary['doubts'])}."
+    busy = disturbance_of(summary)
+    if busy is not None and row is not None and row.verdict == "passed":
+        metric = Label.from_json(summary)
+        limit = "" if gate is None else f" of {_limit(gate, metric)}"
+        return (
+            f"Unproven: {busy.told}. The {metric.title} is shown to stay within its limit: {count} place the whole "
+            f"interval {_sides(metric)[0]} the limit{limit}."
+        )
     return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
 
 

@@ -47,16 +47,17 @@ class Drawing:
     def plots(self) -> list[Plot]:
         """Those for which something was measured."""
         # Here, because matplotlib takes a third of a second to import, and what is found drawn needs none of it.
-        from compress.report.frontier import metric_against_latency
+        from compress.report.frontier import metric_against_speed
         from compress.report.plots import bytes_by_part, gain_and_cost
 
         drawn = [
             (
-                f"{capitalized(self.metric.title)} against latency",
-                metric_against_latency(self.rows, self.limit, self.metric),
-                "Up and to the left is better. The line through a point is the interval of its difference from the "
-                f"teacher, drawn around the teacher's value; {self.metric.title} is proven where the whole line "
-                "lies above the limit."
+                f"{capitalized(self.metric.title)} against speed",
+                metric_against_speed(self.rows, self.limit, self.metric),
+                "Up and to the right is better. The lines through a point are the intervals of its speed-up, measured "
+                "in turns with the teacher, and of its difference from the teacher, drawn around the teacher's value; "
+                f"{self.metric.title} is proven where the whole upright line lies above the limit. A stage whose speed "
+                "a busy machine kept from being measured is not drawn."
                 + ("" if self.limit is None else f" The limit drawn is that of {self.limited}."),
             ),
             (

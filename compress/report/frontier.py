@@ -1,4 +1,4 @@
-"""The picture a decision is made from: what each stage's model costs in time and what it keeps of the metric."""
+"""The picture a decision is made from: how fast each stage's model is and what it keeps of the metric."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ _MARKERS = {
 class _Point:
     name: str
     kind: str
-    latency_ms: float
+    speedup: float
     value: float
     ends: tuple[float, float] | None
+    across: tuple[float, float] | None
 
 
 @matplotlib.rc_context(STYLE)
-def metric_against_latency(rows: Sequence[Row], limit: float | None, metric: Label) -> str | None:
+def metric_against_speed(rows: Sequence[Row], limit: float | None, metric: Label) -> str | None:
     """One labelled point per measured stage, the teacher among them, as an inline SVG; None for fewer than two points.
 
-    x: median milliseconds per example, logarithmic. y: the metric, with the interval of the difference drawn around
-    the teacher's value. limit: how far below the teacher it is drawn, on the scale of values.
+    x: times the teacher's speed, logarithmic, with its interval: each was timed in turns with the teacher, where
+    milliseconds of two stages are of different minutes, in which the machine may have been another. y: the metric, with
+    the interval of the difference drawn around the teacher's value. limit: how far below the teacher it is drawn, on
+    the scale of values.
     """
     points = _points(rows)
     if len(points) < 2:
@@ -65,28 +68,29 @@ def metric_against_latency(rows: Sequence[Row], limit: float | None, metric: Lab
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     elif metric.unit.kind == "ratio":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: wording.value(number, metric.unit, 1)))
-    axes.set_xlabel("milliseconds per example, median (faster is left)", color=PALETTE["muted"])
+    axes.set_xlabel("times the teacher's speed (faster is right)", color=PALETTE["muted"])
     axes.set_ylabel(f"{metric.title}, validation split", color=PALETTE["muted"], parse_math=False)
     _legend(axes, points)
     figure.draw_without_rendering()
     _write_names(axes, points)
     told = "; ".join(
-        f"{p.name} {wording.value(p.value, metric.unit, 2)} at {three_digits(p.latency_ms)} ms, {p.kind}"
+        f"{p.name} {wording.value(p.value, metric.unit, 2)} at {three_digits(p.speedup)} times the speed, {p.kind}"
         for p in points
     )
-    return inline_svg(figure, "frontier", f"{metric.title} against latency. {told}.")
+    return inline_svg(figure, "frontier", f"{metric.title} against speed. {told}.")
 
 
 def _points(rows: Sequence[Row]) -> list[_Point]:
     points = []
     teacher = finite(rows[0].value) if rows else None
     for row in rows:
-        latency_ms, value = finite(row.latency_ms_p50), finite(row.value)
-        if not latency_ms or value is None:
+        speedup, value = 1.0 if row.verdict == "baseline" else finite(row.speedup), finite(row.value)
+        if not speedup or value is None:
             continue
         difference = finite_interval(row.interval)
         ends = (teacher + difference[0], teacher + difference[1]) if teacher is not None and difference else None
-        points.append(_Point(row.stage, _kind(row), latency_ms, value, ends))
+        across = finite_interval(row.speedup_interval)
+        points.append(_Point(row.stage, _kind(row), speedup, value, ends, across if across and across[0] > 0 else None))
     return points
 
 
@@ -101,9 +105,11 @@ def _kind(row: Row) -> str:
 def _draw(axes: Axes, point: _Point) -> None:
     shape, edge, fill = _MARKERS[point.kind]
     if point.ends is not None:
-        axes.plot([point.latency_ms] * 2, point.ends, color=PALETTE[edge], linewidth=1.6, solid_capstyle="butt")
+        axes.plot([point.speedup] * 2, point.ends, color=PALETTE[edge], linewidth=1.6, solid_capstyle="butt")
+    if point.across is not None:
+        axes.plot(point.across, [point.value] * 2, color=PALETTE[edge], linewidth=1.6, solid_capstyle="butt")
     axes.plot(
-        [point.latency_ms], [point.value], shape, markersize=10, color=PALETTE[fill],
+        [point.speedup], [point.value], shape, markersize=10, color=PALETTE[fill],
         markeredgecolor=PALETTE[edge], markeredgewidth=1.6,
     )  # fmt: skip
 
@@ -141,12 +147,15 @@ def _legend(axes: Axes, points: Sequence[_Point]) -> None:
 
 def _write_names(axes: Axes, points: Sequence[_Point]) -> None:
     """Write each stage's name near its point. Needs a figure whose layout is done: positions are in its pixels."""
-    places = [_pixels(axes, point.latency_ms, point.value) for point in points]
+    places = [_pixels(axes, point.speedup, point.value) for point in points]
     obstacles: list[Box] = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
-    for point, (x, _) in zip(points, places, strict=True):
+    for point, (x, y) in zip(points, places, strict=True):
         if point.ends is not None:
-            low, high = (_pixels(axes, point.latency_ms, end)[1] for end in point.ends)
+            low, high = (_pixels(axes, point.speedup, end)[1] for end in point.ends)
             obstacles.append((x - 2, low, x + 2, high))
+        if point.across is not None:
+            left, right = (_pixels(axes, end, point.value)[0] for end in point.across)
+            obstacles.append((left, y - 2, right, y + 2))
     left, bottom, right, top = (float(edge) for edge in axes.bbox.extents)
     names = [short_name(point.name) for point in points]
     widths = [_LETTER_WIDTH * len(name) for name in names]

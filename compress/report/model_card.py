@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from compress.core.ledger import Row
 from compress.core.metric import Label, Unit
 from compress.report import wording
+from compress.report.decision import disturbance_of, measure_again
 
 
 def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
@@ -32,6 +33,8 @@ def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, An
         student=summary["student"],
         teacher=summary["teacher"],
         gate=summary["gates"].get(summary["exported"]["stage"]),
+        busy=disturbance_of(summary),
+        again=measure_again(summary),
         evidence=next((row for row in rows if row.stage == summary["student"]["stage"]), None),
         fence=_fence(usage),
         usage=usage if usage.endswith("\n") else f"{usage}\n",

@@ -37,7 +37,7 @@ _WIDE = (
         lambda row: wording.difference_with_interval(row.difference, row.interval, row.metric.unit, 1),
     ),
     _Column("p50 / p90, ms", 11, lambda row: wording.latency(row.latency_ms_p50, row.latency_ms_p90)),
-    _Column("speed-up, same runtime", 17, lambda row: wording.factor_with_interval(row.speedup, row.speedup_interval)),
+    _Column("speed-up, same runtime", 17, wording.speedup_of),
     _Column("against PyTorch", 7, lambda row: wording.three_digits(row.speedup_vs_torch)),
     _Column("size, MB", 6, lambda row: wording.megabytes(row.size_bytes)),
     _Column("verdict", 21, wording.verdict_words, "left"),
@@ -53,7 +53,7 @@ _NARROW = (
         lambda row: wording.difference_with_interval(row.difference, row.interval, row.metric.unit, 1),
     ),
     _Column("p50, ms", 6, lambda row: wording.three_digits(row.latency_ms_p50)),
-    _Column("speed-up", 6, lambda row: wording.three_digits(row.speedup)),
+    _Column("speed-up", 6, lambda row: wording.speedup_of(row, interval=False)),
     _Column("size, MB", 6, lambda row: wording.megabytes(row.size_bytes)),
     _Column("verdict", 12, wording.verdict_words, "left"),
 )

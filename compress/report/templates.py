@@ -40,6 +40,7 @@ def environment() -> Environment:
         heading=wording.heading,
         capitalized=wording.capitalized,
         speedup=_shown(lambda pair: wording.factor_with_interval(pair[0], pair[1])),
+        speedup_of=_shown(wording.speedup_of),
         latency=_shown(lambda pair: wording.latency(pair[0], pair[1])),
         digits=_shown(wording.three_digits),
         megabytes=_shown(wording.megabytes),

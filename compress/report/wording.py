@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from compress.core.blame import Advice, Blame, Restored, Slice
+from compress.core.evaluation import BUSY
 from compress.core.fact_table import Kind
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label, Unit
 
 MISSING = "-"
+# In the place of a number that a busy machine kept from being measured.
+BUSY_CELL = "busy"
 # Of percentages and points on the pages; the terminal shows fewer.
 DECIMALS = 2
 NAMED = 3
@@ -145,6 +148,17 @@ def factor_with_interval(factor: float | None, interval: Sequence[float] | None)
     return text if ends is None else f"{text} [{three_digits(ends[0])}, {three_digits(ends[1])}]"
 
 
+def speedup_of(row: Row, *, interval: bool = True) -> str:
+    """The speed-up of a stage's model: `6.80 [6.51, 7.10]`, and `busy` where a busy machine kept it from being
+    measured."""
+    return speedup_or_busy(row.speedup, row.speedup_interval if interval else None, busy=row.disturbance is not None)
+
+
+def speedup_or_busy(speedup: float | None, interval: Sequence[float] | None, *, busy: bool) -> str:
+    """The same of what is not a row. busy: whether the machine was."""
+    return BUSY_CELL if busy and finite(speedup) is None else factor_with_interval(speedup, interval)
+
+
 def megabytes(size_bytes: float | None) -> str:
     """Bytes in units of 1,000,000 bytes."""
     size_bytes = finite(size_bytes)
@@ -202,8 +216,11 @@ def fact(number: str | float | None, kind: Kind) -> str:
 
 
 def verdict_words(row: Row) -> str:
-    """The verdict and what the run did about it: `passed`, `unproven`, `failed, rolled back`."""
+    """The verdict and what the run did about it: `passed`, `unproven`, `failed, rolled back`. Of a model whose speed a
+    busy machine kept from being measured `passed, speed open`: what passed is its metric."""
     verdict = "unproven" if row.verdict == "inconclusive" else row.verdict
+    if row.verdict == "passed" and row.disturbance is not None:
+        verdict = "passed, speed open"
     if row.decision == "roll_back":
         return f"{verdict}, rolled back"
     if row.decision == "stop":
@@ -213,6 +230,8 @@ def verdict_words(row: Row) -> str:
 
 def verdict_tone(row: Row) -> str:
     """How a verdict looks: `good`, `bad`, `unsure` or `plain`."""
+    if row.verdict == "passed" and row.disturbance is not None:
+        return "unsure"
     return {"passed": "good", "failed": "bad", "error": "bad", "inconclusive": "unsure"}.get(row.verdict, "plain")
 
 
@@ -231,9 +250,11 @@ def advice_sentence(advice: Advice, row: Row) -> str:
     """What the advised settings are expected to cost and to bring."""
     reached = three_digits(row.speedup)
     if advice.speedup is None:
-        cost = (
-            f"what it costs in speed is not known: at least {three_digits(advice.at_least)} times the teacher's remain"
-        )
+        cost = "what it costs in speed is not known"
+        if advice.at_least is not None:
+            cost += f": at least {three_digits(advice.at_least)} times the teacher's remain"
+    elif row.disturbance is not None:
+        cost = f"expected speed-up {three_digits(advice.speedup)}, a prediction; {BUSY}"
     else:
         cost = f"expected speed-up {three_digits(advice.speedup)} instead of {reached}, a prediction"
     if advice.recovered is None:

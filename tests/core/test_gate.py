@@ -8,7 +8,7 @@ import math
 import pytest
 
 from compress.core.errors import InputError
-from compress.core.evaluation import BatchEffect, Comparison
+from compress.core.evaluation import BatchEffect, Comparison, Disturbance
 from compress.core.gate import Gate, Verdict
 from compress.core.metric import PERPLEXITY, SHARE, Label
 from compress.core.recall import Recall
@@ -116,6 +116,27 @@ def test_one_failure_fails_and_one_doubt_leaves_a_doubt() -> None:
 def test_a_speedup_that_was_not_measured_is_no_verdict() -> None:
     with pytest.raises(ValueError, match=r"latency"):
         dataclasses.replace(GATE, min_speedup=2).judge(comparison(0.0, -0.001, 0.001))
+
+
+BUSY_SPEED = Disturbance(30, 36, 20, 0.55, 19.1, (16.8, 21.7))
+TOLD = "speed not measured: the machine was busy (others made it wait in 30 of 36 rounds, 20 more were taken again)"
+
+
+def test_a_speed_that_a_busy_machine_kept_from_being_measured_leaves_a_limit_open() -> None:
+    found = dataclasses.replace(comparison(0.0, -0.001, 0.001), disturbance=BUSY_SPEED)
+    # 19.1 was seen, and counts for nothing: neither for a limit of 2 nor against one of 100.
+    for limit in (2, 100):
+        verdict = dataclasses.replace(GATE, min_speedup=limit).judge(found)
+        assert (verdict.outcome, verdict.within_limits, verdict.findings) == ("inconclusive", True, ())
+        assert verdict.reasons[1] == f"{TOLD}, limit {limit:.2f}"
+    wrong = dataclasses.replace(comparison(-0.1, -0.11, -0.09), disturbance=BUSY_SPEED)
+    assert dataclasses.replace(GATE, min_speedup=2).judge(wrong).outcome == "failed"
+
+
+def test_where_no_limit_asks_for_speed_a_busy_machine_is_told_all_the_same() -> None:
+    verdict = GATE.judge(dataclasses.replace(comparison(0.0, -0.001, 0.001), disturbance=BUSY_SPEED))
+    assert verdict.outcome == "passed" and verdict.findings == (TOLD,)
+    assert verdict.reasons == ("accuracy +0.0000 [-0.0010, +0.0010], limit -0.0100", TOLD)
 
 
 def test_values_that_are_not_numbers_never_pass() -> None:

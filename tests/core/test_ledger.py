@@ -6,7 +6,10 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
+
 from compress.core.blame import Advice, Blame, Restored, Slice
+from compress.core.evaluation import Disturbance
 from compress.core.fact_table import FactTable
 from compress.core.ledger import Ledger, Row
 from compress.core.metric import ACCURACY, SHARE, Label
@@ -84,3 +87,44 @@ def test_tables_come_back_and_an_earlier_release_has_none(tmp_path: Path) -> Non
     assert Row.from_json(told).tables == (table,)
     del told["tables"]
     assert Row.from_json(told).tables == ()
+
+
+def test_a_disturbance_comes_back_and_an_earlier_release_has_none() -> None:
+    busy = Disturbance(30, 36, 20, 0.55, 19.1, (16.8, 21.7))
+    row = dataclasses.replace(ROW, speedup=None, speedup_interval=None, disturbance=busy)
+    told = json.loads(json.dumps(row.to_json()))
+    assert told["speedup"] is None and told["disturbance"]["speedup"] == 19.1
+    assert Row.from_json(told) == row
+    # A ledger of before there was such a thing.
+    del told["disturbance"], told["predicted_speedup"]
+    assert Row.from_json(told) == dataclasses.replace(row, disturbance=None)
+
+
+@pytest.mark.parametrize("told", [{}, {"rounds": "many"}, {**vars(Disturbance(1, 2, 0, None)), "of": "two"}])
+def test_a_disturbance_that_is_none_is_damage(told: dict[str, object]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Row.from_json({**ROW.to_json(), "disturbance": told})
+
+
+@pytest.mark.parametrize(
+    ("predicted", "speedup", "interval", "contradicted"),
+    [
+        (10.5, 19.1, (16.8, 21.7), True),  # what a busy machine had made of a model that is 9.9 times as fast
+        (10.5, 9.95, (9.04, 11.0), False),
+        (21.1, 20.7, (19.2, 22.4), False),
+        (13.0, 10.0, (9.0, 11.0), False),  # 1.3 times: as far apart as may be
+        (13.1, 10.0, (9.0, 11.0), True),
+        (13.1, 10.0, (6.0, 14.0), False),  # too noisy to contradict anything
+        (6.0, 10.0, None, True),
+        (None, 10.0, (9.0, 11.0), False),
+        (10.5, None, None, False),
+    ],
+)
+def test_a_prediction_is_a_second_witness(
+    predicted: float | None, speedup: float | None, interval: tuple[float, float] | None, contradicted: bool
+) -> None:
+    row = dataclasses.replace(ROW, predicted_speedup=predicted, speedup=speedup, speedup_interval=interval)
+    assert (row.contradiction is not None) is contradicted
+    if contradicted:
+        assert f"measured {speedup:.1f} times" in str(row.contradiction)
+        assert f"predicted {predicted:.1f}" in str(row.contradiction)

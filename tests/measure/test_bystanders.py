@@ -8,10 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compress.measure import bystanders
-from compress.measure.bystanders import Bystanders, disturbance
+from compress.measure.bystanders import Bystanders, disturbance, is_disturbed
+from compress.measure.environment import allowed_cpus
+from compress.measure.processes import Candidate, Worker
+from compress.measure.waits import Waits, read_counters
+from compress.measure.worker import save_batches
 
 # user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice, in hundredths of a second.
 BEFORE = """cpu  3000 0 0 9000 0 0 0 0 0 0
@@ -103,3 +108,120 @@ def test_a_process_of_ours_is_none_of_theirs() -> None:
         os.sched_setaffinity(0, before)
     assert accompanied.share is not None and alone.share is not None
     assert accompanied.share > alone.share
+
+
+def turn(waited_ms: float, wall_ms: float) -> Waits:
+    return Waits(round(waited_ms * 1e6), round(wall_ms * 1e6))
+
+
+# Recorded on two cores beside others' work, a model against itself: in a round, milliseconds that the threads of each
+# of the two waited, and that its turn took; and by how much the two were apart.
+ROUNDS = [
+    (((0.08, 24.97), (0.01, 25.31)), False),  # 1%
+    (((0.62, 25.63), (0.09, 29.73)), False),  # 0.1%
+    (((0.00, 25.62), (2.36, 27.25)), True),  # 14%
+    (((4.09, 29.61), (0.03, 25.51)), True),  # 27%
+    (((12.14, 38.72), (21.10, 48.29)), True),  # 16%
+    (((46.27, 51.19), (16.60, 32.53)), True),  # two threads each; 92%
+]
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+@pytest.mark.parametrize(("waits", "disturbed"), ROUNDS)
+def test_recorded_rounds(waits: tuple[tuple[float, float], ...], disturbed: bool) -> None:
+    assert is_disturbed([turn(*one) for one in waits], others=1.0, waited=0.04) is disturbed
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_from_a_twentieth_on_a_turn_is_disturbed() -> None:
+    assert is_disturbed([turn(4.99, 100)], others=1.0, waited=0.005) is False
+    assert is_disturbed([turn(5.0, 100)], others=1.0, waited=0.005) is True
+    # Half of a millisecond is what waking up may take, however short the turn.
+    assert is_disturbed([turn(0.49, 2)], others=1.0, waited=0.0005) is False
+    assert is_disturbed([turn(0.5, 2)], others=1.0, waited=0.0005) is True
+    # One turn of the round is enough: both are thrown away.
+    assert is_disturbed([turn(0, 100), turn(30, 100)], others=1.0, waited=0.03) is True
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_threads_that_wait_for_each_other_are_no_foreign_load() -> None:
+    """A container's quota, or two threads on one core: 2 s waited, and nobody else ran for longer than the clock's
+    grain."""
+    assert is_disturbed([turn(400, 900)], others=0.02, waited=2.0) is False
+    assert is_disturbed([turn(400, 900)], others=0.49, waited=2.0) is False
+    assert is_disturbed([turn(400, 900)], others=0.5, waited=2.0) is True
+    # The two clocks differ: a little less than nothing.
+    assert is_disturbed([turn(400, 900)], others=-0.03, waited=2.0) is False
+    # Who else ran is not known everywhere; then waiting alone speaks.
+    assert is_disturbed([turn(400, 900)], others=None, waited=2.0) is True
+
+
+def test_a_worker_that_does_not_say_leaves_it_open() -> None:
+    assert is_disturbed([turn(0, 100), None], others=1.0, waited=0.0) is None
+    assert is_disturbed([None, None], others=None, waited=0.0) is None
+
+
+def test_the_measurement_as_a_whole() -> None:
+    found = Bystanders([0])
+    assert found.disturbed is None
+    for disturbed in (False, False, False):
+        found.keep(disturbed)
+    assert (found.disturbed, found.disturbed_rounds, found.kept) == (False, 0, 3)
+    found.keep(True)
+    assert (found.disturbed, found.disturbed_rounds, found.kept) == (True, 1, 4)
+    found.keep(None)
+    # From here on the share alone can tell, and too little time has passed for that.
+    assert (found.disturbed, found.disturbed_rounds, found.kept) == (None, None, 5)
+    found.keep(True)
+    assert found.disturbed_rounds is None
+
+
+def test_where_rounds_are_not_told_apart_the_share_judges(stat: Path) -> None:
+    global OWN
+    OWN = iter((5.0, 5.0, 5.0, 5.0))
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    with found.watching([1]):
+        stat.write_text(AFTER, encoding="ascii")
+    found.keep(None)
+    assert found.share == pytest.approx(0.5) and found.disturbed is True
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_others_count_from_the_beginning_of_a_launch(stat: Path) -> None:
+    """1 s of the 2 that passed others ran, 0.8 s of it in the second case were ours."""
+    for ours, disturbed in (((5.0, 5.0), True), ((5.0, 5.8), False)):
+        global OWN
+        OWN = iter(ours)
+        found = Bystanders([0])
+        stat.write_text(BEFORE, encoding="ascii")
+        found.begin_launch()
+        stat.write_text(AFTER, encoding="ascii")
+        assert found.disturb([turn(1000, 1500)], [1]) is disturbed
+
+
+SPIN = "import os, sys, time; os.sched_setaffinity(0, {int(sys.argv[1])}); print(1, flush=True)\nwhile True: pass"
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+@pytest.mark.skipif(read_counters() is None, reason="only Linux counts what threads wait")
+def test_a_process_that_spins_beside_a_worker_is_seen(doubling: Candidate, tmp_path: Path) -> None:
+    """Both on one processor: the worker gets about half of it."""
+    (cpu, *_), path = allowed_cpus(), tmp_path / "batches.npz"
+    save_batches([{"x": np.ones((1, 40_000), dtype=np.float32)}], path)
+    long = {"time": [0] * 2000, "warmup": 0}
+    watch = Bystanders([cpu])
+    watch.begin_launch()
+    with Worker(doubling, path) as worker:
+        command = [sys.executable, "-c", SPIN, str(cpu)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as spinner:
+            try:
+                assert spinner.stdout is not None and spinner.stdout.readline()
+                rounds = []
+                for _ in range(4):
+                    waits = Waits(*worker.ask(long)["waits"])
+                    rounds.append(watch.disturb([waits], [worker.pid]))
+            finally:
+                spinner.kill()
+    # Each turn is several time slices long; the first may begin before the spinner is where it should be.
+    assert sum(disturbed is True for disturbed in rounds) >= 3

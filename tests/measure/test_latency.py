@@ -1,6 +1,13 @@
 """Real worker processes on a real graph. No time is asserted, only who was asked what, and when."""
 
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -9,29 +16,16 @@ from onnx import TensorProto, helper
 
 from compress.core.errors import InputError, StageError
 from compress.core.recipe import Measurement
-from compress.measure import processes
+from compress.measure import latency, processes
 from compress.measure.accuracy import logits_of
+from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
-from compress.measure.latency import measure_in_turns, representative
+from compress.measure.latency import Rounds, measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
+from compress.measure.waits import read_counters
 from compress.measure.worker import load_batches, save_batches
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_task import SIGNATURE
-
-
-@pytest.fixture
-def doubling(tmp_path: Path) -> Candidate:
-    """A graph that returns twice its input as logits."""
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["logits"])],
-        "doubling",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", "width"])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", "width"])],
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "model.onnx"
-    )
-    return Candidate(runtime=OnnxRuntime(threads=1), folder=tmp_path, signature=SIGNATURE)
 
 
 @pytest.fixture
@@ -130,3 +124,103 @@ def test_a_worker_that_dies_is_reported(doubling: Candidate, batches: Path) -> N
         worker._process.wait()
         with pytest.raises(StageError, match="ended by itself"):
             worker.ask({"time": [0], "warmup": 0})
+
+
+class Scripted:
+    """A worker that waits in its turns as it is told: milliseconds of 100, one after the other for all of them."""
+
+    pid = 0
+    waited: ClassVar[list[float]] = []
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, candidate: Candidate, batches: Path) -> None:
+        self._name = candidate.folder.name
+
+    def __enter__(self) -> Scripted:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        pass
+
+    def wait_until_asleep(self) -> None:
+        """It sleeps."""
+
+    def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The first of each launch is no turn."""
+        self.asked.append(self._name)
+        waited = self.waited.pop(0) if self.waited else 0.0
+        numbers = [float(len(self.asked))] * len(command["time"])
+        return {"milliseconds": numbers, "first": numbers, "peak_bytes": 0, "waits": [waited * 1e6, 100e6]}
+
+
+@pytest.fixture
+def scripted(doubling: Candidate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Bystanders, list[Rounds]]]:
+    """`scripted(waited, measurement)`: two candidates, A and B, that wait as told. A round takes a second, and others
+    run all the while."""
+
+    def measure(waited: list[float], measurement: Measurement) -> tuple[Bystanders, list[Rounds]]:
+        monkeypatch.setattr(Scripted, "waited", list(waited))
+        monkeypatch.setattr(Scripted, "asked", [])
+        monkeypatch.setattr(latency, "Worker", Scripted)
+        clock = count()
+        monkeypatch.setattr(latency, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+        watch = Bystanders([0])
+        monkeypatch.setattr(watch, "_others", lambda processes: 1e9)
+        both = [dataclasses.replace(doubling, folder=Path(name)) for name in "AB"]
+        return watch, measure_in_turns(both, [Path("none")] * 2, [0], measurement, watch)
+
+    return measure
+
+
+# Of each launch: A and B are asked once, then in turns.
+QUIET = [0.0, 0.0]
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_a_disturbed_round_is_thrown_away_as_a_whole_and_taken_again(scripted: Callable) -> None:
+    measurement = Measurement(examples=1, launches=1, rounds=2, warmup=0, retry_seconds=10)
+    # Round 1: A B, quiet. Round 2: B A, in which A waits. Once more B A, quiet.
+    watch, (first, second) = scripted([*QUIET, 0.0, 0.0, 0.0, 50.0, 0.0, 0.0], measurement)
+    assert "".join(Scripted.asked) == "AB" + "AB" + "BA" + "BA"
+    # What was asked fifth and sixth is gone.
+    assert (first, second) == (((3.0,), (8.0,)), ((4.0,), (7.0,)))
+    assert (watch.disturbed, watch.disturbed_rounds, watch.repeated_rounds, watch.kept) == (False, 0, 1, 2)
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_when_the_time_is_up_what_is_disturbed_stays_and_is_known(scripted: Callable) -> None:
+    measurement = Measurement(examples=1, launches=1, rounds=2, warmup=0, retry_seconds=2)
+    watch, (first, second) = scripted([50.0] * 20, measurement)
+    # Two rounds of a second each were thrown away.
+    assert "".join(Scripted.asked) == "AB" + "AB" * 3 + "BA"
+    assert len(first) == len(second) == 2
+    assert (watch.disturbed, watch.disturbed_rounds, watch.repeated_rounds) == (True, 2, 2)
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_each_launch_has_its_share_of_the_time(scripted: Callable) -> None:
+    measurement = Measurement(examples=1, launches=2, rounds=1, warmup=0, retry_seconds=4)
+    watch, _ = scripted([50.0] * 40, measurement)
+    # Two seconds in the first; in the second its own two.
+    assert "".join(Scripted.asked) == "AB" + "AB" * 3 + "BA" + "AB" * 3
+    # What a quiet one leaves, the next may spend.
+    watch, _ = scripted([*QUIET, 0.0, 0.0, *[50.0] * 40], measurement)
+    assert "".join(Scripted.asked) == "AB" + "AB" + "BA" + "AB" * 5
+    assert (watch.disturbed_rounds, watch.repeated_rounds) == (1, 4)
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_without_time_for_it_nothing_is_taken_again(scripted: Callable) -> None:
+    watch, _ = scripted([50.0] * 40, Measurement(examples=1, launches=1, rounds=3, warmup=0))
+    assert len(Scripted.asked) == 2 + 3 * 2
+    assert (watch.disturbed, watch.disturbed_rounds, watch.repeated_rounds) == (True, 3, 0)
+
+
+def test_a_worker_tells_what_its_threads_waited(doubling: Candidate, batches: Path) -> None:
+    with Worker(doubling, batches) as worker:
+        waits = worker.ask({"time": [0, 1, 2] * 50, "warmup": 0})["waits"]
+    if read_counters() is None:
+        assert waits is None
+    else:
+        waited, wall = waits
+        assert waited >= 0 and wall > 0

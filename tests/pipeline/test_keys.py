@@ -316,6 +316,9 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     assert key(changed) != before and key(changed, timed=False) == untimed
     for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "objective.speedup=2"):
         assert key(recipe_of("runtime.threads=1", override)) == before
+    # How long to wait for quiet, and whether to measure again, is nothing that a quiet measurement depends on.
+    for override in ("measurement.retry_seconds=7", "measurement.again=true"):
+        assert key(recipe_of("runtime.threads=1", override)) == before
     machine = keys.describe_machine
     monkeypatch.setattr(keys, "describe_machine", lambda runtime: machine(runtime) | {"cpu": "another"})
     assert key(recipe) != before and key(recipe, timed=False) == untimed

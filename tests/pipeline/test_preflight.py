@@ -220,9 +220,7 @@ def test_a_student_that_reads_what_no_example_has_is_refused(make_model: Callabl
 
     # The last stage's result, too. A BERT tells the two texts of a pair apart, and a DistilBERT does not.
     check_settings(recipe_of("into", into=Into("distilbert")), make_model("bert"))
-    with pytest.raises(
-        InputError, match=r"student\.path holds a bert that reads token_type_ids; the teacher, a"
-    ):
+    with pytest.raises(InputError, match=r"student\.path holds a bert that reads token_type_ids; the teacher, a"):
         check_settings(recipe_of("into", into=Into("bert")), make_model("distilbert"))
 
 

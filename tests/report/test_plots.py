@@ -12,7 +12,7 @@ import pytest
 
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY
-from compress.report.frontier import metric_against_latency
+from compress.report.frontier import metric_against_speed
 from compress.report.labels import place_labels
 from compress.report.plots import bytes_by_part, gain_and_cost, megabytes_by_part
 
@@ -22,7 +22,7 @@ def texts(svg: str) -> list[str]:
 
 
 def draw(rows: list[Row]) -> list[str]:
-    drawn = [metric_against_latency(rows, 0.01, ACCURACY), gain_and_cost(rows, ACCURACY), bytes_by_part(rows)]
+    drawn = [metric_against_speed(rows, 0.01, ACCURACY), gain_and_cost(rows, ACCURACY), bytes_by_part(rows)]
     return [svg for svg in drawn if svg is not None]
 
 
@@ -46,14 +46,14 @@ def test_bytes_by_part_in_megabytes(rows: list[Row]) -> None:
 
 
 def test_frontier_names_every_measured_stage_and_the_limit(rows: list[Row]) -> None:
-    svg = metric_against_latency(rows, 0.01, ACCURACY)
+    svg = metric_against_speed(rows, 0.01, ACCURACY)
     assert svg is not None
     written = texts(svg)
     for word in ("teacher", "distill", "prune_heads", "prune_neurons", "quantize", "not kept", "unproven"):
         assert word in written
     assert "factorize" not in written
     assert "limit, 1.00 points below the teacher" in written
-    assert "teacher 92.00% at 20.0 ms" in svg
+    assert "teacher 92.00% at 1.00 times the speed" in svg
 
 
 def test_the_same_run_draws_the_same_bytes(rows: list[Row]) -> None:

@@ -92,6 +92,8 @@ def run_in_sweep(settings: DictConfig) -> JobResult:
             )
             ending, reason = "exported", limits_missed(result.rows, result.summary)
             rows = [row for row in result.rows if row.stage == result.summary["exported"]["stage"]]
+            if reason is None and rows[0].disturbance is not None:
+                reason = rows[0].disturbance.told
         except Exception as error:  # noqa: BLE001 - a stage may raise anything, and the other jobs go on.
             ending, reason = _told(error, folder)
             if _in_this_terminal():

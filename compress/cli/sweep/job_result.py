@@ -39,7 +39,8 @@ class JobResult:
 
     stage and the five after it: of the exported model, or, where nothing was exported, of the last that was measured;
     in units of the ledger. shortfall: by how much the metric misses that stage's limit, 0 where it does not. metric:
-    what difference and interval are of: in the file they begin with its name. seconds: the job's own.
+    what difference and interval are of: in the file they begin with its name. seconds: the job's own. busy: whether
+    there is no speed-up because the machine was busy when it was timed.
     """
 
     ending: Ending
@@ -53,6 +54,7 @@ class JobResult:
     shortfall: float | None = None
     seconds: float | None = None
     metric: Label = ACCURACY
+    busy: bool = False
 
     @property
     def status(self) -> int:
@@ -73,7 +75,7 @@ def from_json(values: Mapping[str, Any]) -> JobResult:
     known: dict[str, Any] = {field.name: values.get(metric.name_in_file(field.name)) for field in fields(JobResult)}
     for name in ("interval", "speedup_interval"):
         known[name] = None if known[name] is None else tuple(known[name])
-    known = {**known, "metric": metric}
+    known = {**known, "metric": metric, "busy": bool(known["busy"])}
     require_types(JobResult, {name: value for name, value in known.items() if value is not None})
     return JobResult(**known)
 
@@ -86,7 +88,8 @@ def measured(row: Row | None, max_accuracy_drop: float | None) -> dict[str, Any]
     if row.difference is not None and max_accuracy_drop is not None:
         missed = max(0.0, -row.difference - max_accuracy_drop)
     names = ("stage", "metric", "difference", "interval", "speedup", "speedup_interval", "size_bytes")
-    return {**{name: getattr(row, name) for name in names}, "shortfall": missed}
+    found = {name: getattr(row, name) for name in names}
+    return {**found, "shortfall": missed, "busy": row.disturbance is not None}
 
 
 def worst(statuses: list[int]) -> int:

@@ -104,7 +104,7 @@ def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:
             Text(settings),
             Text(found.ending, style=STYLES.get(found.ending, "red")),
             wording.difference_with_interval(found.difference, found.interval, found.metric.unit, 1),
-            wording.factor_with_interval(found.speedup, found.speedup_interval),
+            wording.speedup_or_busy(found.speedup, found.speedup_interval, busy=found.busy),
             wording.megabytes(found.size_bytes),
         )
     console.print()

@@ -112,9 +112,10 @@ class Study:
             yield [self._study.ask(self._space) for _ in range(min(missing, self._settings.at_once))]
 
     def tell(self, trial: Trial, found: JobResult) -> None:
-        """Record how a trial ended. One that was stopped is left to be taken up; a model that did not pass its gate is
-        recorded with what was measured, as not allowed; what measured nothing has failed."""
-        if found.ending in ("interrupted", "not started"):
+        """Record how a trial ended. One that was stopped, or whose speed a busy machine kept from being measured, is
+        left to be taken up; a model that did not pass its gate is recorded with what was measured, as not allowed; what
+        measured nothing has failed."""
+        if found.ending in ("interrupted", "not started") or (found.busy and "speedup" in self._settings.objectives):
             return
         trial.set_user_attr(OUTCOME, found.to_json())
         values = [_measured(found, name) for name in self._settings.objectives]

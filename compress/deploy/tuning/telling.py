@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compress.core.evaluation import BUSY
 from compress.deploy.predictor import holds, told
 from compress.deploy.settings import Settings
 from compress.deploy.tuning.aim import Aim, Measured
@@ -37,6 +38,8 @@ def headline(outcome: Outcome) -> str:
     if outcome.chosen.settings == outcome.start:
         return "The default is served: no setting was shown to be better."
     assert outcome.confirmed is not None
+    if outcome.busy:
+        return f"{changes(outcome)}: {BUSY}. Run compress-tune again once it is quiet."
     times = factor_with_interval(outcome.confirmed.ratio, outcome.confirmed.interval)
     return f"{changes(outcome)}: {times} times as many examples per second as the default."
 

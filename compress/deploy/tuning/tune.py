@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from compress.core.errors import InputError
-from compress.core.evaluation import BatchEffect
+from compress.core.evaluation import BUSY, BatchEffect
 from compress.core.recipe import Measurement
 from compress.deploy.answers import bytes_of
 from compress.deploy.export import Export, read_export
@@ -33,7 +33,8 @@ from compress.measure.environment import allowed_cpus, describe_processor, versi
 from compress.measure.latency import measure_each_in_turns, representative
 
 SEARCH = Measurement(examples=64, launches=4, rounds=3, warmup=2)
-CONFIRMATION = Measurement(examples=64, launches=6, rounds=4, warmup=2)
+# What is claimed comes of this one: rounds that others disturb are taken again for as long as a run's would be.
+CONFIRMATION = Measurement(examples=64, launches=6, rounds=4, warmup=2, retry_seconds=60)
 # A turn of one candidate should not take longer: there are about 20 candidates, of 12 turns each.
 TURN_MS = 150.0
 FEWEST, EFFECT_EXAMPLES, EFFECT_MS = 8, 128, 10_000.0
@@ -44,7 +45,8 @@ SEED, AT_ONCE = 0, 256
 class Outcome:
     """confirmed: the choice against the default in an A/B run of new processes, None where nothing was found to be
     better; after it, `default` is what that run measured. reason: why the choice stands, in a sentence. foreign: what
-    other processes took meanwhile, in a sentence, or None. per_call: examples of a call where it is not one."""
+    other processes took meanwhile, in a sentence, or None. busy: whether others disturbed the A/B run, so that it
+    shows nothing; None where nobody knows. per_call: examples of a call where it is not one."""
 
     export: Export
     aim: Aim
@@ -61,6 +63,7 @@ class Outcome:
     costs: Costs
     forecasts: tuple[Forecast, ...]
     foreign: str | None
+    busy: bool | None = None
 
 
 def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) -> Outcome:
@@ -78,9 +81,9 @@ def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) ->
     together = batches or holds(effect)
     lengths, asked = _read(alone, sample)
     chosen = _chosen(sample, lengths, pace)
-    bystanders = Bystanders(allowed_cpus())
+    bystanders, confirming = Bystanders(allowed_cpus()), Bystanders(allowed_cpus())
     with tempfile.TemporaryDirectory() as temporary:
-        timer = _Timer(folder, chosen, aim, Path(temporary), bystanders)
+        timer = _Timer(folder, chosen, aim, Path(temporary), {SEARCH: bystanders, CONFIRMATION: confirming})
         # For the least time of one example, how many are computed together is no question.
         largest = min(BATCH_SIZE, len(chosen)) if together and aim.slo_ms is not None else 1
         steps, found = _searched(start, aim, timer, largest_batch=largest)
@@ -105,6 +108,7 @@ def tune(folder: Path, sample: Sequence[Example], aim: Aim, *, batches: bool) ->
         costs=costs,
         forecasts=forecasts,
         foreign=disturbance(bystanders.share, len(allowed_cpus()), "the settings were timed"),
+        busy=confirming.disturbed,
     )
     write_tuned(export, Tuned(settings=settings, batch_effect=effect, record=record_of(outcome)))
     return outcome
@@ -124,12 +128,12 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
         "default_examples_per_second": outcome.default.throughput,
         "against_default": None
         if confirmed is None
-        else {"ratio": confirmed.ratio, "interval": list(confirmed.interval)},
+        else {"ratio": confirmed.ratio, "interval": list(confirmed.interval), "disturbed": outcome.busy},
         "reason": outcome.reason,
         "batches_that_change_answers_asked_for": outcome.batches_asked and not holds(outcome.effect),
         "machine": {**describe_processor(), "processors": len(allowed_cpus())},
         "versions": versions(("compress", "numpy", "tokenizers", outcome.export.runtime)),
-        "disturbed": outcome.foreign,
+        "disturbed": outcome.foreign or (BUSY if outcome.busy else None),
     }
 
 
@@ -137,7 +141,12 @@ class _Timer:
     """Times settings in turns, each in a process of its own."""
 
     def __init__(
-        self, folder: Path, examples: Sequence[Example], aim: Aim, temporary: Path, bystanders: Bystanders
+        self,
+        folder: Path,
+        examples: Sequence[Example],
+        aim: Aim,
+        temporary: Path,
+        bystanders: Mapping[Measurement, Bystanders],
     ) -> None:
         self._folder, self._examples, self._aim = folder, examples, aim
         self._temporary, self._bystanders = temporary, bystanders
@@ -150,7 +159,9 @@ class _Timer:
             counts.append(write_calls(self._examples, size, path))
             files.append(path)
         trials = [Trial.of(one, self._folder) for one in settings]
-        found = measure_each_in_turns(trials, files, [range(n) for n in counts], measurement, self._bystanders)
+        found = measure_each_in_turns(
+            trials, files, [range(n) for n in counts], measurement, self._bystanders[measurement]
+        )
         return [
             Measured(settings=one, rounds=rounds, launches=measurement.launches, examples=len(self._examples))
             for one, rounds in zip(settings, found, strict=True)

@@ -209,6 +209,7 @@ class PruneToBudget(StageDefaults):
         ranks = ranks_of(model)
         context.tell(sizes_left(model, stands_for, ranks))
         predicted = table.predict(_sizes(model), ranks)
+        context.predict(table.teacher / predicted)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"

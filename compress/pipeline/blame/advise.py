@@ -24,21 +24,23 @@ def advise(
     before: Any,
     after: Any,
     found: Restoration,
-    speedups: tuple[float, float],
+    speedups: tuple[float | None, float | None],
     latency: Callable[[Any], LatencyTable],
 ) -> Advice | None:
     """What the stage itself offers as milder settings, as overrides, or None where it knows none.
 
-    before, after: the models. speedups: of both against the teacher, on the same runtime. latency: see Setback.
+    before, after: the models. speedups: of both against the teacher, on the same runtime; None where that
+    is not known. latency: see Setback.
     """
     milder = recipe.stages[stage].relax(Setback(before, after, found.worst, found.worst_share, latency))
     if milder is None:
         return None
-    share = milder.time_share
+    share, (earlier, later) = milder.time_share, speedups
+    known = None if earlier is None or later is None else (earlier, later)
     return Advice(
         overrides=tuple(_override(recipe, stage, name, value) for name, value in milder.settings.items()),
-        speedup=None if share is None else expected_speedup(*speedups, share),
-        at_least=min(speedups),
+        speedup=None if share is None or known is None else expected_speedup(*known, share),
+        at_least=None if known is None else min(known),
         recovered=found.recovered if found.worst else None,
     )
 

@@ -46,11 +46,11 @@ class Case:
         return -self.recipe.gates[self.stage].max_accuracy_drop
 
     @property
-    def speedups(self) -> tuple[float, float]:
-        """Of the models before and after against the teacher."""
+    def speedups(self) -> tuple[float | None, float | None]:
+        """Of the models before and after against the teacher; None where a busy machine kept it from being measured."""
         # The teacher itself was timed against plain PyTorch.
         earlier = 1.0 if self.before.artifact == self.teacher.artifact else self._against(self.before).speedup
-        return earlier or 1.0, self._against(self.after).speedup or 1.0
+        return earlier, self._against(self.after).speedup
 
     def identity(self) -> dict[str, Any]:
         """What `parts` depends on besides the three models and the examples, as plain values."""

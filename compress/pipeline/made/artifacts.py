@@ -21,6 +21,7 @@ from compress.pipeline.keys import artifact_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, latency_table
 from compress.pipeline.make_or_find import Facts, Work, room_for, the_entry
+from compress.pipeline.steps import PREDICTED
 from compress.pipeline.store import Entry, Store, bytes_in
 
 KIND = "artifacts"
@@ -56,14 +57,17 @@ def stage_artifact(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Ent
         notes: list[str] = []
         tables: list[FactTable] = []
         processors: list[Any] = []
+        predicted: list[float] = []
         same(("stage", stage, parent, teacher, key))
-        model = _apply(loaded, store, stage, parent, teacher, key, notes=notes, tables=tables, processors=processors)
+        said = {"notes": notes, "tables": tables, "processors": processors, "predicted": predicted}
+        model = _apply(loaded, store, stage, parent, teacher, key, **said)
         encoded, source = loaded.encoded(parent), parent.facts["processor"]
         if processors:
             encoded, source = loaded.inputs.encoded_by(key, lambda: (processors[-1], model.config)), key
         _save(loaded, model, folder, encoded)
         told = [table.to_json() for table in tables]
-        return {"parent": parent.key, "processor": source, "notes": notes, "tables": told}
+        facts = {"parent": parent.key, "processor": source, "notes": notes, "tables": told}
+        return {**facts, PREDICTED: predicted[-1]} if predicted else facts
 
     return Work(
         kind=KIND,
@@ -82,7 +86,7 @@ def help_make(loaded: LoadedRecipe, store: Store, what: str, *given: Any) -> Non
     if what == "teacher":
         _make_teacher(loaded, store, *given)
     else:
-        _apply(loaded, store, *given, notes=[], processors=[])
+        _apply(loaded, store, *given, notes=[], processors=[], predicted=[])
 
 
 def _stage_key(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Entry) -> str:
@@ -118,8 +122,10 @@ def _apply(
     notes: list[str],
     tables: list[FactTable],
     processors: list[Any],
+    predicted: list[float],
 ) -> Any:
-    """The stage's model. notes, tables, processors: what the stage says and brings is added to them."""
+    """The stage's model. notes, tables, processors, predicted: what the stage says, brings and expects is added to
+    them."""
     recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
     set_seed(recipe.seed)
 
@@ -151,6 +157,7 @@ def _apply(
         tell=tables.append,
         collate=encoded.collate,
         use_processor=processors.append,
+        predict=predicted.append,
         latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),
     )
     return recipe.stages[stage].apply(load_model(parent.folder), context)

@@ -30,6 +30,8 @@ from compress.pipeline.preflight import foreseen
 from compress.pipeline.store import Entry, Store
 
 KIND = "latency-tables"
+# What a table says of others' doings while it was measured.
+COMPANY = ("foreign_share", "disturbed")
 
 
 def latency_table(
@@ -51,8 +53,8 @@ def latency_table(
         # An entry of its own: what has no use for ranks shares the rest of the table.
         key = key_of_table(loaded, teacher, shape | {"low_rank": 1})
         more = find(key, lambda: _measured_ranks(loaded, store, teacher, sizes), what="the latency of low ranks")
-        shares = [found["foreign_share"] for found in (facts, more) if found["foreign_share"] is not None]
-        facts = {**facts, "low_rank": more["low_rank"], "foreign_share": max(shares, default=None)}
+        noisier = max(facts, more, key=_how_disturbed)
+        facts = {**facts, "low_rank": more["low_rank"], **{name: noisier.get(name) for name in COMPANY}}
     return LatencyTable.from_json(facts)
 
 
@@ -72,26 +74,30 @@ def quietest(
     timed: set[str],
     again: bool,
 ) -> Facts:
-    """What `measure` found, with the `foreign_share` that others took of the processors meanwhile.
+    """What `measure` found, with what others did meanwhile: the `foreign_share` that they took of the processors, and
+    whether the rounds were `disturbed`.
 
-    Where that is much of the `processors`, how many the timed sessions use, it measures twice and the quieter of the
-    two is kept. timed: the keys of what this run has measured. again: what an earlier run left disturbed is measured
-    once more, once a run, and the quieter kept.
+    Where nobody knows of the rounds, and the share is much of the `processors`, how many the timed sessions use, it
+    measures twice and the quieter of the two is kept; where rounds are known, `measure` has taken disturbed ones again
+    itself. timed: the keys of what this run has measured. again: what an earlier run left disturbed is measured once
+    more, once a run, and the quieter kept.
     """
 
     def is_quiet(facts: Facts) -> bool:
-        return disturbance(_share(facts), processors, "") is None
+        known = facts.get("disturbed")
+        return disturbance(_share(facts), processors, "") is None if known is None else not known
 
     def make(store: Store, folder: Path) -> Facts:
         timed.add(key)
         first = measure()
-        return first if is_quiet(first) else min(first, measure(), key=_share)
+        once = first.get("disturbed") is not None or is_quiet(first)
+        return first if once else min(first, measure(), key=_how_disturbed)
 
     entry = make_or_find(store, Work(kind=KIND, key=key, make=make, read=the_entry, what=what))
     if not again or key in timed or is_quiet(entry.facts):
         return entry.facts
     timed.add(key)
-    return store.replace(KIND, entry, lambda folder: min(entry.facts, measure(), key=_share), what=what).facts
+    return store.replace(KIND, entry, lambda folder: min(entry.facts, measure(), key=_how_disturbed), what=what).facts
 
 
 def latency_checks(loaded: LoadedRecipe, store: Store, teacher: Entry) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -101,7 +107,7 @@ def latency_checks(loaded: LoadedRecipe, store: Store, teacher: Entry) -> Iterat
     def check(name: str, model: Any) -> None:
         stage, table = loaded.recipe.stages[name], partial(latency_table, loaded, store, teacher)
         try:
-            stage.check_latency(model, partial(table, again=False))
+            stage.check_latency(model, partial(table, again=loaded.recipe.measurement.again))
         except InputError:
             # Not for the sake of a table that an earlier run measured beside other work.
             stage.check_latency(model, partial(table, again=True))
@@ -127,6 +133,8 @@ def begun_with(folder: Path, find: Callable[[], LatencyTable]) -> LatencyTable:
 def doubt(table: LatencyTable, processors: int) -> str | None:
     """What to say of a table that was measured beside other work. processors: how many the timed sessions used."""
     found = disturbance(table.foreign_share, processors, "layers were timed")
+    if table.disturbed is not None:
+        found = (found or "while layers were timed, other processes made them wait") if table.disturbed else None
     way_out = "the sizes chosen may miss the objective; the next run that needs them times them again"
     return None if found is None else f"{found}: {way_out}"
 
@@ -144,8 +152,8 @@ def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLa
 
 def _measured_ranks(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> Facts:
     model, timed = load_model(teacher.folder), _timed(loaded, store, teacher, sizes)
-    grids, foreign_share = measure_low_rank(loaded.recipe.runtime, model=model, **timed)
-    return {"low_rank": grids, "foreign_share": foreign_share}
+    grids, company = measure_low_rank(loaded.recipe.runtime, model=model, **timed)
+    return {"low_rank": grids, **company}
 
 
 def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> dict[str, Any]:
@@ -156,7 +164,12 @@ def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayer
         "lengths": encoded.timed_lengths("validation"),
         "layer": sizes,
         "precision": precision_of(loaded.recipe),
+        "retry_seconds": loaded.recipe.measurement.retry_seconds,
     }
+
+
+def _how_disturbed(facts: Facts) -> tuple[bool, float]:
+    return bool(facts.get("disturbed")), _share(facts)
 
 
 def _share(facts: Facts) -> float:

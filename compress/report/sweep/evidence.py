@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.core.evaluation import BUSY, MEASURE_AGAIN
 from compress.core.metric import ACCURACY, Label
 from compress.report.sweep.alike import differences, require_alike
 from compress.report.sweep.choice import Choice, choose, margin_for
@@ -16,6 +17,9 @@ from compress.report.sweep.factors import Factor, factors_of
 from compress.report.sweep.recommendation import Recommendation, recommend
 from compress.report.sweep.runs import Run, find_runs
 from compress.report.sweep.standing import Standing, standing_of
+
+# So many runs are named, of those that are not compared.
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,21 @@ def evidence_of(runs: Sequence[Run], margin: float | None) -> Evidence:
         effects=_effects(standings, factors),
         choice=choice,
         recommendation=recommend(choice, standings, factors, metric),
-        notes=tuple(differences(runs)),
+        notes=(*differences(runs), *_busy(standings)),
         damage=tuple(f"{run.name}: {sentence}" for run in runs for sentence in run.damage),
     )
+
+
+def _busy(standings: Sequence[Standing]) -> list[str]:
+    """A sentence about models that are not compared, because nobody knows how fast they are."""
+    names = [standing.run.name for standing in standings if standing.exported and standing.busy]
+    if not names:
+        return []
+    return [
+        f"{BUSY}, in {len(names)} of {len(standings)} runs ({', '.join(names[:_NAMED])}"
+        f"{', and others' if len(names) > _NAMED else ''}): they are not compared. The same command with "
+        f"{MEASURE_AGAIN} measures what was disturbed, and only that"
+    ]
 
 
 def _effects(standings: Sequence[Standing], factors: Sequence[Factor]) -> dict[str, list[Effect]]:

@@ -94,7 +94,7 @@ def _numbers(standing: Standing, metric: Label) -> list[list[str]]:
     pairs = (
         (wording.heading(metric.title, metric.unit),
          wording.difference_with_interval(standing.difference, standing.interval, metric.unit, DECIMALS)),
-        ("times as fast", wording.factor_with_interval(standing.speedup, standing.speedup_interval)),
+        ("times as fast", wording.speedup_or_busy(standing.speedup, standing.speedup_interval, busy=standing.busy)),
         ("median, ms", three_digits(finite(standing.row.latency_ms_p50))),
         ("MB", wording.megabytes(standing.size_bytes)),
         ("model after", standing.row.stage),

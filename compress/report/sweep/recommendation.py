@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compress.core.evaluation import BUSY
 from compress.core.metric import Label, Unit
 from compress.report import wording
 from compress.report.sweep.choice import Choice
@@ -40,7 +41,8 @@ def recommend(
     candidates = sum(standing.exported and standing.drawn for standing in standings)
     best = choice.best
     if best is None:
-        return Recommendation(_none(choice, limit, candidates, unit), "bad", "nothing to take", (), "")
+        busy = sum(standing.exported and standing.busy for standing in standings)
+        return Recommendation(_none(choice, limit, candidates, unit, busy), "bad", "nothing to take", (), "")
     headline = (
         f"Take run {best.run.name}{_settings(best, standings, factors)}: {three_digits(best.speedup)} times the "
         f"teacher's speed in {wording.megabytes(best.size_bytes)} MB, {_difference(best, unit)} on validation."
@@ -65,9 +67,11 @@ def recommend(
     )
 
 
-def _none(choice: Choice, limit: str, candidates: int, unit: Unit) -> str:
+def _none(choice: Choice, limit: str, candidates: int, unit: Unit, busy: int) -> str:
     if choice.nearest is None and candidates:
         return "Nothing to take: every exported model lost a class that the teacher finds."
+    if choice.nearest is None and busy:
+        return f"Nothing to take yet: {BUSY}."
     if choice.nearest is None:
         return "Nothing to take: no run exported a measured model."
     return (

@@ -24,7 +24,7 @@ TONES = {
     "unfinished": "plain",
 }
 _ENDINGS = {"refused": "refused", "broken": "broke", "lost": "broke"}
-_KEPT = {"passed": "passed", "inconclusive": "unproven", "failed": "failed, kept"}
+_KEPT = {"inconclusive": "unproven", "failed": "failed, kept"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Standing:
         return ends if ends is not None and ends[0] > 0 else None
 
     @property
+    def busy(self) -> bool:
+        """Whether the speed-up is not known because the machine was busy when it was timed."""
+        return self.row is not None and self.row.disturbance is not None
+
+    @property
     def size_bytes(self) -> float | None:
         """Of the file that the runtime loads."""
         return None if self.row is None else finite(self.row.size_bytes)
@@ -94,8 +99,11 @@ def standing_of(run: Run) -> Standing:
     if row is None:
         return Standing(run, "broke", False, None, (f"the ledger's line of the exported stage {stage} is lost",))
     doubts = tuple(value_at(run.summary, "doubts") or ())
-    status = "unproven" if doubts and row.verdict == "passed" else _KEPT.get(row.verdict, "failed, kept")
-    return Standing(run, status, True, row, (*doubts, *_reasons(run, stage)))
+    # Of a model that did not pass, its own reasons say so.
+    open_speed = () if row.disturbance is None or row.verdict != "passed" else (row.disturbance.told,)
+    proven = row.verdict == "passed" and not doubts and not open_speed
+    status = "passed" if proven else "unproven" if row.verdict == "passed" else _KEPT.get(row.verdict, "failed, kept")
+    return Standing(run, status, True, row, (*doubts, *open_speed, *_reasons(run, stage)))
 
 
 def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:

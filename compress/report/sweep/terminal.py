@@ -68,7 +68,7 @@ def _front(evidence: Evidence, wide: bool) -> Table:
             wording.difference_with_interval(
                 standing.difference, standing.interval, evidence.metric.unit, DECIMALS if wide else 1
             ),
-            wording.factor_with_interval(standing.speedup, standing.speedup_interval if wide else None),
+            wording.speedup_or_busy(standing.speedup, standing.speedup_interval if wide else None, busy=standing.busy),
             wording.megabytes(standing.size_bytes),
             Text(standing.status, style=STYLES[TONES[standing.status]]),
         )

@@ -96,7 +96,8 @@ def by_full_name(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 
 
 def figures_of(row: Row) -> dict[str, float]:
-    """The numbers of a row that are there, intervals as `_low` and `_high`."""
+    """The numbers of a row that are there, intervals as `_low` and `_high`. None of a speed that a busy machine kept
+    from being measured: the row's words say why."""
     found: dict[str, float] = {}
     for name, value in row.to_json().items():
         if name.endswith("_interval") and value is not None:
@@ -116,7 +117,8 @@ def _figures_of_student(folder: Path) -> dict[str, float]:
     """Of the summary's student, with its figures on the test split as `test.accuracy`."""
     path = folder / SUMMARY
     student = json.loads(path.read_text(encoding="utf-8"))["student"] if path.is_file() else None
-    named = by_full_name(student or {})
+    # What a busy machine showed is no figure of the student's.
+    named = by_full_name({name: value for name, value in (student or {}).items() if name != "disturbance"})
     return {
         name: float(value) for name, value in named if isinstance(value, int | float) and not isinstance(value, bool)
     }

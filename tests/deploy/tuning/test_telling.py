@@ -57,6 +57,14 @@ def test_the_headline_names_what_differs_and_by_how_much(export_copy: Path) -> N
     )
 
 
+def test_what_a_busy_machine_showed_is_no_headline(export_copy: Path) -> None:
+    found = dataclasses.replace(outcome(export_copy, changed=0, batches=False, batch_size=4), busy=True)
+    assert telling.headline(found) == (
+        "Threads 1 instead of 2, batch size 4 instead of 1, spinning off instead of on: speed not measured: the "
+        "machine was busy. Run compress-tune again once it is quiet."
+    )
+
+
 def test_what_batches_do_is_said_as_it_is(export_copy: Path) -> None:
     found = {
         (changed, batches, size): telling.batches(

@@ -125,6 +125,13 @@ def test_a_layer_that_hardly_matters_goes_first(stage, make_model, make_context,
     assert any("predicted: 22.000 ms" in note and "1.8 times" in note for note in notes)
 
 
+def test_what_is_predicted_is_told_as_a_number(stage, make_model, make_context) -> None:
+    teacher, predicted = make_model(), []
+    context = make_context(teacher, latency=lambda _: TABLE, predict=predicted.append)
+    dataclasses.replace(stage, target_latency_ms=22.0).apply(copy.deepcopy(teacher), context)
+    assert predicted == [pytest.approx(TABLE.teacher / 22.0)]
+
+
 def test_heads_and_neurons_compete(stage, make_model, make_context) -> None:
     # 12 for everything: 1 fixed, 1 for the whole last layer, 10 for the whole of layer 1, and then nothing is left.
     found = applied(dataclasses.replace(stage, target_latency_ms=12.0), make_model, make_context)

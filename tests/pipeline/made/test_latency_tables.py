@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,43 @@ def test_a_doubt_is_told_of_a_disturbed_one_only() -> None:
         "while layers were timed, other processes used 52% of the 2 processors: the sizes chosen may miss the "
         "objective; the next run that needs them times them again"
     )
+
+
+def told(store: Store, *facts: Facts, again: bool = False) -> Facts:
+    """What one run finds, of tables whose rounds are known."""
+    left = iter(facts)
+    measure = partial(next, left)
+    return quietest(store, "k", measure, what="the table", processors=2, timed=set(), again=again)
+
+
+def test_where_rounds_are_known_they_have_been_taken_again_already(store: Store) -> None:
+    """A second whole table is not measured at once; a later run that needs it measures once more."""
+    worse, better = {"foreign_share": 0.5, "disturbed": True}, {"foreign_share": 0.6, "disturbed": False}
+    assert told(store, worse) == worse
+    assert told(store) == worse
+    # Nobody had to wait, however much others did beside.
+    assert told(store, better, again=True) == better
+    assert told(store, again=True) == better
+
+
+def test_of_two_that_were_disturbed_the_one_that_others_took_less_of_is_kept(store: Store) -> None:
+    first, second = ({"foreign_share": share, "disturbed": True} for share in (0.5, 0.3))
+    assert told(store, first) == first
+    assert told(store, second, again=True) == second
+
+
+def test_rounds_that_are_known_say_whether_there_is_a_doubt() -> None:
+    curves = [{0: 0.0, 1: 1.0}] * 4
+    assert doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.52, disturbed=False), 2) is None
+    assert str(doubt(LatencyTable(1.0, 0.1, *curves, foreign_share=0.05, disturbed=True), 2)).startswith(
+        "while layers were timed, other processes made them wait: the sizes chosen"
+    )
+
+
+def test_a_table_of_an_earlier_release_is_read() -> None:
+    told = LatencyTable(1.0, 0.1, *[{0: 0.0, 1: 1.0}] * 4, foreign_share=0.2).to_json()
+    del told["disturbed"]
+    assert LatencyTable.from_json(told).disturbed is None
 
 
 def test_resumed_work_goes_on_with_the_table_it_was_begun_with(tmp_path: Path) -> None:
