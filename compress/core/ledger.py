@@ -29,9 +29,9 @@ class Row:
     `accuracy_difference` and `accuracy_interval`. difference: to the teacher's value. findings: those of the reasons
     that no limit asks for. decision: what the run did with the model: `keep`, `roll_back` or `stop`. notes: what the
     stage reported; tables: what it did, part by part. blame: why it may have missed its limits, where it did and that
-    was looked into; a ledger of an earlier release has none. disturbance: why there are no latencies and no speed-up though they were timed, where a
-    busy machine kept them from being measured; of an earlier release none, whose notes may say so. predicted_speedup:
-    what the latency table expects of this model, where it does.
+    was looked into; a ledger of an earlier release has none. disturbance: why there are no latencies and no speed-up
+    though they were timed, where a busy machine kept them from being measured; of an earlier release none, whose notes
+    may say so. predicted_speedup: what the latency table expects of this model, where it does.
     """
 
     stage: str
