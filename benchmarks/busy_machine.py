@@ -89,16 +89,21 @@ class Run:
 
 def main() -> int:
     """Print a line for each run, and write the results."""
+    settings = compose_settings("quickstart").measurement
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="of each pair beside each of the others")
     parser.add_argument("--threads", type=int, default=len(allowed_cpus()))
-    parser.add_argument("--retry-seconds", type=float, help="measurement.retry_seconds; the recipes' own, if not given")
+    for name, kind in (("launches", int), ("rounds", int), ("retry_seconds", float)):
+        told = f"measurement.{name}; the recipes' own, if not given"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(settings, name), help=told)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    settings = compose_settings("quickstart").measurement
-    retry = settings.retry_seconds if arguments.retry_seconds is None else arguments.retry_seconds
     measurement = Measurement(
-        examples=len(LENGTHS), launches=settings.launches, rounds=settings.rounds, warmup=5, retry_seconds=retry
+        examples=len(LENGTHS),
+        launches=arguments.launches,
+        rounds=arguments.rounds,
+        warmup=5,
+        retry_seconds=arguments.retry_seconds,
     )
     began, found = time.monotonic(), []
     with tempfile.TemporaryDirectory() as temporary:

@@ -36,7 +36,7 @@ from compress.core.latency_table import LatencyTable
 from compress.core.signature import Port, Signature
 from compress.core.task import TaskDefaults
 from compress.measure import accuracy, bystanders, latency, prove
-from compress.measure.bystanders import DISTURBING_WAIT
+from compress.measure.bystanders import DISTURBING_STEAL, DISTURBING_WAIT
 from compress.measure.processes import Candidate
 from compress.measure.worker import load_batches
 from compress.methods.training.imitation import Imitation
@@ -143,6 +143,7 @@ def any_machine_is_quiet() -> Iterator[None]:
     """Tests run on machines that are not: what a busy one does to a run is told by counters made by hand."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bystanders, "DISTURBING_WAIT", math.inf)
+        patch.setattr(bystanders, "DISTURBING_STEAL", math.inf)
         yield
 
 
@@ -150,6 +151,7 @@ def any_machine_is_quiet() -> Iterator[None]:
 def this_machine_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what tells a busy machine."""
     monkeypatch.setattr(bystanders, "DISTURBING_WAIT", DISTURBING_WAIT)
+    monkeypatch.setattr(bystanders, "DISTURBING_STEAL", DISTURBING_STEAL)
 
 
 @pytest.fixture(autouse=True)

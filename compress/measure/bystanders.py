@@ -29,6 +29,8 @@ LEAST_OTHERS = 0.25
 # An idle desktop's own work takes a few percent, and so does the grain of the kernel's clock. At a tenth, a turn in ten
 # is shared with somebody, and more than the medians over rounds can leave out.
 DISTURBING_SHARE = 0.1
+# Of the processors' time, what a hypervisor gave to other machines: no thread of ours waits in a queue meanwhile.
+DISTURBING_STEAL = 0.1
 # Times are counted in hundredths of a second: of less than half a second they say nothing.
 SHORTEST_SECONDS = 0.5
 
@@ -58,7 +60,7 @@ class Bystanders:
     def __init__(self, cpus: Sequence[int]) -> None:
         """cpus: the numbers of the processors that timed work runs on."""
         self._cpus = cpus
-        self._total = self._foreign = 0.0
+        self._total = self._foreign = self._stolen = 0.0
         self._began: tuple[float, float] | None = None
         self._waited = 0.0
         self.kept, self.repeated_rounds = 0, 0
@@ -96,6 +98,7 @@ class Bystanders:
         if before is not None and after is not None:
             self._total += after[1] - before[1]
             self._foreign += (after[0] - before[0]) - (ours_after - ours_before)
+            self._stolen += after[2] - before[2]
 
     @property
     def share(self) -> float | None:
@@ -106,8 +109,10 @@ class Bystanders:
 
     @property
     def disturbed(self) -> bool | None:
-        """Whether what was measured is no evidence: a round that is part of it was disturbed, or, where no round can be
-        told from another, others took a tenth of the processors. None where nobody knows."""
+        """Whether what was measured is no evidence: a round that is part of it was disturbed, or a hypervisor took a
+        tenth of the processors, or, where no round can be told from another, others did. None where nobody knows."""
+        if self.share is not None and self._stolen >= DISTURBING_STEAL * self._total:
+            return True
         if self.disturbed_rounds is not None and self.kept:
             return self.disturbed_rounds > 0
         return None if self.share is None else self.share >= DISTURBING_SHARE
@@ -130,8 +135,9 @@ def disturbance(share: float | None, processors: int, what: str) -> str | None:
     return f"while {what}, other processes used {share:.0%} of {where}"
 
 
-def _processor_seconds(cpus: Sequence[int]) -> tuple[float, float] | None:
-    """Seconds that these processors were busy (or taken away by a hypervisor), and all seconds, since the start."""
+def _processor_seconds(cpus: Sequence[int]) -> tuple[float, float, float] | None:
+    """Seconds that these processors were busy (or taken away by a hypervisor), all seconds, and those that a hypervisor
+    took away, since the start."""
     lines = [line.split() for line in STAT.read_text(encoding="ascii").splitlines()]
     wanted = {f"cpu{number}" for number in cpus}
     rows = [[int(value) for value in values[:8]] for name, *values in lines if name in wanted]
@@ -139,7 +145,7 @@ def _processor_seconds(cpus: Sequence[int]) -> tuple[float, float] | None:
         return None
     # user, nice, system, idle, iowait, irq, softirq, steal: see proc(5).
     busy = sum(sum(row) - row[3] - row[4] for row in rows)
-    return busy / _ticks(), sum(map(sum, rows)) / _ticks()
+    return busy / _ticks(), sum(map(sum, rows)) / _ticks(), sum(row[7] for row in rows) / _ticks()
 
 
 def _own_seconds(processes: Sequence[int]) -> float:

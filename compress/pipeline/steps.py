@@ -116,7 +116,7 @@ def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
     if latency.disturbed:
         told.append(f"{found or BUSY}; to measure it again, and only that: the same command with {MEASURE_AGAIN}")
     elif found is not None:
-        told.append(f"{found}; in the rounds that count, none of what was timed had to wait for them")
+        told.append(f"{found}; in no round that counts did what was timed wait for a twentieth of its time")
     if latency.repeated_rounds:
         told.append(f"{latency.repeated_rounds} rounds that others disturbed were thrown away and taken again")
     return tuple(told)

@@ -188,6 +188,20 @@ def test_where_rounds_are_not_told_apart_the_share_judges(stat: Path) -> None:
 
 
 @pytest.mark.usefixtures("this_machine_counts")
+@pytest.mark.parametrize(("stolen", "disturbed"), [(20, True), (19, False)])
+def test_what_a_hypervisor_takes_no_queue_shows(stat: Path, stolen: int, disturbed: bool) -> None:
+    """Of two seconds, in hundredths."""
+    global OWN
+    OWN = iter((5.0, 5.8))
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    with found.watching([1]):
+        stat.write_text(AFTER.replace("5090 60 0 10 20", f"{5110 - stolen} 60 0 10 {stolen}"), encoding="ascii")
+    found.keep(False)
+    assert found.disturbed is disturbed
+
+
+@pytest.mark.usefixtures("this_machine_counts")
 def test_others_count_from_the_beginning_of_a_launch(stat: Path) -> None:
     """1 s of the 2 that passed others ran, 0.8 s of it in the second case were ours."""
     for ours, disturbed in (((5.0, 5.0), True), ((5.0, 5.8), False)):

@@ -60,13 +60,15 @@ class Requirement:
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """One model against itself. ratio, interval: of the two's times. drift: the time of the second half of the rounds
-    over that of the first. spread: p90 over p50 of one and the same example. milliseconds: of one call."""
+    over that of the first. spread: p90 over p50 of one and the same example. milliseconds: of one call. disturbed: the
+    share of rounds in which others made one of the two wait, or None where nobody knows."""
 
     ratio: float
     interval: Interval
     drift: float
     spread: float
     milliseconds: float
+    disturbed: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.cli.doctor.facts import Facts, Noise, Place
+from compress.core.evaluation import MEASURE_AGAIN
 
 Severity = Literal["wrong", "slow", "note"]
 Check = Callable[[Facts], Iterator["Finding"]]
@@ -153,6 +154,15 @@ def _noise(noise: Noise) -> Iterator[Finding]:
             why=f"Timing is noisy: speed-ups will have intervals of about ±{(high - low) / 2:.0%}, and gates on "
             "speed-up will often be inconclusive.",
             way_out="End what else runs here, or raise measurement.rounds and measurement.launches.",
+        )
+    if noise.disturbed:
+        yield Finding(
+            severity="slow",
+            what=f"Other processes made a small model wait in {noise.disturbed:.0%} of the rounds of its timing.",
+            why="Runs throw such rounds away and take them again, for measurement.retry_seconds at most; what is still "
+            "disturbed then has no speed: nothing is claimed of it.",
+            way_out="End what else runs here. What a run could not measure, the same command with "
+            f"{MEASURE_AGAIN} measures later, and only that.",
         )
     if abs(noise.drift - 1) > LARGE_DRIFT:
         slower = "slower" if noise.drift > 1 else "faster"

@@ -15,6 +15,8 @@ from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
+from compress.measure.bystanders import Bystanders
+from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import speedup
@@ -59,8 +61,12 @@ def measure_noise(runtime: Runtime) -> Noise:
         runtime.export_part(_Blocks().eval(), SIGNATURE, example, folder)
         save_batches([{"states": value} for value in states], folder / "batches.npz")
         candidate = Candidate(runtime=runtime, folder=folder, signature=SIGNATURE)
-        first, second = measure_in_turns([candidate] * 2, [folder / "batches.npz"] * 2, list(range(len(states))), TURNS)
-    return describe_noise(Latency(rounds=second, baseline_rounds=first, launches=TURNS.launches))
+        watch, chosen = Bystanders(allowed_cpus()[: runtime.threads]), list(range(len(states)))
+        first, second = measure_in_turns([candidate] * 2, [folder / "batches.npz"] * 2, chosen, TURNS, watch)
+    latency = Latency(
+        rounds=second, baseline_rounds=first, launches=TURNS.launches, disturbed_rounds=watch.disturbed_rounds
+    )
+    return describe_noise(latency)
 
 
 def describe_noise(latency: Latency) -> Noise:
@@ -76,6 +82,7 @@ def describe_noise(latency: Latency) -> Noise:
         drift=float(after / before),
         spread=float(np.median(p90 / p50)),
         milliseconds=float(np.median(both)),
+        disturbed=None if latency.disturbed_rounds is None else latency.disturbed_rounds / len(latency.rounds),
     )
 
 

@@ -115,9 +115,11 @@ class Study:
         """Record how a trial ended. One that was stopped, or whose speed a busy machine kept from being measured, is
         left to be taken up; a model that did not pass its gate is recorded with what was measured, as not allowed; what
         measured nothing has failed."""
-        if found.ending in ("interrupted", "not started") or (found.busy and "speedup" in self._settings.objectives):
+        if found.ending in ("interrupted", "not started"):
             return
         trial.set_user_attr(OUTCOME, found.to_json())
+        if found.busy and "speedup" in self._settings.objectives:
+            return
         values = [_measured(found, name) for name in self._settings.objectives]
         known = [value for value in values if value is not None]
         if found.ending not in ("exported", "nothing passed") or len(known) < len(values):

@@ -73,6 +73,7 @@ def _processor(**changes: Any) -> dict[str, Any]:
         ({"noise": replace(NOISE, ratio=1.02, interval=(1.01, 1.03))}, "note", "does not contain 1", "again"),
         ({"noise": replace(NOISE, interval=(0.8, 1.3))}, "slow", "[0.800, 1.300]", "measurement.rounds"),
         ({"noise": replace(NOISE, drift=1.25)}, "slow", "25% slower", "one run only"),
+        ({"noise": replace(NOISE, disturbed=0.25)}, "slow", "wait in 25% of the rounds", "measurement.again=true"),
         ({"noise": replace(NOISE, drift=0.8)}, "slow", "20% faster", "one run only"),
         ({"memory": replace(GOOD.memory, available=2_000_000_000)}, "slow", "2.0 GB of memory", "batch_size"),
         ({"memory": replace(GOOD.memory, limit=1_000_000_000)}, "slow", "limit is 1.0 GB", "batch_size"),

@@ -26,5 +26,12 @@ def test_the_second_is_twice_as_fast_and_the_machine_slows_down() -> None:
     assert noise.spread == pytest.approx(1.2)
 
 
+def test_rounds_that_others_disturbed() -> None:
+    rounds = ((1.0,),) * 4
+    known = describe_noise(Latency(rounds=rounds, baseline_rounds=rounds, disturbed_rounds=1))
+    unknown = describe_noise(Latency(rounds=rounds, baseline_rounds=rounds))
+    assert (known.disturbed, unknown.disturbed) == (0.25, None)
+
+
 def test_the_clock_goes_on() -> None:
     assert timer_step_ns(tries=10) > 0

@@ -68,6 +68,22 @@ def test_what_was_killed_is_taken_up_first_with_its_number_and_settings(tmp_path
     assert [number for taken in batches[2:] for number, _ in taken] == [3]
 
 
+def test_a_trial_on_a_busy_machine_is_neither_lost_nor_failed(tmp_path: Path) -> None:
+    busy = JobResult(ending="exported", difference=0.0, size_bytes=10, shortfall=0.0, busy=True)
+    study = Study(settings(tmp_path, trials=2), SPACE, IDENTITY)
+    for batch, found in zip(study.batches(), (busy, exported(0.0, 2.0, 10)), strict=True):
+        study.tell(batch[0], found)
+    assert study.front() == [1] and result_of(study.trials()[0]) == busy
+    again = Study(settings(tmp_path, trials=2), SPACE, IDENTITY)
+    taken = [[trial.number for trial in batch] for batch in again.batches()]
+    assert taken == [[0]]
+    # Nobody asked for speed: then nothing is open.
+    other = Study(settings(tmp_path, trials=1, objectives=("size_bytes",), storage=str(tmp_path / "o.db")), SPACE, {})
+    for batch in other.batches():
+        other.tell(batch[0], busy)
+    assert other.front() == [0]
+
+
 def test_trials_chosen_together_are_different(tmp_path: Path) -> None:
     study = Study(settings(tmp_path, at_once=3), SPACE, IDENTITY)
     sizes = [(len(batch), len({trial.params["heads"] for trial in batch})) for batch in _told(study)]
