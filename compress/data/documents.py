@@ -11,11 +11,14 @@ from compress.core.errors import InputError
 from compress.data.files import Files
 from compress.data.formats import read_file, read_text
 
+# What columns of chats are called.
+CHATS = ("messages", "conversations")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Documents(Files):
     """One file per split. Of a `.txt` file `separator` is what stands between two documents; other files have one in
-    each row."""
+    each row: a text, or a chat, turns in a column `messages` or `conversations`."""
 
     separator: str
 
@@ -32,12 +35,19 @@ class Documents(Files):
     def read(self, setting: str, name: str) -> Dataset:
         """A document in each row. Raises InputError, which names `setting`, where there is none."""
         if not name.lower().endswith(".txt"):
-            return read_file(setting, name)
+            return self._with_chats(read_file(setting, name))
         found = [part.strip() for part in read_text(setting, name).split(self.separator)]
         documents = [part for part in found if part]
         if not documents:
             raise InputError(f"{setting} is {name!r}; it holds no text. Give a file with some.")
         return Dataset.from_dict({"text": documents})
+
+    def _with_chats(self, rows: Dataset) -> Dataset:
+        """The same rows; turns of a chat stand for the text where there is none."""
+        if not isinstance(self.reads, str) or self.reads in rows.column_names:
+            return rows
+        found = next((name for name in CHATS if name in rows.column_names), None)
+        return rows if found is None else rows.rename_column(found, self.reads)
 
     def read_unlabelled(self, path: str) -> Dataset:
         """Documents too: what comes next is in every text itself."""

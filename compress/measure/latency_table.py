@@ -22,21 +22,14 @@ from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
+from compress.measure.rounded import rounded
 from compress.measure.unfused import shallow_models, unfused_table, without_blocks
 from compress.measure.worker import save_batches
-from compress.nn.family import family_of, hidden_size, layers_of
+from compress.nn.family import hidden_size, layers_of
 from compress.nn.forward import positions_of, torch_batch
 from compress.nn.fusion import LayerSizes, fuse_embeddings
 from compress.nn.head import Reads
-from compress.nn.layers import (
-    FusedLayer,
-    Int8BlockEmbedding,
-    Int8BlockLinear,
-    Int8DynamicLinear,
-    Int8Embedding,
-    Int8StaticLinear,
-    LowRankLinear,
-)
+from compress.nn.layers import FusedLayer, LowRankLinear
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.nn.structure import replace_module
 from compress.nn.surgery import keep_layers
@@ -93,10 +86,10 @@ def measure_table(
     if isinstance(layer, LayerSizes):
         depth = min(STACKED, len(layers_of(model)))
         fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
-        parts = _rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
+        parts = rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
         (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
         return replace(unfused_table(whole, costs, depth), **company)
-    parts = _rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model, signature)), precision)
+    parts = rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model, signature)), precision)
     (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
     return replace(_table(whole, costs), **company)
 
@@ -120,7 +113,7 @@ def measure_low_rank(
     is less noisy. The rest is as in `measure_table`.
     """
     inputs = _inputs(model, signature, batches, lengths)
-    parts = _rounded(_low_rank_parts(layer, signature.mask).items(), precision)
+    parts = rounded(_low_rank_parts(layer, signature.mask).items(), precision)
     _, costs, company = _time(runtime, parts, [], inputs, signature, retry_seconds)
     return _low_rank(costs), company
 
@@ -189,13 +182,6 @@ def _fixed(model: PreTrainedModel, signature: Signature) -> Iterator[tuple[tuple
     keep_layers(model, [])
     fuse_embeddings(model, types=TYPES in signature.names)
     yield ("fixed", 0), model
-
-
-def _rounded(parts: Iterable[tuple[Key, nn.Module]], precision: str) -> Iterator[tuple[Key, nn.Module]]:
-    """Each as quantization would leave it."""
-    for key, module in parts:
-        _round(module, precision)
-        yield key, module.eval()
 
 
 def _low_rank_parts(layer: FusedLayerSizes, mask: str | None) -> dict[tuple[str, int, int], nn.Module]:
@@ -319,21 +305,3 @@ class _FeedForward(_Blocks):
         for layer in self.layers:
             states = layer.feed_forward(states)  # type: ignore[operator]
         return states
-
-
-def _round(module: nn.Module, precision: str) -> None:
-    if precision == "float":
-        return
-    words = None
-    if isinstance(module, PreTrainedModel):
-        words = f"{module.base_model_prefix}.{family_of(module.config).words}"
-    for path, part in list(module.named_modules()):
-        if isinstance(part, nn.Embedding) and path == words:
-            replace_module(module, path, (Int8BlockEmbedding if precision == "blocks" else Int8Embedding).of(part))
-        elif isinstance(part, nn.Linear) and precision == "blocks":
-            # Four bits take about as long (benchmarks/block_forms.py).
-            replace_module(module, path, Int8BlockLinear.of(part))
-        elif isinstance(part, nn.Linear) and precision == "dynamic":
-            replace_module(module, path, Int8DynamicLinear.of(part))
-        elif isinstance(part, nn.Linear):
-            replace_module(module, path, Int8StaticLinear.of(part).fix_inputs(torch.tensor(0.05), torch.tensor(128.0)))

@@ -22,7 +22,13 @@ from compress.core.structure import Structure
 from compress.nn.family import family_of_type, require_known_form
 from compress.nn.layers import KINDS
 from compress.nn.sentence_encoder import FIELD, SentenceEncoder
-from compress.nn.settings import require_countable, require_no_adapter, require_usable, unread_settings
+from compress.nn.settings import (
+    require_countable,
+    require_dense,
+    require_no_adapter,
+    require_usable,
+    unread_settings,
+)
 from compress.nn.structure import apply_structure, plain_form, structure_of
 from compress.nn.weights import WEIGHTS, Header, differences, read_headers, require_floating, some, weight_files
 
@@ -122,6 +128,7 @@ def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
 def read_config(folder: Path) -> PretrainedConfig:
     """`config.json`, of a supported family. Raises InputError, also for what would run code or be dropped."""
     raw = _raw_config(folder)
+    require_dense(raw, folder)
     # Before Transformers reads it, which answers a type that it does not know with a page of advice.
     family_of_type(str(raw["model_type"]))
     require_usable(raw, folder)

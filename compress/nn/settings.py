@@ -23,6 +23,7 @@ MOST = 1_000_000
 # No size of anything.
 LARGEST = 2**40
 LAYERS = ("num_hidden_layers", "n_layers")
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 # What earlier releases, and other libraries, wrote into every configuration, and what no function depends on.
 HARMLESS = frozenset(
     {
@@ -80,6 +81,17 @@ def require_countable(settings: Mapping[str, Any], folder: Path, *, tensors: int
                 f"{folder}: no model can be built from config.json, which sets {name} to {value}; with {tensors} "
                 f"tensors of weights it may be {most} at most. Copy or save the model again."
             )
+
+
+def require_dense(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError for a mixture of experts: what is measured of a layer would depend on the text."""
+    counts = {name: settings[name] for name in EXPERTS if isinstance(settings.get(name), int) and settings[name] > 1}
+    if counts:
+        name, count = next(iter(counts.items()))
+        raise InputError(
+            f"model.path is {folder}, a {settings['model_type']} model with {name}={count}: a mixture of experts, of "
+            "which each token uses a few. Such models cannot be compressed here. Use a dense one."
+        )
 
 
 def unread_settings(settings: Mapping[str, Any]) -> list[str]:

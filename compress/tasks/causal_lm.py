@@ -17,9 +17,11 @@ from compress.core.errors import InputError, TooLittleError
 from compress.core.json_file import read_json
 from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
 from compress.core.task import TaskDefaults
+from compress.tasks.chats import is_chat, passages_of
 from compress.tasks.heads import load_with_head
 from compress.tasks.metrics.log_likelihood import LogLikelihood
 from compress.tasks.text import (
+    column_of,
     load_tokenizer,
     padded,
     require_fitting_length,
@@ -28,6 +30,7 @@ from compress.tasks.text import (
     save_tokenizer,
     texts_of,
 )
+from compress.tasks.windows import NOT_JUDGED, Passage, windows
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
 
     from compress.core.runtime import Runtime
 
-# What stands for a label where nothing comes next that counts; as torch's cross-entropy takes it.
-NOT_JUDGED = -100
 # Of the teacher's probabilities at a position so many are kept, the largest; the rest counts as one.
 LIKELIEST = 16
 ROWS_AT_ONCE = 8
@@ -205,7 +206,7 @@ class CausalLanguageModel(TaskDefaults):
                 {
                     "input_ids": row["input_ids"],
                     "attention_mask": row["attention_mask"],
-                    "labels": {"next": [*row["input_ids"][1:], NOT_JUDGED], "bytes": row["bytes"], **told},
+                    "labels": {"next": row["next"], "bytes": row["bytes"], **told},
                     "length": len(row["input_ids"]),
                     "group": groups[row["document"]],
                     "document": row["document"],
@@ -236,20 +237,15 @@ class CausalLanguageModel(TaskDefaults):
         return self.encode(examples, processor, config, "unlabelled")
 
     def _windows(self, examples: Dataset, processor: Any, config: Any, split: str) -> list[dict[str, Any]]:
-        """The windows of all documents in order, each with the `document`'s row and the `bytes` of text of all its
-        tokens but the first. Those of a single token are left out: nothing comes next in them."""
+        """The windows of all documents: see `windows`. Of a chat what the assistant says counts, of a text all."""
         require_fitting_length(self.max_length, config)
-        texts = texts_of(examples, self.text, split)
-        encoded = processor(texts, truncation=False, padding=False, return_offsets_mapping=True, verbose=False)
-        require_known_tokens(encoded["input_ids"], config)
-        found = []
-        for document, (ids, offsets) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
-            for start in range(0, len(ids), self.max_length):
-                part, places = ids[start : start + self.max_length], offsets[start : start + self.max_length]
-                if len(part) > 1:
-                    written = texts[document][places[0][1] : places[-1][1]]
-                    row = {"input_ids": part, "attention_mask": [1] * len(part), "document": document}
-                    found.append({**row, "bytes": len(written.encode())})
+        values = column_of(examples, self.text, "data.text", split)
+        if values and is_chat(values[0]):
+            passages = passages_of(values, processor, self.text, split)
+        else:
+            passages = [Passage(text) for text in texts_of(examples, self.text, split)]
+        found = windows(passages, processor, self.max_length)
+        require_known_tokens([row["input_ids"] for row in found], config)
         return found
 
     def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
@@ -301,11 +297,12 @@ class CausalLanguageModel(TaskDefaults):
         return LogLikelihood()
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
-        """Of each window the summed log-likelihood of its tokens but the first, in nats, and how many those are.
+        """Of each window the summed log-likelihood of its tokens that count, in nats, and how many those are.
 
         outputs: (length, k + 1) each, log-probabilities of what was asked for, the next token first."""
-        sums = [float(output[:-1, 0].sum(dtype=np.float64)) for output in outputs]
-        return np.stack([np.array(sums), np.array([len(output) - 1 for output in outputs], dtype=float)], axis=1)
+        judged = [_judged(row) for row in rows]
+        sums = [float(output[at, 0].sum(dtype=np.float64)) for output, at in zip(outputs, judged, strict=True)]
+        return np.stack([np.array(sums), np.array([at.sum() for at in judged], dtype=float)], axis=1)
 
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
@@ -319,9 +316,10 @@ class CausalLanguageModel(TaskDefaults):
             return figures
         divergence, same = 0.0, 0
         for output, row in zip(outputs, rows, strict=True):
-            teacher = np.array(row["labels"]["log_probabilities"], dtype=np.float64).reshape(len(output), -1)[:-1]
-            divergence += float(_divergence(teacher, output[:-1, 1:-1].astype(np.float64)).sum())
-            same += int((output[:-1, 1] >= output[:-1, -1]).sum())
+            at = _judged(row)
+            teacher = np.array(row["labels"]["log_probabilities"], dtype=np.float64).reshape(len(output), -1)[at]
+            divergence += float(_divergence(teacher, output[at, 1:-1].astype(np.float64)).sum())
+            same += int((output[at, 1] >= output[at, -1]).sum())
         return {**figures, "kl_divergence": divergence / float(tokens), "same_top_token": same / float(tokens)}
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
@@ -344,6 +342,11 @@ class CausalLanguageModel(TaskDefaults):
     def usage(self, runtime: Runtime, config: Any) -> str:
         """Python that goes on with a text, always with the likeliest token, in an exported folder on `runtime`."""
         return IN_TORCH if runtime.form is None else WITH_STATE.replace("PACKAGE", runtime.snippet[0])
+
+
+def _judged(row: Mapping[str, Any]) -> np.ndarray:
+    """Of each position of a window whether the token after it counts, (length,)."""
+    return np.array(row["labels"]["next"]) != NOT_JUDGED
 
 
 def _divergence(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:

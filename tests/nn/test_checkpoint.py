@@ -402,3 +402,13 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(checkpoint: Path) -> No
             check_checkpoint(checkpoint)
         (checkpoint / name).unlink()
         (checkpoint / name).write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"), [("qwen3_moe", "num_experts"), ("mixtral", "num_local_experts"), ("llama", "num_experts")]
+)
+def test_a_mixture_of_experts_is_refused_by_name(model_type: str, name: str, tmp_path: Path) -> None:
+    settings = {"model_type": model_type, "architectures": [], name: 8}
+    (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(InputError, match=f"{model_type} model with {name}=8: a mixture of experts"):
+        read_config(tmp_path)

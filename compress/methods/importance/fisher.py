@@ -19,6 +19,8 @@ from compress.nn.forward import forward
 from compress.nn.ops.importance import component_gradient, mask_gradient, per_head
 
 BATCH = 16
+# Where outputs are too large to be kept, such as a number for every token there is at every position.
+BATCH_OF_LARGE_OUTPUTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class FisherImportance:
         neurons = [torch.zeros(layer.neurons, dtype=torch.float64) for layer in layers]
         whole = torch.zeros(len(layers), dtype=torch.float64)
         shown = 0
-        for batch in self._batches(context):
+        for batch in self._batches(model, context):
             gradients = _mask_gradients(model, context, modules, batch)
             rows = len(batch["labels"])
             shown += rows
@@ -74,7 +76,7 @@ class FisherImportance:
             for path, (up, down) in factors.items()
         }
         found = {path: torch.zeros(len(down), dtype=torch.float64) for path, (_, down) in factors.items()}
-        for batch in self._batches(context):
+        for batch in self._batches(model, context):
             with torch.enable_grad(), _keeping_both(modules) as kept:
                 loss = _summed_loss(model, context, batch)
                 gradients = torch.autograd.grad(loss, [outputs for _, outputs in kept.values()])
@@ -82,12 +84,14 @@ class FisherImportance:
                 found[path] += component_gradient(inputs, gradient, *placed[path]).pow(2).sum(dim=0)
         return found
 
-    def _batches(self, context: Context) -> Iterator[dict[str, Any]]:
+    def _batches(self, model: PreTrainedModel, context: Context) -> Iterator[dict[str, Any]]:
         """The examples, those of similar lengths together, so that little is padding."""
         lengths = list(context.train["length"])
         order = sorted(chosen_rows(context.seed, len(lengths), self.examples), key=lambda row: lengths[row])
-        for start in range(0, len(order), BATCH):
-            yield context.collate([context.train[row] for row in order[start : start + BATCH]])
+        large = context.task.signature(model.config).asked is not None
+        size = BATCH_OF_LARGE_OUTPUTS if large else BATCH
+        for start in range(0, len(order), size):
+            yield context.collate([context.train[row] for row in order[start : start + size]])
 
 
 def _mask_gradients(

@@ -15,6 +15,7 @@ from compress.core.context import TeacherContext
 from compress.core.errors import CompressError, InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
+from compress.methods.teachers.converted import plain_folder
 from compress.methods.teachers.place import folder_of
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, doubts_about, load_model, read_config, require_finite
 from compress.tasks.heads import ANSWERS, require_answers, require_head
@@ -22,8 +23,8 @@ from compress.tasks.heads import ANSWERS, require_answers, require_head
 
 @dataclass(frozen=True, kw_only=True)
 class FolderTeacher(TeacherDefaults):
-    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported; or
-    `package:NAME/FOLDER` for one inside an installed Python package."""
+    """path: a folder that Transformers' save_pretrained wrote, or one that an earlier run exported, or minimind's own;
+    or a GGUF file; or `package:NAME/FOLDER` for a folder inside an installed Python package."""
 
     path: str
 
@@ -31,8 +32,8 @@ class FolderTeacher(TeacherDefaults):
 
     @property
     def folder(self) -> Path:
-        """Where the model lies."""
-        return folder_of(self.path)
+        """Where the model lies, in the form that Transformers knows."""
+        return plain_folder(folder_of(self.path))
 
     def identity(self) -> Mapping[str, Any]:
         """The content of the folder's files."""

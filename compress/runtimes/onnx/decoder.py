@@ -11,6 +11,7 @@ minutes for thirty layers, and this seconds. That it computes what torch does is
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from compress.nn.layers import (
     TiedBlockHead,
 )
 from compress.nn.ops.blocks import BLOCK
+from compress.runtimes.onnx import genai
 from compress.runtimes.onnx.graph import GraphWriter
 
 FILE = "model.onnx"
@@ -47,14 +49,19 @@ LOWEST = float(np.finfo(np.float32).min)
 
 
 def export_decoder(model: PreTrainedModel, signature: Signature, folder: Path) -> Path:
-    """Write `model.onnx` into `folder` and return its path. Raises InputError for a family without a decoder, or a
-    layer that has no form here."""
+    """Write `model.onnx` into `folder`, with `genai_config.json` where that can be, and return its path. Raises
+    InputError for a family without a decoder, or a layer that has no form here."""
     family = family_of(model.config)
     if family.decoder is None:
         raise InputError(
             f"a {model.config.model_type} model does not say what comes next: it has no decoder to export."
         )
-    return _Writer(model, family, signature).write(folder / FILE)
+    writer = _Writer(model, family, signature)
+    path = writer.write(folder / FILE)
+    settings = writer.genai_config()
+    if settings is not None:
+        (folder / genai.FILE).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return path
 
 
 class _Writer:
@@ -87,6 +94,19 @@ class _Writer:
         for name, axes, values in self.present:
             graph.output(name, "float32", axes, values)
         return graph.write(path)
+
+    def genai_config(self) -> dict[str, Any] | None:
+        """See `genai_config`."""
+        size = self.family.head_size(self.config)
+        attending = [layer for layer in self.layers if layer.heads]
+        return genai.genai_config(
+            self.config,
+            heads=[layer.query_heads for layer in attending],
+            shared=[layer.heads * layer.shared_width // size or 1 for layer in attending],
+            head_size=size,
+            context=min(int(self.config.max_position_embeddings), LONGEST_CONTEXT),
+            decoding=self.decoding,
+        )
 
     def _block(self, layer: Layer, states: str, block: Any, inner: Callable[[str], str]) -> str:
         """A residual sum: states + after(inner(norm(states)))."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,54 @@ def small(model_type: str, **settings: object) -> PreTrainedModel:
         # Norms that are all ones, and biases that are zeros, would hide a mistake with them.
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model
+
+
+def test_settings_of_genai_are_those_of_the_graph(tmp_path: Path) -> None:
+    model = small("llama", eos_token_id=[3, 5], bos_token_id=None, pad_token_id=None)
+    keep_layers(model, [0, 2, 3])
+    for layer in layers_of(model):
+        keep_heads(model, layer, torch.tensor([1]))
+    export_decoder(model, SIGNATURE, tmp_path)
+    found = json.loads((tmp_path / "genai_config.json").read_text(encoding="utf-8"))["model"]
+    # Two of four heads, which share one of two keys and values; 8 wide.
+    decoder = found["decoder"]
+    sizes = [decoder[name] for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_size")]
+    assert sizes == [3, 2, 1, 8]
+    assert [found[f"{name}_token_id"] for name in ("bos", "eos", "pad")] == [3, [3, 5], 3]
+    assert (found["context_length"], found["vocab_size"]) == (64, VOCABULARY)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    names = {entry.name for entry in (*graph.input, *graph.output)}
+    for name in (*decoder["inputs"].values(), *decoder["outputs"].values()):
+        assert (name % 2 if "%d" in name else name) in names
+        assert "%d" not in name or name % 3 not in names
+
+
+def test_what_genai_has_no_words_for_gets_no_settings(tmp_path: Path) -> None:
+    endless = small("llama", eos_token_id=None)
+    uneven = small("llama", eos_token_id=3)
+    keep_heads(uneven, layers_of(uneven)[1], torch.tensor([0]))
+    for number, model in enumerate((endless, uneven)):
+        (tmp_path / str(number)).mkdir()
+        export_decoder(model, SIGNATURE, tmp_path / str(number))
+        assert [path.name for path in (tmp_path / str(number)).iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
+def test_genai_says_the_same(model_type: str, tmp_path: Path) -> None:
+    genai = pytest.importorskip("onnxruntime_genai", reason="not installed: pip install onnxruntime-genai")
+    model = small(model_type, eos_token_id=VOCABULARY - 1, use_sliding_window=False)
+    export_decoder(model, SIGNATURE, tmp_path)
+    prompt = torch.tensor([[5, 9, 20, 33, 7]])
+    with torch.no_grad():
+        expected = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False)
+    opened = genai.Model(str(tmp_path))
+    options = genai.GeneratorParams(opened)
+    options.set_search_options(max_length=21)
+    generator = genai.Generator(opened, options)
+    generator.append_tokens(prompt.numpy().astype(np.int32))
+    while not generator.is_done():
+        generator.generate_next_token()
+    assert list(generator.get_sequence(0)) == expected[0].tolist()
 
 
 def texts() -> tuple[torch.Tensor, torch.Tensor]:
