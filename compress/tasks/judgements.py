@@ -38,7 +38,10 @@ JUDGED_BY_THEMSELVES = frozenset({QUERY, RATED, TEXT})
 class Judgement(Protocol):
     """labels: a row's each. vectors: (rows, dimensions), a model's of the same rows."""
 
-    metric: Metric
+    @property
+    def metric(self) -> Metric:
+        """What the statistics are judged by."""
+        ...
 
     def statistics(self, labels: Sequence[Label], vectors: np.ndarray) -> np.ndarray:
         """(judged rows, columns), as the metric reads them."""

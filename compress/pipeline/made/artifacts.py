@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ from compress.pipeline.steps import PREDICTED
 from compress.pipeline.store import Entry, Store, bytes_in
 
 KIND = "artifacts"
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a stage says through its context, and brings: its sentences and tables, its result's own processor, and how
+    many times as fast as the teacher it expects that to be; the last one of each of these two counts."""
+
+    notes: list[str] = field(default_factory=list)
+    tables: list[FactTable] = field(default_factory=list)
+    processors: list[Any] = field(default_factory=list)
+    predicted: list[float] = field(default_factory=list)
 
 
 def teacher_artifact(loaded: LoadedRecipe) -> Work[Entry]:
@@ -54,20 +66,16 @@ def stage_artifact(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Ent
     key = _stage_key(loaded, stage, parent, teacher)
 
     def make(store: Store, folder: Path) -> Facts:
-        notes: list[str] = []
-        tables: list[FactTable] = []
-        processors: list[Any] = []
-        predicted: list[float] = []
+        said = _Said()
         same(("stage", stage, parent, teacher, key))
-        said = {"notes": notes, "tables": tables, "processors": processors, "predicted": predicted}
-        model = _apply(loaded, store, stage, parent, teacher, key, **said)
+        model = _apply(loaded, store, stage, parent, teacher, key, said=said)
         encoded, source = loaded.encoded(parent), parent.facts["processor"]
-        if processors:
-            encoded, source = loaded.inputs.encoded_by(key, lambda: (processors[-1], model.config)), key
+        if said.processors:
+            encoded, source = loaded.inputs.encoded_by(key, lambda: (said.processors[-1], model.config)), key
         _save(loaded, model, folder, encoded)
-        told = [table.to_json() for table in tables]
-        facts = {"parent": parent.key, "processor": source, "notes": notes, "tables": told}
-        return {**facts, PREDICTED: predicted[-1]} if predicted else facts
+        tables = [table.to_json() for table in said.tables]
+        facts = {"parent": parent.key, "processor": source, "notes": said.notes, "tables": tables}
+        return {**facts, PREDICTED: said.predicted[-1]} if said.predicted else facts
 
     return Work(
         kind=KIND,
@@ -86,7 +94,7 @@ def help_make(loaded: LoadedRecipe, store: Store, what: str, *given: Any) -> Non
     if what == "teacher":
         _make_teacher(loaded, store, *given)
     else:
-        _apply(loaded, store, *given, notes=[], processors=[], predicted=[])
+        _apply(loaded, store, *given, said=_Said())
 
 
 def _stage_key(loaded: LoadedRecipe, stage: str, parent: Entry, teacher: Entry) -> str:
@@ -119,13 +127,9 @@ def _apply(
     teacher: Entry,
     key: str,
     *,
-    notes: list[str],
-    tables: list[FactTable],
-    processors: list[Any],
-    predicted: list[float],
+    said: _Said,
 ) -> Any:
-    """The stage's model. notes, tables, processors, predicted: what the stage says, brings and expects is added to
-    them."""
+    """The stage's model. said: takes up what the stage says and brings."""
     recipe, encoded, work_folder = loaded.recipe, loaded.encoded(parent), store.work_folder(key)
     set_seed(recipe.seed)
 
@@ -134,7 +138,7 @@ def _apply(
         table = begun_with(work_folder, find)
         doubted = doubt(table, recipe.runtime.threads)
         if doubted is not None:
-            notes.append(doubted)
+            said.notes.append(doubted)
         return table
 
     context = Context(
@@ -153,11 +157,11 @@ def _apply(
         threads=recipe.runtime.threads,
         work_folder=work_folder,
         cache_folder=store.cache_folder("teacher-outputs"),
-        note=notes.append,
-        tell=tables.append,
+        note=said.notes.append,
+        tell=said.tables.append,
         collate=encoded.collate,
-        use_processor=processors.append,
-        predict=predicted.append,
+        use_processor=said.processors.append,
+        predict=said.predicted.append,
         latency=lambda sizes, low_rank=False: once(lambda: latency(sizes, low_rank)),
     )
     return recipe.stages[stage].apply(load_model(parent.folder), context)
