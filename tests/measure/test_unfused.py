@@ -70,14 +70,13 @@ def test_a_block_is_what_a_layer_takes_beyond_what_is_left_of_one() -> None:
     # Three layers more: (1.6 - 1) / 3 / 2 = 0.1 for what is left of a dropped block, so the call takes 1 - 0.2, and
     # what is fixed 1.5 - 0.2. Then four blocks beside four dropped ones: (3.4 - 0.8) / 4 - 0.1, (9 - 0.8) / 4 - 0.1,
     # (1.2 - 0.8) / 4 - 0.1, (5 - 0.8) / 4 - 0.1.
-    assert unfused_table(20.0, costs, 4, 0.25) == LatencyTable(
+    assert unfused_table(20.0, costs, 4) == LatencyTable(
         teacher=20.0,
         fixed=pytest.approx(1.3),
         attention={0: pytest.approx(0.1), 1: pytest.approx(0.55), 4: pytest.approx(1.95)},
         ffn={0: pytest.approx(0.1), 8: pytest.approx(0.0), 64: pytest.approx(0.95)},
         last_attention={},
         last_ffn={},
-        foreign_share=0.25,
     )
 
 
