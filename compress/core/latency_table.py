@@ -1,4 +1,4 @@
-"""What each part of an encoder costs on one machine, and from that what a whole model would cost."""
+"""What each part of a model costs on one machine, and from that what a whole model would cost."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class LatencyTable:
     computes one position only, empty where the head reads more and the last layer is like any other.
     low_rank: how much more a product takes (below 0: less) as two thin ones, by its name, the heads or neurons of its
     layer, and the rank; only where it was asked for. foreign_share: as in Latency.
+
+    Of a model that goes on with a text an example is a request: a prompt, read at once, and the tokens after it.
+    prompt: what the same parts cost of that reading alone; the rest is the tokens'.
     """
 
     teacher: float
@@ -35,6 +38,7 @@ class LatencyTable:
     last_ffn: Curve
     foreign_share: float | None = None
     low_rank: Mapping[str, Grid] = field(default_factory=dict)
+    prompt: LatencyTable | None = None
 
     @property
     def last_is_short(self) -> bool:
@@ -88,6 +92,7 @@ class LatencyTable:
             last_ffn=curve_from_json(data["last_ffn"]),
             foreign_share=data["foreign_share"],
             low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
+            prompt=None if data.get("prompt") is None else cls.from_json(data["prompt"]),
         )
 
 

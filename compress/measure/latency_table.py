@@ -19,6 +19,7 @@ from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.signature import BATCH, SEQUENCE, TYPES, Port, Signature
 from compress.measure.bystanders import Bystanders
+from compress.measure.decoder_table import measure_decoder_table
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
@@ -68,9 +69,15 @@ def measure_table(
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
     computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
-    timed. precision: `float`, `dynamic`, `static` or `blocks`, of dense layers and word embeddings. Takes 20 to 60
-    seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on them.
+    timed; where one use is many calls, prompts of the signature's length instead. precision: `float`, `dynamic`,
+    `static`, `blocks` or `blocks4`, of dense layers and word embeddings. Takes 20 to 60 seconds, and the machine-wide
+    lock while it times. Weights of layers are random: no kernel's speed depends on them.
     """
+    if signature.decoding is not None:
+        assert isinstance(layer, LayerSizes)
+        return measure_decoder_table(
+            runtime, teacher=teacher, model=model, signature=signature, layer=layer, precision=precision
+        )
     inputs = _inputs(model, signature, batches, lengths)
     if isinstance(layer, LayerSizes):
         depth = min(STACKED, len(layers_of(model)))
