@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ import pytest
 import tokenizers
 import torch
 from tokenizers import processors
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import compress
 from compress.cli.commands.run import main
+from compress.cli.config import compose_settings
+from compress.measure import decoder_table
+from compress.measure.decoder_table import Request
 from compress.measure.worker import greedy
+from compress.nn.family import layers_of
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.causal_lm import CausalLanguageModel
 
@@ -161,6 +165,56 @@ def test_a_speed_that_nothing_works_towards_is_told(place: Path, run: Path) -> N
         ).read_text(encoding="utf-8")
     )
     assert any("objective.speedup is 4, and no stage of order=[quantize]" in note for note in told["notes"])
+
+
+@pytest.mark.parametrize(("asked", "order"), [((), ["quantize"]), (("objective.speedup=4",), ["prune", "quantize"])])
+def test_a_speed_decides_what_is_done(asked: tuple[str, ...], order: list[str]) -> None:
+    assert list(compose_settings("causal_lm", asked).order) == order
+
+
+def _priced(
+    runtime: Any, parts: Iterator[tuple[Any, PreTrainedModel]], teacher: Path, signature: Any
+) -> tuple[dict[Any, Request], None]:
+    """A machine on which a request takes 1 ms, of the prompt, and each layer in eight bits 1 ms for each of its two
+    groups of keys and values and 1 for its neurons, all but a quarter of it after the prompt; in FP32 twice as long."""
+
+    def request(layers: Sequence[tuple[int, int]], times: int) -> Request:
+        work = times * sum(groups + neurons / 48 for groups, neurons in layers)
+        return Request(1 + 0.25 * work, 0.75 * work)
+
+    found = {("teacher", 0): request([(2, 48)] * 4, 2)}
+    for key, part in parts:
+        found[key] = request([(layer.heads, layer.neurons) for layer in layers_of(part)], 1)
+    return found, None
+
+
+def test_layers_are_cut_until_a_request_is_as_fast_as_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_table, "_time", _priced)
+    asked = ("objective.speedup=4", "order=[prune,quantize]", "stage/quantize@stages.quantize=blocks")
+    export = _run(place, "faster", *asked) / "export"
+    # The teacher takes 1 + 4 x 3 x 2 = 25; a quarter of it, and 5% less, are 5.9: 4.9 for what is left of 12 units.
+    layers = [(layer.heads, layer.neurons) for layer in layers_of(compress.load(export))]
+    taken = 1 + sum(groups + neurons / 48 for groups, neurons in layers)
+    assert 4 < taken <= 25 / 4 * 0.95
+    rows = [json.loads(line) for line in (place / "faster" / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    notes = rows[1]["notes"]
+    prompt = 1 + 0.25 * (taken - 1)
+    assert any(f"predicted: {taken:.3f} ms after the stages to come, {25 / taken:.1f} times" in note for note in notes)
+    told = f"of that {prompt:.3f} ms until the first token, {7 / prompt:.1f} times the teacher's speed, and"
+    assert any(note.startswith(told) for note in notes), notes
+    summary = json.loads((place / "faster" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["objective"]["speedup"] == 4
+
+
+def test_what_no_cut_reaches_is_told_before_any_work(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoder_table, "_time", _priced)
+    with pytest.raises(SystemExit) as stopped:
+        # A layer of one group and 32 neurons takes 1 + 2 / 3, the rest 1: 25 / 2.67 are 9.4 times, less 5%.
+        _run(place, "too_fast", "objective.speedup=9", "order=[prune,quantize]")
+    assert stopped.value.code == 2
+    assert "Ask for 8.9 times or less" in capsys.readouterr().err
 
 
 def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:

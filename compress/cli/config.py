@@ -69,12 +69,18 @@ def register() -> None:
     OmegaConf.register_new_resolver("int8_weight_bits", int8_weight_bits, replace=True)
     OmegaConf.register_new_resolver("log1p", _log1p, replace=True)
     OmegaConf.register_new_resolver("is_given", lambda value: value is not None, replace=True)
+    OmegaConf.register_new_resolver("where_set", _where_set, replace=True)
 
 
 def _log1p(value: Any) -> Any:
     """A share by which something may grow, as a difference of logarithms; what is none is told of where it was set."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and value > -1
     return log1p(value) if number else value
+
+
+def _where_set(value: Any, there: Any, absent: Any) -> Any:
+    """One of two things that a recipe says: the first where another of its settings has a value, else the second."""
+    return absent if value is None else there
 
 
 def compose_settings(

@@ -1,4 +1,4 @@
-"""What each part of an encoder costs on one machine, and from that what a whole model would cost."""
+"""What each part of a model costs on one machine, and from that what a whole model would cost."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class LatencyTable:
     layer, and the rank; only where it was asked for. foreign_share: as in Latency.
     disturbed: whether others made a quarter of its rounds wait, or more (of each part the fastest quarter counts), or
     None where nobody knows.
+
+    Of a model that goes on with a text an example is a request: a prompt, read at once, and the tokens after it.
+    prompt: what the same parts cost of that reading alone; the rest is the tokens'.
     """
 
     teacher: float
@@ -38,6 +41,7 @@ class LatencyTable:
     foreign_share: float | None = None
     low_rank: Mapping[str, Grid] = field(default_factory=dict)
     disturbed: bool | None = None
+    prompt: LatencyTable | None = None
 
     @property
     def last_is_short(self) -> bool:
@@ -92,6 +96,7 @@ class LatencyTable:
             foreign_share=data["foreign_share"],
             disturbed=data.get("disturbed"),
             low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
+            prompt=None if data.get("prompt") is None else cls.from_json(data["prompt"]),
         )
 
 

@@ -48,13 +48,15 @@ class Task(Protocol):
     """What the model is for. Nothing outside a task's file may assume text, one label per example, or accuracy.
 
     size_unit: what an example's `length` counts, such as `tokens`. vectors: whether outputs are vectors, of which the
-    direction counts, and no scores of classes.
+    direction counts, and no scores of classes. decodes: whether a model goes on with a text, so that one use is many
+    calls; the layers of such are not fused.
     """
 
     name: ClassVar[str]
     pipeline_tag: ClassVar[str]
     size_unit: ClassVar[str]
     vectors: ClassVar[bool]
+    decodes: ClassVar[bool]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -193,6 +195,7 @@ class TaskDefaults:
     name: ClassVar[str]
     size_unit: ClassVar[str] = "tokens"
     vectors: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
 
     @property
     def asks_teacher(self) -> bool:

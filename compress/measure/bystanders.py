@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from compress.measure.waits import Waits
 
@@ -124,6 +125,21 @@ class Bystanders:
         now = _processor_seconds(self._cpus)
         ours = _own_seconds((*processes, os.getpid())) - self._began[1]
         return None if now is None else now[0] - self._began[0] - ours
+
+
+class Company(TypedDict):
+    """What other processes did while a latency table was measured: see LatencyTable."""
+
+    foreign_share: float | None
+    disturbed: bool | None
+
+
+def company_of(bystanders: Bystanders, counted: float) -> Company:
+    """counted: of each part's rounds this share counts, the fastest: it moves little as long as fewer than that were
+    disturbed."""
+    rounds, kept = bystanders.disturbed_rounds, bystanders.kept
+    disturbed = bystanders.disturbed if rounds is None or not kept else rounds >= counted * kept
+    return {"foreign_share": bystanders.share, "disturbed": disturbed}
 
 
 def disturbance(share: float | None, processors: int, what: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.signature import BATCH, SEQUENCE, TYPES, Port, Signature
-from compress.measure.bystanders import Bystanders
+from compress.measure.bystanders import Bystanders, Company, company_of
+from compress.measure.decoder_table import measure_decoder_table
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.processes import Candidate
@@ -53,13 +54,6 @@ Key = TypeVar("Key")
 THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
 
 
-class Company(TypedDict):
-    """What other processes did while a table was measured: see LatencyTable."""
-
-    foreign_share: float | None
-    disturbed: bool | None
-
-
 def measure_table(
     runtime: Runtime,
     *,
@@ -78,10 +72,22 @@ def measure_table(
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
     computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
-    timed. precision: `float`, `dynamic`, `static` or `blocks`, of dense layers and word embeddings. retry_seconds: as
-    in Measurement. Takes 20 to 60 seconds, and the machine-wide lock while it times. Weights of layers are random: no
-    kernel's speed depends on them.
+    timed; where one use is many calls, prompts of the signature's length instead. precision: `float`, `dynamic`,
+    `static`, `blocks` or `blocks4`, of dense layers and word embeddings. retry_seconds: as in Measurement. Takes 20 to
+    60 seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on
+    them.
     """
+    if signature.decoding is not None:
+        assert isinstance(layer, LayerSizes)
+        return measure_decoder_table(
+            runtime,
+            teacher=teacher,
+            model=model,
+            signature=signature,
+            layer=layer,
+            precision=precision,
+            retry_seconds=retry_seconds,
+        )
     inputs = _inputs(model, signature, batches, lengths)
     if isinstance(layer, LayerSizes):
         depth = min(STACKED, len(layers_of(model)))
@@ -147,15 +153,7 @@ def _time(
         turns = replace(TURNS, retry_seconds=retry_seconds)
         rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, turns, bystanders)
     costs = [float(np.mean(np.quantile(np.asarray(values), FASTEST, axis=0))) for values in rounds]
-    company: Company = {"foreign_share": bystanders.share, "disturbed": _is_disturbed(bystanders)}
-    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), company
-
-
-def _is_disturbed(bystanders: Bystanders) -> bool | None:
-    """The fastest quarter counts: it moves little as long as fewer rounds than that were disturbed."""
-    if bystanders.disturbed_rounds is None or not bystanders.kept:
-        return bystanders.disturbed
-    return bystanders.disturbed_rounds >= FASTEST * bystanders.kept
+    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), company_of(bystanders, FASTEST)
 
 
 def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from compress.nn.family import family_of
 from compress.nn.layers import (
+    Int4BlockLinear,
     Int8BlockEmbedding,
     Int8BlockLinear,
     Int8DynamicLinear,
@@ -20,6 +21,7 @@ from compress.nn.layers import (
 from compress.nn.structure import replace_module
 
 Key = TypeVar("Key")
+BLOCKS = ("blocks", "blocks4")
 
 
 def rounded(parts: Iterable[tuple[Key, nn.Module]], precision: str) -> Iterator[tuple[Key, nn.Module]]:
@@ -32,15 +34,18 @@ def rounded(parts: Iterable[tuple[Key, nn.Module]], precision: str) -> Iterator[
 def _round(module: nn.Module, precision: str) -> None:
     if precision == "float":
         return
-    words = None
+    words, layers = None, ""
     if isinstance(module, PreTrainedModel):
-        words = f"{module.base_model_prefix}.{family_of(module.config).words}"
+        family = family_of(module.config)
+        words = f"{module.base_model_prefix}.{family.words}"
+        layers = f"{module.base_model_prefix}.{family.layers}."
     for path, part in list(module.named_modules()):
         if isinstance(part, nn.Embedding) and path == words:
-            replace_module(module, path, (Int8BlockEmbedding if precision == "blocks" else Int8Embedding).of(part))
-        elif isinstance(part, nn.Linear) and precision == "blocks":
-            # Four bits take about as long (benchmarks/block_forms.py).
-            replace_module(module, path, Int8BlockLinear.of(part))
+            replace_module(module, path, (Int8BlockEmbedding if precision in BLOCKS else Int8Embedding).of(part))
+        elif isinstance(part, nn.Linear) and precision in BLOCKS:
+            # Outside the layers 8 bits, as the stage has it unless told otherwise.
+            four = precision == "blocks4" and path.startswith(layers)
+            replace_module(module, path, (Int4BlockLinear if four else Int8BlockLinear).of(part))
         elif isinstance(part, nn.Linear) and precision == "dynamic":
             replace_module(module, path, Int8DynamicLinear.of(part))
         elif isinstance(part, nn.Linear):

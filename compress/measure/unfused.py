@@ -16,6 +16,8 @@ from compress.nn.fusion import LayerSizes
 from compress.nn.structure import replace_module
 from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons
 
+FEW_WORDS = {"vocab_size": 8, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+
 
 def shallow_models(
     model: PreTrainedModel, layer: LayerSizes, depth: int, shares: Sequence[float]
@@ -71,6 +73,11 @@ def _shallow(model: PreTrainedModel, layer: LayerSizes, depth: int) -> PreTraine
     values = {family.layers_field: depth, family.ffn_field: layer.neurons, family.activation_field: layer.activation}
     for field, value in values.items():
         setattr(config, field, value)
+    if family.decoder is not None and model.get_output_embeddings() is not None:
+        # Of what it says next it reads some again, and its head is no layer's either: a table of few words is both.
+        for field, value in FEW_WORDS.items():
+            setattr(config, field, value)
+        return type(model)(config).eval()
     made = type(model)(config).eval()
     assert isinstance(made, PreTrainedModel)
     if family.words is not None:

@@ -113,10 +113,10 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
 
 
 def precision_of(recipe: Recipe) -> str:
-    """What the recipe ends with: `float`, `blocks`, or the scheme of its int8 stage."""
+    """What the recipe ends with: `float`, `blocks`, `blocks4`, or the scheme of its int8 stage."""
     words = frozenset().union(*(recipe.stages[name].leaves for name in recipe.order))
     if "int8_blocks" in words:
-        return "blocks"
+        return "blocks4" if "int4_blocks" in words else "blocks"
     return "static" if "int8_static" in words else "dynamic" if "int8" in words else "float"
 
 

@@ -79,7 +79,8 @@ def _require_table(recipe: Recipe) -> None:
                 "latency table. Use runtime=onnxruntime, or give sizes: stage/prune@stages.prune=structured and "
                 "stages.distill.layers=3."
             )
-        if not any("fused" in recipe.stages[later].leaves for later in recipe.order[position:]):
+        fused = any("fused" in recipe.stages[later].leaves for later in recipe.order[position:])
+        if not fused and not recipe.task.decodes:
             raise InputError(
                 f"{_order(recipe)} has no fuse after {name}, which chooses sizes by the latency of fused layers. Add "
                 "fuse before quantize, or give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."

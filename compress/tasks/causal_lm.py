@@ -84,6 +84,7 @@ class CausalLanguageModel(TaskDefaults):
 
     name: ClassVar[str] = "causal_lm"
     pipeline_tag: ClassVar[str] = "text-generation"
+    decodes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 256, for example.")

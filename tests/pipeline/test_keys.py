@@ -372,6 +372,7 @@ def test_the_precision_is_what_the_order_ends_with(recipe_of: Make, order: str, 
 
 def test_weights_in_blocks_are_a_precision_of_their_own(recipe_of: Make) -> None:
     assert precision_of(recipe_of("stage/quantize@stages.quantize=blocks")) == "blocks"
+    assert precision_of(recipe_of("stage/quantize@stages.quantize=blocks", "stages.quantize.bits=4")) == "blocks4"
 
 
 def recorded(value: Any) -> Any:

@@ -89,6 +89,7 @@ def recipe_of(
     threads: int = 1,
     store: Path = Path("store"),
     has_latency_table: bool = True,
+    decodes: bool = False,
     **stages: Any,
 ) -> Recipe:
     """A recipe with only what a check reads."""
@@ -96,8 +97,10 @@ def recipe_of(
     refuses = {"sparse": "it is slow at zeros; use another"}
     declared = {"has_latency_table": has_latency_table, "refuses": refuses}
     runtime = SimpleNamespace(name="slow", threads=threads, **declared)
-    read: Any = SimpleNamespace(order=order, stages=known, gates=dict.fromkeys(known), runtime=runtime, store=store)
-    read.task = TextClassification(text=["first", "second"], label="label", max_length=16)
+    signature = TextClassification(text=["first", "second"], label="label", max_length=16).signature
+    task = SimpleNamespace(decodes=decodes, signature=signature)
+    shared = {"gates": dict.fromkeys(known), "runtime": runtime, "task": task}
+    read: Any = SimpleNamespace(order=order, stages=known, store=store, **shared)
     return read
 
 
@@ -138,6 +141,10 @@ def test_a_latency_that_would_not_be_measured_is_refused(order: tuple[str, ...])
     assert str(refused.value).startswith(
         f"order=[{','.join(order)}] has no fuse after fit, which chooses sizes by the latency of fused layers. Add"
     )
+
+
+def test_layers_that_are_never_fused_need_no_fusion() -> None:
+    check_order(recipe_of("fit", "quantize", decodes=True))
 
 
 def test_what_comes_after_a_fusion_is_refused_for_that() -> None:

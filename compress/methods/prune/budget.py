@@ -55,7 +55,8 @@ class PruneToBudget(StageDefaults):
     """Exactly one of the first three says how much stays.
 
     target_speedup: times the FP32 teacher's speed on the recipe's runtime, in the recipe's last precision.
-    target_latency_ms: milliseconds per example at the data's lengths, on this machine. kept_importance: the share of
+    target_latency_ms: milliseconds per example at the data's lengths, or per request where a model goes on with a
+    text, on this machine. kept_importance: the share of
     all importance that stays, in (0, 1], at the least time that this takes.
     margin: the budget is this share smaller, because a prediction is off by a few percent. importance: the criterion;
     heads, neurons and layers compete for the same time, so values are shares of each layer's own total where the
@@ -214,6 +215,13 @@ class PruneToBudget(StageDefaults):
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
         )
+        if table.prompt is not None:
+            prompt = table.prompt.predict(_sizes(model))
+            context.note(
+                f"of that {prompt:.3f} ms until the first token, {table.prompt.teacher / prompt:.1f} times the "
+                f"teacher's speed, and {predicted - prompt:.3f} ms for all after it, "
+                f"{(table.teacher - table.prompt.teacher) / (predicted - prompt):.1f} times"
+            )
         return model
 
     def _comparable(self, found: list[LayerImportance]) -> list[LayerImportance]:

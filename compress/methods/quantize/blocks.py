@@ -58,7 +58,6 @@ class QuantizeBlocks(StageDefaults):
     max_megabytes: float | None
     sensitivity_examples: int
 
-    leaves: ClassVar[frozenset[str]] = frozenset({"int8", "int8_blocks"})
     refuses: ClassVar[Mapping[str, str]] = {"int8": "the model holds integers already; quantize once"}
 
     def __post_init__(self) -> None:
@@ -83,6 +82,11 @@ class QuantizeBlocks(StageDefaults):
                     f"stages.quantize.{name} is {patterns!r}; it must be a list of patterns. Use ['*.layer.0.*'], for "
                     "example, or [] for none."
                 )
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Integers, in blocks; `int4_blocks` where most are of 4 bits."""
+        return frozenset({"int8", "int8_blocks"}) | (frozenset({"int4_blocks"}) if self.bits == 4 else frozenset())
 
     @property
     def unread(self) -> frozenset[str]:

@@ -60,8 +60,12 @@ def latency_table(
 
 def key_of_table(loaded: LoadedRecipe, teacher: Entry, sizes: dict[str, int]) -> str:
     """The key of the table for layers of these sizes; with none, of what all of a recipe's tables depend on."""
-    lengths = loaded.encoded(teacher).timed_lengths("validation")
-    return latency_table_key(loaded.recipe, teacher.key, lengths, sizes)
+    decoding = loaded.signature.decoding
+    if decoding is None:
+        lengths = loaded.encoded(teacher).timed_lengths("validation")
+        return latency_table_key(loaded.recipe, teacher.key, lengths, sizes)
+    request = {"prompt_tokens": decoding.prompt_tokens, "new_tokens": decoding.new_tokens}
+    return latency_table_key(loaded.recipe, teacher.key, [], {**sizes, **request})
 
 
 def quietest(
@@ -144,7 +148,9 @@ def _measured(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLa
     assert exported is not None
     model, train = load_model(teacher.folder), encoded.split("train")
     few = list(train.select(range(min(PROBED, len(train)))))
-    reads = positions_read(model, loaded.signature, encoded.collate(few))
+    # Of a decoder all positions matter: what a layer gives is kept for the tokens to come.
+    decodes = loaded.signature.decoding is not None
+    reads = "all" if decodes else positions_read(model, loaded.signature, encoded.collate(few))
     return measure_table(
         loaded.recipe.runtime, teacher=exported, model=model, reads=reads, **_timed(loaded, store, teacher, sizes)
     ).to_json()

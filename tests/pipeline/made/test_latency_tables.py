@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from compress.core.latency_table import LatencyTable
-from compress.pipeline.made.latency_tables import begun_with, doubt, quietest
+from compress.core.signature import Decoding
+from compress.pipeline.made import latency_tables
+from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, quietest
 from compress.pipeline.make_or_find import BEGUN_WITH, Facts
 from compress.pipeline.store import Store
 
+REQUEST = Decoding(state="past", present="present", prompt_tokens=128, new_tokens=64)
 Measure = Callable[[], Facts]
 
 
@@ -119,3 +125,19 @@ def test_resumed_work_goes_on_with_the_table_it_was_begun_with(tmp_path: Path) -
     assert begun_with(tmp_path, lambda: first) == first
     assert [path.name for path in tmp_path.iterdir()] == [BEGUN_WITH]
     assert begun_with(tmp_path, lambda: second) == first
+
+
+def test_a_decoders_table_is_of_a_workload_and_of_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_tables, "latency_table_key", lambda *given: given[2:])
+    teacher: Any = SimpleNamespace(key="teacher")
+
+    def key(decoding: Decoding | None) -> Any:
+        encoded = SimpleNamespace(timed_lengths=lambda split: [7, 9])
+        loaded: Any = SimpleNamespace(
+            recipe=None, signature=SimpleNamespace(decoding=decoding), encoded=lambda teacher: encoded
+        )
+        return key_of_table(loaded, teacher, {"heads": 4})
+
+    assert key(None) == ([7, 9], {"heads": 4})
+    assert key(REQUEST) == ([], {"heads": 4, "prompt_tokens": 128, "new_tokens": 64})
+    assert key(replace(REQUEST, prompt_tokens=64, new_tokens=128)) != key(REQUEST)
