@@ -93,7 +93,7 @@ def test_where_nothing_is_rounded_the_whole_model_is_the_teacher() -> None:
         ("fixed", 0): Request(1.0, 2.0),
     }
     # One each, three layers: 6 of the 13 - 1 that were measured. Two each: 12 of 24.
-    assert decoder_table(costs, [(4, 64)] * 3, 2, None).attention == {0: 0.0, 4: pytest.approx(2.0 + 4.0)}
+    assert decoder_table(costs, [(4, 64)] * 3, 2).attention == {0: 0.0, 4: pytest.approx(2.0 + 4.0)}
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3", "gemma3_text"])
