@@ -117,7 +117,7 @@ def main() -> int:
                         found.append(measured(pair, beside, candidates, batches, measurement))
                     print(json.dumps(asdict(found[-1])), flush=True)
     written = {
-        "command": "python " + " ".join(["benchmarks/busy_machine.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/busy_machine.py {' '.join(typed(arguments))}",
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {**describe_processor(), "processors": len(allowed_cpus()), "threads": arguments.threads},
@@ -132,6 +132,13 @@ def main() -> int:
     for row in written["rows"]:
         print(row)
     return 0
+
+
+def typed(arguments: argparse.Namespace) -> Iterator[str]:
+    """What makes the same measurements again, wherever they are written."""
+    for name, value in vars(arguments).items():
+        if name != "results":
+            yield f"--{name.replace('_', '-')} {value:g}"
 
 
 def prepare(folder: Path, runtime: OnnxRuntime) -> tuple[Candidate, Candidate, Path]:
