@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from compress.core.errors import InputError
 from compress.methods.teachers import gguf_file, minimind
 
 # Of each file its name, when it was last changed, and its size.
@@ -27,6 +29,18 @@ def plain_folder(path: Path) -> Path:
         return path
     files = [file for file in sorted(path.iterdir()) if file.is_file()]
     return _converted(path.resolve(), _stamp(files), minimind.write_plain)
+
+
+@contextmanager
+def told_by_its_name(path: Path) -> Iterator[None]:
+    """Inside, an InputError about the folder that was written for `path` is about `path`: nobody knows the other."""
+    try:
+        yield
+    except InputError as error:
+        written = str(plain_folder(path))
+        if written == str(path) or written not in str(error):
+            raise
+        raise InputError(str(error).replace(written, str(path))) from error
 
 
 @cache

@@ -15,7 +15,7 @@ from compress.core.context import TeacherContext
 from compress.core.errors import CompressError, InputError
 from compress.core.task import Task
 from compress.core.words import TeacherDefaults
-from compress.methods.teachers.converted import plain_folder
+from compress.methods.teachers.converted import plain_folder, told_by_its_name
 from compress.methods.teachers.place import folder_of
 from compress.nn.checkpoint import STRUCTURE, check_checkpoint, doubts_about, load_model, read_config, require_finite
 from compress.tasks.heads import ANSWERS, require_answers, require_head
@@ -45,7 +45,9 @@ class FolderTeacher(TeacherDefaults):
 
     def check_files(self) -> None:
         """Raise InputError where the folder is no checkpoint."""
-        check_checkpoint(self.folder)
+        folder = self.folder
+        with told_by_its_name(folder_of(self.path)):
+            check_checkpoint(folder)
 
     def doubts(self) -> list[str]:
         """Settings in config.json that the library does not know."""
@@ -54,15 +56,18 @@ class FolderTeacher(TeacherDefaults):
     def read(self, task: Task, train: Dataset) -> tuple[Any, Any]:
         """Its configuration and processor."""
         self.check_files()
-        return read_config(self.folder), task.load_processor(self.folder)
+        with told_by_its_name(folder_of(self.path)):
+            return read_config(self.folder), task.load_processor(self.folder)
 
     def look(self, task: Task, config: Any) -> PreTrainedModel:
         """The model itself: reading it takes no longer than checking it."""
-        return self._load(task)
+        with told_by_its_name(folder_of(self.path)):
+            return self._load(task)
 
     def make(self, context: TeacherContext) -> PreTrainedModel:
         """The model, every weight of it from the folder."""
-        return self._load(context.task)
+        with told_by_its_name(folder_of(self.path)):
+            return self._load(context.task)
 
     def _load(self, task: Task) -> PreTrainedModel:
         folder = self.folder

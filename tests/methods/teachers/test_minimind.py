@@ -91,6 +91,15 @@ def test_the_same_folder_is_the_same_model_in_another_process(tmp_path: Path, ma
     assert found[0].identity() != found[1].identity()
 
 
+def test_what_is_wrong_with_it_is_told_by_its_own_name(tmp_path: Path, make_tokenizer: Callable) -> None:
+    _checkpoint(tmp_path, "qwen3", make_tokenizer)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="tokenizer") as refused:
+        FolderTeacher(path=str(tmp_path)).read(TASK, Dataset.from_dict({"text": []}))
+    assert str(tmp_path) in str(refused.value) and "compress-model-" not in str(refused.value)
+
+
 def test_what_a_release_does_not_say_is_as_it_computes() -> None:
     weights = ["model.layers.0.self_attn.q_proj.weight"]
     plain = plain_settings(SETTINGS, weights, Path("DIR"))
