@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check fix
+.PHONY: help demo test fuzz docs check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,12 +25,16 @@ test: $(READY)  ## run the whole test suite, a file at a time on each processor
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
 	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
 
+docs: $(READY)  ## write the pages' tables from benchmarks/results, and docs/settings.md from conf/
+	$(BIN)/python -m benchmarks.render
+	$(BIN)/python docs/make_settings.py
+
 check: $(READY)  ## lint, types, formatting and the direction of imports
-	$(BIN)/ruff check compress hydra_plugins tests benchmarks
-	$(BIN)/ruff format --check compress hydra_plugins tests benchmarks
+	$(BIN)/ruff check compress hydra_plugins tests benchmarks docs
+	$(BIN)/ruff format --check compress hydra_plugins tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 fix: $(READY)  ## format and mend what ruff can mend
-	$(BIN)/ruff check --fix compress hydra_plugins tests benchmarks
-	$(BIN)/ruff format compress hydra_plugins tests benchmarks
+	$(BIN)/ruff check --fix compress hydra_plugins tests benchmarks docs
+	$(BIN)/ruff format compress hydra_plugins tests benchmarks docs

@@ -1,0 +1,103 @@
+"""Keep what a finished run found, for the tables that README and docs show.
+
+python -m benchmarks.record RUN NAME --command "compress -cn ..."
+
+Writes benchmarks/results/NAME.json: the command, the date, the commit, the machine, the versions, and a row for each
+stage, with their intervals. `python -m benchmarks.render` then writes them into the pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from compress.core.ledger import Row
+from compress.core.run_files import LEDGER, SUMMARY
+from compress.pipeline.sources import sources_of
+
+RESULTS = Path(__file__).parent / "results"
+# Sentences and names of artifacts belong to the run's own page.
+LEFT_OUT = ("artifact", "reasons", "notes", "blame", "findings", "missed", "figures", "bytes_by_part", "reused")
+
+
+def main() -> int:
+    """Write one file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("name", help="of the file in benchmarks/results, without .json")
+    parser.add_argument("--command", required=True, help="as somebody else would type it, from an empty folder")
+    arguments = parser.parse_args()
+    told = found(arguments.run, arguments.command)
+    print(f"{keep(told, arguments.name)}: {len(told['rows'])} stages")
+    return 0
+
+
+def keep(told: dict[str, Any], name: str) -> Path:
+    """Write a file of results. Returns its path."""
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def found(run: Path, command: str) -> dict[str, Any]:
+    """What a run's ledger and summary say. Raises SystemExit for a run that did not end."""
+    if not (run / SUMMARY).is_file():
+        raise SystemExit(f"{run} has no {SUMMARY}: the run has not ended, or this is no run's folder.")
+    summary = json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+    rows = [Row.from_json(json.loads(line)) for line in (run / LEDGER).read_text(encoding="utf-8").splitlines()]
+    ended = datetime.datetime.fromtimestamp((run / SUMMARY).stat().st_mtime, datetime.UTC)
+    environment = summary["environment"]
+    modules = sorted(set(modules_in(summary["settings"])))
+    return {
+        "command": command,
+        "date": ended.date().isoformat(),
+        "commit": commit(),
+        "machine": {name: environment[name] for name in ("cpu", "cpu_flags", "threads", "platform")},
+        "versions": environment["versions"],
+        "seed": summary["seed"],
+        "seconds": round(summary["seconds"]),
+        "objective": summary["objective"],
+        "examples": summary["examples"],
+        "rows": [{name: told for name, told in row.to_json().items() if name not in LEFT_OUT} for row in rows],
+        "teacher": {"test": summary["teacher"]["test"]},
+        "student": None if summary["student"] is None else {"test": summary["student"]["test"]},
+        "exported": summary["exported"] and {name: summary["exported"][name] for name in ("stage", "proven")},
+        "modules": modules,
+        "sources": digest(modules),
+    }
+
+
+def modules_in(settings: Any) -> Iterator[str]:
+    """The modules of ours that a run's settings name as `_target_`."""
+    if isinstance(settings, dict):
+        target = settings.get("_target_")
+        if isinstance(target, str) and target.startswith("compress."):
+            yield target.rpartition(".")[0]
+        settings = list(settings.values())
+    if isinstance(settings, list):
+        for entry in settings:
+            yield from modules_in(entry)
+
+
+def digest(modules: Iterable[str]) -> str:
+    """Of the text of all files that these modules are computed by: another one means that code has changed since."""
+    files = sorted(sources_of(modules).items())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+
+
+def commit() -> str:
+    """The one that is checked out, with a + where files differ from it."""
+    folder = Path(__file__).parent
+    shown = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=folder, capture_output=True, text=True)
+    return shown.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

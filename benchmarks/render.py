@@ -1,0 +1,171 @@
+"""Write the tables of README and docs from benchmarks/results, where a page asks for one.
+
+python -m benchmarks.render           # rewrite what differs
+python -m benchmarks.render --check   # only say what differs, and which results are older than their code
+
+A page asks with a comment, `<!-- results: stages NAME -->`; what stands between it and `<!-- end of results -->` is
+written by this script. NAME is a file of benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import RESULTS, digest
+from compress.core.ledger import Row
+from compress.report import wording
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/*.md", "benchmarks/README.md")
+BLOCK = re.compile(r"(?<=<!-- results: )(\w+) (\w+)( -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
+Result = Mapping[str, Any]
+
+
+def main() -> int:
+    """1 where `--check` finds a page that differs, else 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    differing = [page for page in pages() if rendered(page.read_text("utf-8")) != page.read_text("utf-8")]
+    for page in differing:
+        print(f"{page.relative_to(ROOT)}: {'differs from its results' if check else 'written'}")
+        if not check:
+            page.write_text(rendered(page.read_text("utf-8")), encoding="utf-8")
+    for name in outdated():
+        print(f"results/{name}.json is older than the code that it is about")
+    return int(check and bool(differing))
+
+
+def pages() -> list[Path]:
+    """All that may ask for a table."""
+    return sorted(page for pattern in PAGES for page in ROOT.glob(pattern))
+
+
+def rendered(text: str) -> str:
+    """A page with its tables as the results say. Raises KeyError for a form, and FileNotFoundError for results, that
+    do not exist."""
+    return BLOCK.sub(lambda asked: f"{asked[1]} {asked[2]}{asked[3]}\n{FORMS[asked[1]](read(asked[2]))}\n\n", text)
+
+
+def read(name: str) -> Result:
+    """A file of results."""
+    told: Result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return told
+
+
+def outdated() -> Iterator[str]:
+    """The results of runs whose code has changed since."""
+    for path in sorted(RESULTS.glob("*.json")):
+        told = read(path.stem)
+        if "sources" in told and told["sources"] != digest(told["modules"]):
+            yield path.stem
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose columns are as wide as their widest cell."""
+    widths = [max(len(row[number]) for row in (columns, *rows)) for number in range(len(columns))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(columns), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def stages(result: Result) -> str:
+    """A run's table, a row for each stage."""
+    rows = [Row.from_json(row) for row in result["rows"]]
+    metric = rows[0].metric
+    columns = (
+        "stage",
+        metric.title,
+        wording.heading("against the teacher", metric.unit),
+        "p50 / p90, ms",
+        "speed-up",
+        "against PyTorch",
+        "MB",
+        "verdict",
+    )
+    return markdown(columns, [_stage(row) for row in rows])
+
+
+def _stage(row: Row) -> tuple[str, ...]:
+    unit = row.metric.unit
+    return (
+        row.stage,
+        wording.value(row.value, unit, 1),
+        "" if row.difference is None else wording.difference_with_interval(row.difference, row.interval, unit, 1),
+        wording.latency(row.latency_ms_p50, row.latency_ms_p90),
+        wording.factor_with_interval(row.speedup, row.speedup_interval),
+        wording.three_digits(row.speedup_vs_torch),
+        wording.megabytes(row.size_bytes),
+        wording.verdict_words(row),
+    )
+
+
+def outcome(result: Result) -> str:
+    """A run in sentences: the test split, what was asked for, where it was measured and by which command."""
+    return " ".join((_tested(result), _reached(result), _measured(result)))
+
+
+def _tested(result: Result) -> str:
+    row = _exported(result)
+    teacher, student = result["teacher"]["test"], result["student"]["test"]
+    if student is None:
+        return "No test split was read."
+    unit, name = row.metric.unit, row.metric.name
+    lost = wording.difference_with_interval(student["difference"], student["interval"], unit, 2)
+    return (
+        f"On the test split, read once ({student['examples']:,} examples): teacher "
+        f"{wording.value(teacher[name], unit, 1)}, student {wording.value(student[name], unit, 1)}, difference "
+        f"{wording.counted(lost, unit)}."
+    )
+
+
+def _reached(result: Result) -> str:
+    row, first = _exported(result), Row.from_json(result["rows"][0])
+    assert row.size_bytes is not None and first.size_bytes is not None
+    speed = wording.factor_with_interval(row.speedup, row.speedup_interval)
+    asked = f" ({result['objective']['speedup']:g} were asked for)" if result["objective"] else ""
+    return f"**{speed} times faster**{asked}, **{first.size_bytes / row.size_bytes:.1f} times smaller**."
+
+
+def _measured(result: Result) -> str:
+    machine = result["machine"]
+    named = {name: version for name, version in result["versions"].items() if name in ("torch", "onnxruntime")}
+    versions = ", ".join(f"{name} {version}" for name, version in named.items())
+    return (
+        f"Measured on {result['date']} in {wording.duration(result['seconds'])} with {machine['threads']} threads of "
+        f"{machine['cpu']} ({', '.join(machine['cpu_flags'])}), {versions}, by `{result['command']}`."
+    )
+
+
+def _exported(result: Result) -> Row:
+    return next(row for row in map(Row.from_json, result["rows"]) if row.stage == result["exported"]["stage"])
+
+
+def intervals(result: Result) -> str:
+    """How often a gate is wrong, for each metric and way of drawing examples."""
+    columns = ("metric and examples", "n", "passes at the margin", "passes, equal", "power")
+    rows = [
+        (
+            row["case"],
+            f"{row['examples']:,}",
+            f"{row['passed_at_margin']:.1%}",
+            f"{row['passed_equal']:.0%}",
+            "" if row["power"] is None else f"{row['power']:.0%}",
+        )
+        for row in result["rows"]
+    ]
+    return markdown(columns, rows)
+
+
+FORMS: Mapping[str, Callable[[Result], str]] = {"stages": stages, "outcome": outcome, "intervals": intervals}
+
+if __name__ == "__main__":
+    sys.exit(main())
