@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from compress.core.signature import Signature
 from compress.core.task import Task
-from compress.measure.processes import Candidate, Worker
+from compress.measure.processes import Timed, Worker
 from compress.measure.worker import save_batches
 from compress.nn.forward import numpy_batch
 
@@ -23,7 +23,7 @@ def batches_of(examples: Dataset, task: Task, processor: Any, signature: Signatu
         yield numpy_batch(signature, task.collate([row], processor))
 
 
-def logits_of(candidate: Candidate, batches: Path) -> list[np.ndarray]:
+def logits_of(candidate: Timed, batches: Path) -> list[np.ndarray]:
     """The outputs of every example, (1, ...), computed in a process of its own."""
     with tempfile.TemporaryDirectory() as folder, Worker(candidate, batches) as worker:
         path = Path(folder) / "outputs.npz"

@@ -216,18 +216,18 @@ def compare(
     rounded: bool,
     shapes: tuple[tuple[int, ...], ...],
     vectors: bool = False,
+    whose: str = "torch's",
 ) -> Proof:
     """The largest difference and the agreement of two models' outputs, for each row an array without padding.
 
     rounded: int8 layers, or float arithmetic in less than FP32, whose tolerance is relative to the spread. vectors: see
-    Task. Raises
-    StageError where the difference exceeds the tolerance.
+    Task. whose: the first outputs, in the message. Raises StageError where the difference exceeds the tolerance.
     """
     if not all(np.isfinite(values).all() for values in runtime_outputs):
         raise StageError("the runtime's outputs are not finite")
     tolerance, difference = _tolerance(torch_outputs, rounded=rounded), _difference(torch_outputs, runtime_outputs)
     if difference > tolerance:
-        raise StageError(f"the runtime's outputs differ from torch's by {difference:.3g}; {tolerance:.3g} is allowed")
+        raise StageError(f"the runtime's outputs differ from {whose} by {difference:.3g}; {tolerance:.3g} is allowed")
     pairs = list(zip(torch_outputs, runtime_outputs, strict=True))
     return Proof(
         torch_exact=True,

@@ -28,6 +28,8 @@ DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 FLOATING = ("F64", "F32", "F16", "BF16")
+# `tf_model.h5` and its parts, and the two files of `model.ckpt`.
+OF_TENSORFLOW = re.compile(r"^tf_model.*\.h5$|\.ckpt(-\d+)?\.(index|meta|data-\d+-of-\d+)$")
 # What releases have stored besides weights: numbers of positions and the like, which a model makes itself.
 MADE = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|num_batches_tracked)$")
 
@@ -52,6 +54,13 @@ def weight_files(folder: Path, setting: str = "model.path") -> list[Path]:
         raise InputError(
             f"{setting} is {folder}, whose weights are a pickle ({some(pickles)}); pickles can run code and are not "
             "read. Where you trust it: AutoModelForSequenceClassification.from_pretrained(DIR).save_pretrained(OTHER)."
+        )
+    others = sorted(path.name for path in folder.iterdir() if OF_TENSORFLOW.search(path.name))
+    if others:
+        raise InputError(
+            f"{setting} is {folder}, whose weights are TensorFlow's ({some(others)}), and Transformers 5 reads none. "
+            "Convert them once, in an environment with transformers 4 (pip install 'transformers<5' torch tensorflow "
+            "tf-keras): AutoModelForSequenceClassification.from_pretrained(DIR, from_tf=True).save_pretrained(OTHER)."
         )
     raise InputError(f"{setting} is {folder}, no checkpoint: it has no {WEIGHTS}. Save it with save_pretrained.")
 

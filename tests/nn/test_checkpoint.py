@@ -194,6 +194,18 @@ def test_only_a_pickle(checkpoint: Path) -> None:
         load_model(checkpoint)
 
 
+@pytest.mark.parametrize(
+    "name", ["tf_model.h5", "tf_model-00001-of-00002.h5", "model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"]
+)
+def test_a_checkpoint_of_tensorflow(name: str, checkpoint: Path) -> None:
+    (checkpoint / name).write_bytes(b"not read")
+    (checkpoint / WEIGHTS).unlink()
+    with pytest.raises(InputError) as told:
+        load_model(checkpoint)
+    assert f"weights are TensorFlow's ({name})" in str(told.value)
+    assert "from_tf=True" in str(told.value) and "pip install 'transformers<5'" in str(told.value)
+
+
 @pytest.mark.parametrize("kept", [0, 4, 100, 0.5, -1])
 def test_truncated_weights(checkpoint: Path, kept: float) -> None:
     path = checkpoint / WEIGHTS

@@ -23,7 +23,7 @@ from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.exchange import Part
 from compress.nn.fusion import fused_paths
 from compress.nn.layers import FusedEmbeddings, Int4Embedding, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
-from compress.nn.ops.int8 import scale_of_range
+from compress.nn.ops.int8 import scale_around_zero, scale_of_range
 from compress.nn.ops.smoothing import smoothing_factors
 from compress.nn.smoothing import Pair, read_after_relu, scalable_pairs, scale_between
 from compress.nn.structure import replace_module
@@ -36,7 +36,8 @@ LEAST_SENSITIVITY = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How a static range is found. method: `minmax`, or `percentile`, which cuts off the rarest values on both sides.
+    """How a static range is found. method: `minmax`; `percentile`, which cuts off the rarest values on both sides; or
+    `symmetric`, `minmax` made as wide on both sides of 0, which is all that TensorRT takes.
 
     percentile: in (50, 100]. examples: training examples shown.
     """
@@ -46,7 +47,7 @@ class Calibration:
     examples: int
 
     def __post_init__(self) -> None:
-        require_choice("stages.quantize.calibration.method", self.method, ("minmax", "percentile"))
+        require_choice("stages.quantize.calibration.method", self.method, ("minmax", "percentile", "symmetric"))
         require_integer("stages.quantize.calibration.examples", self.examples, 1, "Use 256, for example.")
         if not isinstance(self.percentile, int | float) or not 50 < self.percentile <= 100:
             raise InputError(
@@ -180,11 +181,14 @@ class QuantizeInt8(StageDefaults):
         fixed = dense if self.scheme == "static" else self._inner(model, context, dense)
         ranges = self._ranges(model, context, fixed) if fixed else {}
         return {
-            path: Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*scale_of_range(*ranges[path]))
+            path: Int8StaticLinear.of(module, self.weight_bits).fix_inputs(*self._scale(*ranges[path]))
             if path in fixed
             else Int8DynamicLinear.of(module, self.weight_bits)
             for path, module in dense.items()
         }
+
+    def _scale(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return scale_around_zero(low, high) if self.calibration.method == "symmetric" else scale_of_range(low, high)
 
     def _inner(self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]) -> dict[str, nn.Linear]:
         """What of the dynamic scheme has a fixed range all the same."""
@@ -286,7 +290,7 @@ class QuantizeInt8(StageDefaults):
 
         shown = show_examples(model, context, dense, self.calibration.examples, look)
         context.note(f"ranges from {shown} examples ({self.calibration.method})")
-        if self.calibration.method == "minmax":
+        if self.calibration.method != "percentile":
             return {path: (torch.stack(low[path]).amin(), torch.stack(high[path]).amax()) for path in dense}
         share = self.calibration.percentile / 100
         return {path: _quantiles(torch.cat(samples[path]), share) for path in dense}

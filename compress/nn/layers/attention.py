@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 
-@torch.library.custom_op("compress::attention", mutates_args=())
 def attention(projections: Sequence[Tensor], mask: Tensor | None, heads: int) -> Tensor:
     """Attention of every query over all keys, head by head, with the 1/sqrt(head size) already in the queries.
 
@@ -25,9 +24,11 @@ def attention(projections: Sequence[Tensor], mask: Tensor | None, heads: int) ->
     return (torch.softmax(scores, dim=-1) @ value).transpose(1, 2).flatten(2)
 
 
-@attention.register_fake
 def _shape(projections: Sequence[Tensor], mask: Tensor | None, heads: int) -> Tensor:
     return projections[0].new_empty(*projections[0].shape[:2], _inner(projections))
+
+
+torch.library.custom_op("compress::attention", attention, mutates_args=()).register_fake(_shape)
 
 
 def _inner(projections: Sequence[Tensor]) -> int:

@@ -13,15 +13,16 @@ from compress.nn.layers.embedding import rows_as_read
 from compress.nn.ops.blocks import block_count, dequantize_blocks, quantize_blocks
 
 
-@torch.library.custom_op("compress::int8_block_embedding", mutates_args=())
 def int8_block_embedding(indices: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
     """indices: (...) integers. weight: int8 (rows, width). weight_scale: float16 (rows, blocks)."""
     return dequantize_blocks(weight[indices], weight_scale[indices])
 
 
-@int8_block_embedding.register_fake
 def _shape(indices: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
     return torch.empty(*indices.shape, weight.shape[1], device=indices.device)
+
+
+torch.library.custom_op("compress::int8_block_embedding", int8_block_embedding, mutates_args=()).register_fake(_shape)
 
 
 class Int8BlockEmbedding(nn.Module):

@@ -16,13 +16,11 @@ from torch.nn import functional
 from compress.nn.ops.blocks import block_count, dequantize_blocks, pack_int4, quantize_blocks, unpack_int4
 
 
-@torch.library.custom_op("compress::int8_block_linear", mutates_args=())
 def int8_block_linear(inputs: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Tensor:
     """inputs: (..., in) float. weight: int8 (out, in). weight_scale: float16 (out, blocks). Returns (..., out)."""
     return functional.linear(inputs, dequantize_blocks(weight, weight_scale), bias)
 
 
-@torch.library.custom_op("compress::int4_block_linear", mutates_args=())
 def int4_block_linear(inputs: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Tensor:
     """As above; weight: uint8 (out * in / 2), two values in a byte."""
     values = unpack_int4(weight, weight_scale.shape[0], inputs.shape[-1])
@@ -33,8 +31,8 @@ def _shape(inputs: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | 
     return inputs.new_empty(*inputs.shape[:-1], weight_scale.shape[0])
 
 
-int8_block_linear.register_fake(_shape)
-int4_block_linear.register_fake(_shape)
+torch.library.custom_op("compress::int8_block_linear", int8_block_linear, mutates_args=()).register_fake(_shape)
+torch.library.custom_op("compress::int4_block_linear", int4_block_linear, mutates_args=()).register_fake(_shape)
 
 
 class Int8BlockLinear(nn.Module):

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from compress.nn.ops.int8 import dynamic_scale, int8_product, quantize_rows
 
 
-@torch.library.custom_op("compress::int8_dynamic_linear", mutates_args=())
 def int8_dynamic_linear(inputs: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor) -> Tensor:
     """inputs: (..., in) float, quantized by their own range. weight: int8 (in, out). Returns (..., out) float."""
     scale, zero_point = dynamic_scale(inputs)
     return int8_product(inputs, scale, zero_point, weight).to(inputs.dtype) * (scale * weight_scale) + bias
 
 
-@torch.library.custom_op("compress::int8_static_linear", mutates_args=())
 def int8_static_linear(
     inputs: Tensor, input_scale: Tensor, input_zero_point: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor
 ) -> Tensor:
@@ -41,8 +39,12 @@ def _shape_of_static(
     return inputs.new_empty(*inputs.shape[:-1], weight.shape[1])
 
 
-int8_dynamic_linear.register_fake(_shape_of_dynamic)
-int8_static_linear.register_fake(_shape_of_static)
+torch.library.custom_op("compress::int8_dynamic_linear", int8_dynamic_linear, mutates_args=()).register_fake(
+    _shape_of_dynamic
+)
+torch.library.custom_op("compress::int8_static_linear", int8_static_linear, mutates_args=()).register_fake(
+    _shape_of_static
+)
 
 
 class Int8DynamicLinear(nn.Module):

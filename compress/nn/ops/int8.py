@@ -40,6 +40,13 @@ def scale_of_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return scale, torch.round(-low / scale).clamp(0, 255)
 
 
+def scale_around_zero(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and zero point that map [-m, m] to 1..255 with 0 at 128, where m is the larger of -low and high: so many
+    steps on both sides. An empty range gets scale 1."""
+    scale = torch.maximum(-low, high).clamp(min=0) / 127
+    return torch.where(scale > 0, scale, torch.ones_like(scale)), torch.full_like(scale, 128)
+
+
 def int8_product(inputs: Tensor, scale: Tensor, zero_point: Tensor, weight: Tensor) -> Tensor:
     """Quantize `inputs` and multiply by `weight`, summed exactly in 32-bit integers.
 

@@ -223,6 +223,17 @@ def test_percentiles_cut_off_what_is_rare(make_model: Callable, make_context: Ca
     assert widest[1] == pytest.approx(float(expected.max()), rel=0.02)
 
 
+def test_ranges_as_wide_on_both_sides(make_model: Callable, make_context: Callable) -> None:
+    path = "bert.encoder.layer.3.output.dense"
+    model = make_model()
+    context = make_context(copy.deepcopy(model))
+    expected = inputs_of(model, context, path, 8)
+    stage = dataclasses.replace(STATIC, calibration=Calibration(method="symmetric", percentile=99, examples=8))
+    layer = stage.apply(model, context).get_submodule(path)
+    assert float(layer.input_scale) == pytest.approx(float(expected.abs().max()) / 127)
+    assert int(layer.input_zero_point) == 128
+
+
 def test_quantiles_by_hand() -> None:
     low, high = _quantiles(torch.arange(101.0), 0.9)
     assert (float(low), float(high)) == pytest.approx((10.0, 90.0))
@@ -283,7 +294,7 @@ def test_settings_are_checked_when_built(change: dict[str, Any], message: str) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "entropy"}, r"calibration.method is 'entropy'; it must be one of minmax, percentile"),
+        ({"method": "entropy"}, r"calibration.method is 'entropy'; it must be one of minmax, percentile, symmetric"),
         ({"percentile": 50}, r"calibration.percentile is 50; it must lie in \(50, 100\]"),
         ({"percentile": 100.1}, r"calibration.percentile is 100.1"),
         ({"examples": 0}, r"calibration.examples is 0"),

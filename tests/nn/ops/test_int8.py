@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from torch import Tensor, tensor
 
-from compress.nn.ops.int8 import dynamic_scale, int8_product, quantize_rows, scale_of_range
+from compress.nn.ops.int8 import dynamic_scale, int8_product, quantize_rows, scale_around_zero, scale_of_range
 
 
 def quantized(inputs: Tensor) -> list[int]:
@@ -42,6 +42,15 @@ def test_dynamic_by_hand(inputs: list[float], scale: float, zero_point: int, val
     assert float(found_scale) == pytest.approx(scale, rel=1e-7)
     assert float(found_zero_point) == zero_point
     assert quantized(tensor([inputs])) == values
+
+
+def test_scale_around_zero() -> None:
+    scale, zero_point = scale_around_zero(tensor(-2.54), tensor(1.0))
+    assert float(scale) == pytest.approx(0.02) and int(zero_point) == 128
+    assert float(scale_around_zero(tensor(-1.0), tensor(2.54))[0]) == pytest.approx(0.02)
+    # Nothing but zeros, and nothing but positive numbers.
+    assert float(scale_around_zero(tensor(0.0), tensor(0.0))[0]) == 1
+    assert float(scale_around_zero(tensor(1.0), tensor(1.27))[0]) == pytest.approx(0.01)
 
 
 def test_scale_of_range() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compress.core.errors import InputError
-from compress.pipeline.evaluate_folder import _runtime_of, _task_of
+from compress.pipeline.described import runtime_of, task_of
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.runtimes.torch.runtime import TorchRuntime
 from compress.tasks.text_classification import TextClassification
@@ -23,23 +23,23 @@ TASK = {
 
 
 def test_the_task_and_its_columns() -> None:
-    assert _task_of(FOLDER, {"task": TASK}, {"label": "kind"}) == TextClassification(
+    assert task_of(FOLDER, {"task": TASK}, {"label": "kind"}) == TextClassification(
         text="line", label="kind", max_length=16
     )
 
 
 def test_a_column_that_the_task_does_not_have() -> None:
     with pytest.raises(InputError, match=r"^max_length is no column of this task; it has text and label"):
-        _task_of(FOLDER, {"task": TASK}, {"max_length": "8"})
+        task_of(FOLDER, {"task": TASK}, {"max_length": "8"})
 
 
 def test_the_runtime_that_it_was_made_for() -> None:
     settings = {"_target_": "compress.runtimes.torch.runtime.TorchRuntime", "threads": 8}
-    assert _runtime_of(FOLDER, {"runtime": settings}, 2) == TorchRuntime(threads=2)
+    assert runtime_of(FOLDER, {"runtime": settings}, 2) == TorchRuntime(threads=2)
 
 
 def test_before_manifests_named_one_it_was_onnx_runtime() -> None:
-    assert _runtime_of(FOLDER, {"task": TASK}, 2) == OnnxRuntime(threads=2)
+    assert runtime_of(FOLDER, {"task": TASK}, 2) == OnnxRuntime(threads=2)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_before_manifests_named_one_it_was_onnx_runtime() -> None:
 )
 def test_what_is_no_task_of_ours_is_refused(target: str) -> None:
     with pytest.raises(InputError, match=r"none of compress\.tasks"):
-        _task_of(FOLDER, {"task": {**TASK, "_target_": target}}, {})
+        task_of(FOLDER, {"task": {**TASK, "_target_": target}}, {})
 
 
 def test_settings_of_another_release() -> None:
     old: dict[str, Any] = {name: value for name, value in TASK.items() if name != "max_length"}
     with pytest.raises(InputError, match="does not say max_length of its task"):
-        _task_of(FOLDER, {"task": old}, {})
+        task_of(FOLDER, {"task": old}, {})

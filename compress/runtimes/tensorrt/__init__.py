@@ -1,0 +1,1 @@
+"""What TensorRT's parser takes of ONNX: rules, and a graph that keeps them."""

@@ -1,0 +1,1 @@
+"""PyTorch's own package of an exported program, which needs torch and nothing else."""

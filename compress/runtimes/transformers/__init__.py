@@ -1,0 +1,1 @@
+"""A plain folder that Transformers, sentence-transformers and Candle load."""
