@@ -21,6 +21,7 @@ import compress
 from compress.cli.commands.run import main
 from compress.cli.config import compose_settings
 from compress.measure import decoder_table
+from compress.measure.bystanders import Company
 from compress.measure.decoder_table import Request
 from compress.measure.worker import greedy
 from compress.nn.family import layers_of
@@ -173,8 +174,12 @@ def test_a_speed_decides_what_is_done(asked: tuple[str, ...], order: list[str]) 
 
 
 def _priced(
-    runtime: Any, parts: Iterator[tuple[Any, PreTrainedModel]], teacher: Path, signature: Any
-) -> tuple[dict[Any, Request], None]:
+    runtime: Any,
+    parts: Iterator[tuple[Any, PreTrainedModel]],
+    teacher: Path,
+    signature: Any,
+    retry_seconds: float,
+) -> tuple[dict[Any, Request], Company]:
     """A machine on which a request takes 1 ms, of the prompt, and each layer in eight bits 1 ms for each of its two
     groups of keys and values and 1 for its neurons, all but a quarter of it after the prompt; in FP32 twice as long."""
 
@@ -185,7 +190,7 @@ def _priced(
     found = {("teacher", 0): request([(2, 48)] * 4, 2)}
     for key, part in parts:
         found[key] = request([(layer.heads, layer.neurons) for layer in layers_of(part)], 1)
-    return found, None
+    return found, {"foreign_share": None, "disturbed": None}
 
 
 def test_layers_are_cut_until_a_request_is_as_fast_as_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

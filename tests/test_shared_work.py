@@ -26,6 +26,7 @@ CHEAP = (
     *("data.max_length=16", "stages.distill.layers=2", "stages.distill.epochs=1", "device=cpu", "runtime=torch"),
     *("stages.distill.imitation.shortest_epoch=1", "stages.prune.recovery_epochs=0", "runtime.threads=1"),
     *("measurement.launches=1", "measurement.rounds=1", "measurement.examples=2", "measurement.warmup=0"),
+    "measurement.retry_seconds=0",
     *(f"gates.{name}.on_failure=warn" for name in ("distill", "prune", "factorize", "quantize")),
 )
 

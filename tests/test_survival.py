@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from compress.core.content import sha256_of
+from compress.core.evaluation import BUSY
 from compress.pipeline.store import MANIFEST, find_damage
 
 KILLS = 10
 # Times, and what follows from them alone.
 TIMES = {
     *("seconds", "reused", "latency_ms_p50", "latency_ms_p90"),
-    *("speedup", "speedup_interval", "speedup_vs_torch"),
+    *("speedup", "speedup_interval", "speedup_vs_torch", "disturbance"),
 }
 KINDS = ("artifacts", "exports", "evaluations")
 
@@ -68,6 +69,7 @@ class Place:
             *(f"store={self.store}", f"hydra.run.dir={self.folder}", "data.max_length=16", "order=[distill,quantize]"),
             *("stages.distill.layers=2", "stages.distill.epochs=15", "stages.distill.imitation.shortest_epoch=1"),
             *("measurement.launches=1", "measurement.rounds=1", "measurement.examples=2", "measurement.warmup=0"),
+            "measurement.retry_seconds=0",
             *("gates.distill.on_failure=warn", "gates.quantize.on_failure=warn", "runtime.threads=1", "device=cpu"),
         ]
 
@@ -91,7 +93,8 @@ class Place:
         lines = (self.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
         for row in rows:
-            row["notes"] = [note for note in row["notes"] if not note.startswith("while this was timed")]
+            for told in ("notes", "reasons", "findings"):
+                row[told] = [text for text in row[told] if not text.startswith(("while this was timed", BUSY))]
         return rows
 
     def exported(self) -> dict[str, str]:

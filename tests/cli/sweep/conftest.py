@@ -57,6 +57,7 @@ measurement:
   launches: 1
   rounds: 2
   examples: 4
+  retry_seconds: 0
 device: cpu
 """
 
