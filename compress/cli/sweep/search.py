@@ -50,8 +50,8 @@ def search(command: Command, arguments: Sequence[str], settings: Mapping[str, An
     _check(command, fixed, {name: extremes(found) for name, found in space.items()})
     with command.held():
         # The same search, whoever waits how long for a quiet machine: what was disturbed is measured again in it.
-        deciding = sorted(one for one in fixed if not one.startswith(WAITING))
-        study = Study(chosen, space, {"recipe": command.recipe, "settings": deciding})
+        same = sorted(one for one in fixed if not one.startswith(WAITING))
+        study = Study(chosen, space, {"recipe": command.recipe, "settings": same})
         try:
             _run(command, study, fixed)
         finally:
