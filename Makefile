@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz docs check fix
+.PHONY: help demo test fuzz clients docs check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ test: $(READY)  ## run the whole test suite, a file at a time on each processor
 
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
 	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
+
+clients: $(READY)  ## every form of export in its own client, each in an environment of its own: 3 GB, half an hour
+	$(BIN)/python -m benchmarks.clients
+	$(BIN)/python -m benchmarks.render
 
 docs: $(READY)  ## write tables from benchmarks/results and docs/settings.md from conf/, then the site in build/site
 	$(BIN)/python -m benchmarks.render

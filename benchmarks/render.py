@@ -165,7 +165,31 @@ def intervals(result: Result) -> str:
     return markdown(columns, rows)
 
 
-FORMS: Mapping[str, Callable[[Result], str]] = {"stages": stages, "outcome": outcome, "intervals": intervals}
+def clients(result: Result) -> str:
+    """Which client opened what, and how far its vectors are from the judged ones."""
+    columns = ("client", "version", "opens", "model", "texts", "largest difference", "other nearest text", "run on")
+    rows = [
+        (
+            row["opens"],
+            row["version"],
+            "what the run exported" if row["form"] is None else f"`--to {row['form']}`",
+            row["model"],
+            str(row["inputs"]),
+            f"{row['largest_difference']:.1e}",
+            str(row["changed"]),
+            row["date"],
+        )
+        for row in result["rows"]
+    ]
+    return markdown(columns, rows)
+
+
+FORMS: Mapping[str, Callable[[Result], str]] = {
+    "stages": stages,
+    "outcome": outcome,
+    "intervals": intervals,
+    "clients": clients,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
