@@ -137,7 +137,7 @@ def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decisi
 
 
 def _sentence(clause: str) -> str:
-    return f"{clause[0].upper()}{clause[1:]}."
+    return f"{wording.capitalized(clause)}."
 
 
 def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:

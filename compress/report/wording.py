@@ -243,7 +243,7 @@ def blame_sentences(blame: Blame, metric: Label = ACCURACY) -> list[str]:
         told.append(_slices_sentence(blame, metric.unit))
     if blame.examples and blame.restored:
         told.append(_parts_sentence(blame, metric))
-    return [*told, *(f"{note[0].upper()}{note[1:]}." for note in blame.notes)]
+    return [*told, *(f"{capitalized(note)}." for note in blame.notes)]
 
 
 def advice_sentence(advice: Advice, row: Row) -> str:

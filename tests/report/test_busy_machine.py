@@ -14,7 +14,7 @@ from rich.console import Console
 
 from compress.core.evaluation import BUSY, Disturbance
 from compress.core.ledger import Row
-from compress.core.metric import ACCURACY
+from compress.core.metric import ACCURACY, SHARE, Label
 from compress.report.decision import decide, shortfall
 from compress.report.drawing import Drawing
 from compress.report.gains import gains_by_stage
@@ -61,6 +61,15 @@ def test_the_headline_names_no_speed(busy: tuple[list[Row], dict[str, Any]]) -> 
         "To measure again what was disturbed, and only that, once the machine is quiet: compress -cn "
         "text_classification model.path=teacher measurement.again=true",
     )
+
+
+def test_a_metrics_name_begins_the_headline_as_it_is_written(busy: tuple[list[Row], dict[str, Any]]) -> None:
+    rows, summary = busy
+    summary.update(metric="ndcg_at_10", metric_title="nDCG@10", metric_unit="share")
+    summary["student"]["test"]["ndcg_at_10"] = 0.9
+    label = Label("ndcg_at_10", "nDCG@10", SHARE)
+    headline = decide([dataclasses.replace(row, metric=label) for row in rows], summary).headline
+    assert headline.startswith("nDCG@10 0.30 points lower on the test split"), headline
 
 
 def test_what_was_asked_for_is_not_said_to_be_reached(busy: tuple[list[Row], dict[str, Any]]) -> None:
