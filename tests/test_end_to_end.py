@@ -28,6 +28,8 @@ SMALL = (
     "stages.prune.recovery_epochs=0.5",
     "stages.distill.imitation.shortest_epoch=1",
     "stages.prune.imitation.shortest_epoch=1",
+    # Two threads beside the threads of another test wait for each other for most of their time.
+    "runtime.threads=1",
     "measurement.launches=1",
     "measurement.rounds=3",
     "gates.distill.on_failure=warn",

@@ -30,9 +30,9 @@ MEANING = {
     "int8_embedding": frozenset({"int8"}),
     "int4_embedding": frozenset({"int8"}),
     **dict.fromkeys(
-        ("int8_block_linear", "int4_block_linear", "int8_block_embedding", "tied_int8_block_head"),
-        frozenset({"int8", "int8_blocks"}),
+        ("int8_block_linear", "int8_block_embedding", "tied_int8_block_head"), frozenset({"int8", "int8_blocks"})
     ),
+    "int4_block_linear": frozenset({"int8", "int8_blocks", "int4_blocks"}),
     # Every stage takes a layer as it is, with or without one of its blocks.
     "no_attention": frozenset(),
     "nothing": frozenset(),
