@@ -69,6 +69,10 @@ def test_from_an_objective_to_an_export_and_nothing_twice(folder: Path, monkeypa
     assert any("of 4 layers: at " in note for note in by_stage["distill"]["notes"])
     predicted = [note for note in by_stage["prune"]["notes"] if note.startswith("predicted: ")]
     assert len(predicted) == 1 and "times the teacher's speed" in predicted[0]
+    # It is of the model in the end, as long as no product became two: what is measured there is compared with it.
+    said = float(predicted[0].partition("the stages to come, ")[2].partition(" times")[0])
+    assert not any("is two products" in row for table in by_stage["factorize"]["tables"] for row in table["rows"])
+    assert by_stage["quantize"]["predicted_speedup"] == pytest.approx(said, abs=0.05)
     assert "the last layer computes only the first token" in by_stage["fuse"]["notes"]
     assert summary["settings"]["stages"]["prune"]["target_speedup"] == SPEEDUP
     assert summary["objective"] == {

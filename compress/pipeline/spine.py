@@ -26,6 +26,7 @@ from compress.measure.doubts import doubts
 from compress.measure.evaluate import timed
 from compress.measure.statistics import compare
 from compress.methods.training.processes import same
+from compress.nn.checkpoint import read_structure
 from compress.pipeline.blame.case import Case
 from compress.pipeline.encoded_data import ABOUT
 from compress.pipeline.inputs import RecipeInputs
@@ -156,7 +157,8 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) ->
         if decision != "keep" or not verdict.within_limits:
             blame = _blame(loaded, store, name, comparison, (teacher, current, step))
         seconds = time.monotonic() - started
-        expected = expected_speedup(expected, artifact.facts, recipe.stages[name].leaves, kept=decision == "keep")
+        made = read_structure(artifact.folder).kinds() - read_structure(current.entry.folder).kinds()
+        expected = expected_speedup(expected, artifact.facts, made, kept=decision == "keep")
         predicted = expected if name == recipe.order[-1] else None
         tell(row_of(step, comparison.metric, comparison, verdict, decision, seconds, blame, predicted))
         if decision == "keep":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,17 +94,17 @@ def row_of(
 
 
 def expected_speedup(
-    expected: float | None, facts: Mapping[str, Any], leaves: frozenset[str], *, kept: bool
+    expected: float | None, facts: Mapping[str, Any], made: Collection[str], *, kept: bool
 ) -> float | None:
     """What is predicted of the model in the end, after one more stage. expected: what was predicted before it. facts:
-    of the stage's artifact. leaves: see Stage.
+    of the stage's artifact. made: kinds of layers that its model has, and the one before had not.
 
     A prediction is of the model after all stages to come: where one of these is rolled back, or makes other products of
     what was predicted, nothing is known.
     """
     if not kept:
         return None
-    return facts.get(PREDICTED, None if "low_rank" in leaves else expected)
+    return facts.get(PREDICTED, None if "low_rank" in made else expected)
 
 
 def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
