@@ -184,11 +184,26 @@ def clients(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def busy(result: Result) -> str:
+    """What was claimed beside others, and how much of it was wrong."""
+    columns = ("pair", "beside", "runs", "not measured", "claims", "wrong claims", "wrong, had nobody looked")
+    rows = [
+        (
+            row["pair"],
+            row["beside"],
+            *(str(row[name]) for name in ("runs", "not_measured", "claims", "wrong_claims", "ignoring")),
+        )
+        for row in result["rows"]
+    ]
+    return markdown(columns, rows)
+
+
 FORMS: Mapping[str, Callable[[Result], str]] = {
     "stages": stages,
     "outcome": outcome,
     "intervals": intervals,
     "clients": clients,
+    "busy": busy,
 }
 
 if __name__ == "__main__":
