@@ -49,7 +49,8 @@ class Task(Protocol):
 
     size_unit: what an example's `length` counts, such as `tokens`. vectors: whether outputs are vectors, of which the
     direction counts, and no scores of classes. decodes: whether a model goes on with a text, so that one use is many
-    calls; the layers of such are not fused.
+    calls; the layers of such are not fused. judging: settings that only say how answers are judged: no model, and no
+    batch, comes out differently for them.
     """
 
     name: ClassVar[str]
@@ -57,6 +58,7 @@ class Task(Protocol):
     size_unit: ClassVar[str]
     vectors: ClassVar[bool]
     decodes: ClassVar[bool]
+    judging: ClassVar[frozenset[str]]
 
     def load_model(self, folder: Path) -> PreTrainedModel:
         """The model of `folder`, in FP32 and evaluation mode, through the library's own loader."""
@@ -196,6 +198,7 @@ class TaskDefaults:
     size_unit: ClassVar[str] = "tokens"
     vectors: ClassVar[bool] = False
     decodes: ClassVar[bool] = False
+    judging: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def asks_teacher(self) -> bool:

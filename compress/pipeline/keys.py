@@ -49,7 +49,7 @@ def teacher_key(recipe: Recipe, identity: Mapping[str, Any], model_type: str, tr
         what="teacher",
         identity=identity,
         trained=trained if recipe.teacher.learns else None,
-        task=_plain(recipe.settings["task"]),
+        task=_plain(_computing(recipe)),
         sources=_sources(type(recipe.teacher), type(recipe.task), modules=[KEPT_BY, *_families(model_type)]),
         versions=versions(COMPUTING),
     )
@@ -62,7 +62,7 @@ def teacher_answers_key(recipe: Recipe, identity: Mapping[str, Any], model_type:
         what="teacher-answers",
         identity=identity,
         examples=examples,
-        task=_plain(recipe.settings["task"]),
+        task=_plain(_computing(recipe)),
         sources=_sources(type(recipe.teacher), type(recipe.task), modules=[KEPT_BY, *_families(model_type)]),
         versions=versions(COMPUTING),
     )
@@ -91,7 +91,7 @@ def artifact_key(
         train=train_fingerprint,
         unlabelled=unlabelled_fingerprint,
         latency=latency,
-        task=_plain(recipe.settings["task"]),
+        task=_plain(_computing(recipe)),
         seed=recipe.seed,
         device=recipe.device,
         sources=_sources(*_kinds_in(recipe.stages[stage]), type(recipe.task), modules=[KEPT_BY, *families]),
@@ -138,7 +138,7 @@ def batches_key(recipe: Recipe, rows: str, processor: str) -> str:
         what="batches",
         rows=rows,
         processor=processor,
-        task=_plain(recipe.settings["task"]),
+        task=_plain(_computing(recipe)),
         sources=_sources(type(recipe.task), modules=[BATCHED_BY]),
         versions=versions(COMPUTING),
     )
@@ -188,6 +188,12 @@ def plots_key(drawing: Drawing) -> str:
 def _sampled(recipe: Recipe) -> Mapping[str, Any]:
     """How latency is sampled. A quiet measurement is the same, however long one was ready to wait for it."""
     return {name: value for name, value in recipe.settings["measurement"].items() if name not in PATIENCE}
+
+
+def _computing(recipe: Recipe) -> Mapping[str, Any]:
+    """The task's settings without those that only judge."""
+    judging = recipe.task.judging
+    return {name: value for name, value in recipe.settings["task"].items() if name not in judging}
 
 
 def _read_settings(recipe: Recipe, stage: str) -> Mapping[str, Any]:

@@ -51,6 +51,7 @@ class MultiLabelClassification(TextTask):
 
     name: ClassVar[str] = "multi_label_classification"
     pipeline_tag: ClassVar[str] = "text-classification"
+    judging: ClassVar[frozenset[str]] = frozenset({"threshold"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

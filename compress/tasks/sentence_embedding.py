@@ -93,6 +93,7 @@ class SentenceEmbedding(TaskDefaults):
     name: ClassVar[str] = "sentence_embedding"
     pipeline_tag: ClassVar[str] = "sentence-similarity"
     vectors: ClassVar[bool] = True
+    judging: ClassVar[frozenset[str]] = frozenset({"pairs", "stored"})
 
     def __post_init__(self) -> None:
         if self.max_length is not None:

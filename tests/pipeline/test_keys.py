@@ -324,6 +324,30 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     assert key(recipe) != before and key(recipe, timed=False) == untimed
 
 
+@pytest.mark.parametrize(
+    ("name", "override"),
+    [
+        ("sentence_embedding", "data.pairs=rated.csv"),
+        ("sentence_embedding", "task.stored=[int8]"),
+        ("multi_label_classification", "task.threshold=0.4"),
+    ],
+)
+def test_how_answers_are_judged_has_no_part_in_an_artifact(checkpoint: Path, name: str, override: str) -> None:
+    def made(*overrides: str) -> tuple[list[str], str]:
+        given = (f"model.path={checkpoint}", "data.train=unread.jsonl", "device=cpu", *overrides)
+        recipe = build(compose_settings(name, given), name)
+        computed = [
+            teacher_key(recipe, {"files": 1}, "bert", "t"),
+            keys.teacher_answers_key(recipe, {"files": 1}, "bert", "e"),
+            artifact_key(recipe, "quantize", "p", "t", "bert", "train", ""),
+            keys.batches_key(recipe, "rows", "p"),
+        ]
+        return computed, evaluation_key(recipe, "a", "b", "s", timed=False)
+
+    (before, judged), (after, judged_otherwise) = made(), made(override)
+    assert after == before and judged_otherwise != judged
+
+
 def test_the_split_that_judges_has_no_part_in_an_artifact() -> None:
     """The keys of artifacts are never told about validation, test, gate or run folder; of the latency table a stage
     reads, about the lengths alone."""
