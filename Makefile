@@ -25,7 +25,7 @@ test: $(READY)  ## run the whole test suite, a file at a time on each processor
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
 	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
 
-clients: $(READY)  ## every form of export in its own client, each in an environment of its own: 3 GB, half an hour
+clients: $(READY)  ## every form of export in its own client, each in an environment of its own: gigabytes of downloads
 	$(BIN)/python -m benchmarks.clients
 	$(BIN)/python -m benchmarks.render
 

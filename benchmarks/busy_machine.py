@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from benchmarks.record import commit
 from compress.cli.config import compose_settings
+from compress.cli.doctor.noise import HIDDEN, LENGTHS, SIGNATURE, Products
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement
-from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, describe_processor, versions
 from compress.measure.latency import measure_in_turns
@@ -38,14 +38,7 @@ from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 RESULTS = Path(__file__).parent / "results" / "busy_machine.json"
 CONFIDENCE = 0.95
-HIDDEN, NEURONS, LARGE, SMALL = 384, 1536, 6, 2
-LENGTHS = (16, 24, 32, 40, 48, 56, 64, 72)
-SIGNATURE = Signature(
-    inputs=(Port("states", (BATCH, SEQUENCE, "hidden"), "float32"),),
-    output=Port("output", (BATCH, "hidden"), "float32"),
-    mask=None,
-    fixed={"hidden": HIDDEN},
-)
+LARGE, SMALL = 6, 2
 # What runs beside, none where nothing does.
 OTHERS = {
     "alone": None,
@@ -53,22 +46,6 @@ OTHERS = {
     "a spinning process of nice 19": "import os; os.nice(19)\nwhile True: pass",
     "memory traffic": "import numpy as np; a = np.ones(2**24); b = np.empty_like(a)\nwhile True: np.copyto(b, a)",
 }
-
-
-class Products(nn.Module):
-    """The products that a small encoder spends its time on."""
-
-    def __init__(self, pairs: int) -> None:
-        super().__init__()
-        sizes = [(HIDDEN, NEURONS), (NEURONS, HIDDEN)] * pairs
-        self.layers = nn.ModuleList(nn.Linear(*size) for size in sizes)
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """(rows, length, hidden) to (rows, hidden)."""
-        states = inputs["states"]
-        for layer in self.layers:
-            states = torch.relu(layer(states))
-        return states[:, 0]
 
 
 @dataclass(frozen=True)
@@ -117,7 +94,7 @@ def main() -> int:
                         found.append(measured(pair, beside, candidates, batches, measurement))
                     print(json.dumps(asdict(found[-1])), flush=True)
     written = {
-        "command": f"python benchmarks/busy_machine.py {' '.join(typed(arguments))}",
+        "command": f"python -m benchmarks.busy_machine {' '.join(typed(arguments))}",
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {**describe_processor(), "processors": len(allowed_cpus()), "threads": arguments.threads},
@@ -219,12 +196,6 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
             }
         )
     return made
-
-
-def commit() -> str:
-    """Of the code that was measured; marked where there are changes beside it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=10"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

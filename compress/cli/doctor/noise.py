@@ -35,15 +35,16 @@ SIGNATURE = Signature(
 )
 
 
-class _Blocks(nn.Module):
-    """The products that a small encoder spends its time on."""
+class Products(nn.Module):
+    """The products that a small encoder spends its time on, in so many pairs: to NEURONS and back."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: int) -> None:
         super().__init__()
-        sizes = [(HIDDEN, NEURONS), (NEURONS, HIDDEN)] * BLOCKS
+        sizes = [(HIDDEN, NEURONS), (NEURONS, HIDDEN)] * pairs
         self.layers = nn.ModuleList(nn.Linear(*size) for size in sizes)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """(rows, length, HIDDEN) to (rows, HIDDEN)."""
         states = inputs["states"]
         for layer in self.layers:
             states = torch.relu(layer(states))
@@ -58,7 +59,7 @@ def measure_noise(runtime: Runtime) -> Noise:
         folder = Path(name)
         # Two rows, or the exporter freezes their number.
         example = {"states": torch.from_numpy(np.concatenate([states[-1]] * 2))}
-        runtime.export_part(_Blocks().eval(), SIGNATURE, example, folder)
+        runtime.export_part(Products(BLOCKS).eval(), SIGNATURE, example, folder)
         save_batches([{"states": value} for value in states], folder / "batches.npz")
         candidate = Candidate(runtime=runtime, folder=folder, signature=SIGNATURE)
         watch, chosen = Bystanders(allowed_cpus()[: runtime.threads]), list(range(len(states)))
