@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
 	@touch $(READY)
 
-demo: $(READY)  ## install into .venv and run the quickstart: about 8 minutes on two cores
+demo: $(READY)  ## install into .venv and run the quickstart: 8 to 13 minutes on two cores
 	$(BIN)/compress
 
 test: $(READY)  ## run the whole test suite, a file at a time on each processor
