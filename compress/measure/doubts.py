@@ -12,6 +12,7 @@ from scipy.stats import norm
 from compress.core.evaluation import Evaluation
 from compress.measure.classes import answers_everything
 from compress.measure.paired import paired_interval
+from compress.tasks.metrics.ndcg import ANY_ORDER, Ndcg
 from compress.tasks.metrics.spearman import Spearman
 
 CONFIDENCE = 0.95
@@ -27,6 +28,8 @@ def doubts(teacher: Evaluation, thing: str) -> tuple[str, ...]:
     """
     if teacher.metric == Spearman.name:
         return _no_better_than_any_order(teacher)
+    if teacher.metric == Ndcg.name and ANY_ORDER in teacher.figures:
+        return _no_better_than_a_random_order(teacher)
     totals = teacher.by_class
     if not any(actual for _, _, actual in totals.values()):
         return ()
@@ -54,6 +57,20 @@ def _no_better_than_any_order(teacher: Evaluation) -> tuple[str, ...]:
     return (
         f"the teacher's scores are not shown to be better than any order: their correlation with the true ones is "
         f"{teacher.value:.3f}. A model that keeps that has kept nothing that was shown to be there",
+    )
+
+
+def _no_better_than_a_random_order(teacher: Evaluation) -> tuple[str, ...]:
+    """A sentence where the teacher's order of candidates is not shown to be better than any other, on average over the
+    queries."""
+    chance = teacher.figures[ANY_ORDER]
+    low, _ = paired_interval(np.array(teacher.scores) - chance, teacher.groups, 1.0, CONFIDENCE)
+    if low > 0:
+        return ()
+    return (
+        f"the teacher's order is not shown to be better than any other: its nDCG@10 is {teacher.value:.3f}, and that "
+        f"of a random order of the same candidates is {chance:.3f} on average. A model that keeps that has kept "
+        "nothing that was shown to be there",
     )
 
 

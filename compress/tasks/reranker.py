@@ -13,7 +13,7 @@ import numpy as np
 from compress.core.checks import require_at_least, require_choice, require_positive
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.tasks.candidates import Candidates, candidates_of, gains_of, judged_rows
-from compress.tasks.metrics.ndcg import Ndcg, ndcg_of
+from compress.tasks.metrics.ndcg import ANY_ORDER, Ndcg, ndcg_of, ndcg_of_any_order
 from compress.tasks.scores import NO_SCORE, scored, shifted, squared_distance, with_score
 from compress.tasks.text_task import TextTask
 
@@ -234,12 +234,16 @@ class Reranker(TextTask):
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
-        """The mean reciprocal rank of the first relevant passage; where the teacher judged, of its own first."""
-        places = []
-        for gains, scores in self._queries(outputs, rows):
+        """The mean reciprocal rank of the first relevant passage; where the teacher judged, of its own first. Where
+        somebody judged, also what any order of the same passages is worth."""
+        places, queries = [], self._queries(outputs, rows)
+        for gains, scores in queries:
             right = gains > 0 if self.label is not None else gains == gains.max()
             places.append(1 + int(right[np.argsort(-scores, kind="stable")].argmax()))
-        return {"mean_reciprocal_rank": float(np.mean(1 / np.array(places)))}
+        found = {"mean_reciprocal_rank": float(np.mean(1 / np.array(places)))}
+        if self.label is not None:
+            found[ANY_ORDER] = float(np.mean([ndcg_of_any_order(gains) for gains, _ in queries]))
+        return found
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
         """Those whose score moves by more than a tenth of the scores' standard deviation."""

@@ -95,3 +95,17 @@ def test_scores_that_have_nothing_to_do_with_the_true_ones(groups: int, doubted:
     scores = dataclasses.replace(NOTHING, metric="spearman", value=0.3, groups=numbers)
     assert bool(doubts(scores, "example")) is doubted
     assert all("not shown to be better than any order" in told for told in doubts(scores, "example"))
+
+
+def test_an_order_of_candidates_that_is_worth_no_more_than_any() -> None:
+    def ordered(*ndcg: float) -> Evaluation:
+        return dataclasses.replace(
+            NOTHING, metric="ndcg_at_10", statistics=tuple((one, 1.0) for one in ndcg), value=sum(ndcg) / len(ndcg),
+            groups=tuple(range(len(ndcg))), figures={"ndcg_of_any_order": 0.5},
+        )  # fmt: skip
+
+    assert doubts(ordered(*[1.0, 0.6] * 30), "query") == ()
+    (told,) = doubts(ordered(*[0.9, 0.1] * 30), "query")
+    assert "its nDCG@10 is 0.500, and that of a random order of the same candidates is 0.500 on average" in told
+    # A vector's task has no candidates, and no such figure.
+    assert doubts(dataclasses.replace(ordered(0.1, 0.1), figures={}), "query") == ()

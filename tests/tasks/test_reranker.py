@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -87,7 +88,12 @@ def test_what_is_judged_by_hand() -> None:
     # The relevant passage comes second of the first query: 1 / log2(3), and first of the second.
     statistics = TASK.statistics(outputs, rows, None)
     assert statistics.tolist() == [[pytest.approx(1 / math.log2(3)), 1.0], [1.0, 1.0]]
-    assert TASK.figures(outputs, rows, None) == {"mean_reciprocal_rank": pytest.approx(0.75)}
+    found = TASK.figures(outputs, rows, None)
+    assert found["mean_reciprocal_rank"] == pytest.approx(0.75)
+    # Of three passages and of two, one is relevant: anywhere.
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    assert found["ndcg_of_any_order"] == pytest.approx(((1 + second + third) / 3 + (1 + second) / 2) / 2)
+    assert "ndcg_of_any_order" not in dataclasses.replace(TASK, label=None).figures(outputs, rows, None)
 
 
 def test_equal_scores_order_nothing() -> None:
@@ -95,7 +101,7 @@ def test_equal_scores_order_nothing() -> None:
     same = [np.array([0.5])] * 3
     # As if the relevant passage came last, though it stands first in the data.
     assert TASK.statistics(same, rows, None).tolist() == [[pytest.approx(1 / math.log2(4)), 1.0]]
-    assert TASK.figures(same, rows, None) == {"mean_reciprocal_rank": pytest.approx(1 / 3)}
+    assert TASK.figures(same, rows, None)["mean_reciprocal_rank"] == pytest.approx(1 / 3)
 
 
 def test_without_labels_the_teachers_order_is_the_truth(

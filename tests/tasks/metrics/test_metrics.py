@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from compress.tasks.metrics.entity_f1 import EntityF1, count, count_by_type
 from compress.tasks.metrics.log_likelihood import LogLikelihood
 from compress.tasks.metrics.macro_f1 import MacroF1
 from compress.tasks.metrics.matthews import matthews
-from compress.tasks.metrics.ndcg import Ndcg, ndcg_of
+from compress.tasks.metrics.ndcg import Ndcg, ndcg_of, ndcg_of_any_order
 from compress.tasks.metrics.spearman import Spearman
 from compress.tasks.metrics.token_accuracy import TokenAccuracy
 
@@ -136,3 +137,13 @@ def test_matthews_correlation_is_that_of_torchmetrics_where_neither_is_constant(
     assume(len(set(labels)) > 1 and len(set(answers)) > 1)
     expected = float(multiclass_matthews_corrcoef(torch.tensor(answers), torch.tensor(labels), num_classes=4))
     assert matthews(labels, answers) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_any_order_of_candidates_is_worth() -> None:
+    """One of two is relevant: first in half of the orders (1), else second, 1 / log2(3). And what `ndcg_of` gives on
+    average over all orders of five."""
+    assert ndcg_of_any_order(np.array([1.0, 0.0])) == pytest.approx((1 + 1 / math.log2(3)) / 2)
+    gains = np.array([3.0, 0.0, 1.0, 0.0, 1.0])
+    found = [ndcg_of(gains, np.array(scores), first=3) for scores in itertools.permutations(range(5))]
+    assert ndcg_of_any_order(gains, first=3) == pytest.approx(np.mean(found))
+    assert ndcg_of_any_order(np.zeros(4)) == 0.0
