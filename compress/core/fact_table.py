@@ -34,6 +34,13 @@ class FactTable:
         """From a heading and kind for each column; headings may occur twice."""
         return cls(title, tuple(columns), tuple(tuple(row) for row in rows))
 
+    @property
+    def shown(self) -> FactTable:
+        """Without the columns that have no value in any row: what is shown."""
+        filled = [i for i in range(len(self.columns)) if any(row[i] is not None for row in self.rows)]
+        columns = tuple(self.columns[i] for i in filled)
+        return FactTable(self.title, columns, tuple(tuple(row[i] for i in filled) for row in self.rows))
+
     def to_json(self) -> dict[str, Any]:
         """As manifests and ledgers hold it."""
         return {

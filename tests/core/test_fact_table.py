@@ -25,6 +25,14 @@ def test_survives_a_file() -> None:
     }
 
 
+def test_a_column_that_nothing_fills_is_not_shown() -> None:
+    assert TABLE.shown == FactTable.of(
+        "kept", [("layer", "count"), ("part", "text"), ("share", "share")], [(0, "heads", 0.5)]
+    )
+    filled = FactTable.of("kept", [("layer", "count"), ("ms", "milliseconds")], [(0, None), (1, 0.5)])
+    assert filled.shown == filled
+
+
 @pytest.mark.parametrize(
     "change",
     [
