@@ -239,6 +239,10 @@ def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
         ("runtime=openvino order=[distill]", "does not yet go on with a text"),
         ("model=fine_tuned", "Give its folder: model=folder"),
         ("workload.beams=4", "workload.beams"),
+        (
+            "objective.workload=bulk",
+            "what goes on with a text is timed one request at a time",
+        ),
     ],
 )
 def test_bad_input_exits_2(place: Path, setting: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,9 +99,10 @@ class Disturbance:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per example, `rounds[round][example]`, and those of the baseline it took turns with.
+    """Milliseconds per call, `rounds[round][call]`, and those of the baseline it took turns with.
 
-    baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; one row each.
+    baseline_rounds is empty where the artifact was timed alone. The examples have their real lengths; a call has
+    `at_once` of them.
     launches: how often the processes were started anew, after equally many rounds each, which follow each other here.
     foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
     disturbed: whether it is no evidence, because others made the timed processes wait, or None where nobody knows;
@@ -118,6 +119,7 @@ class Latency:
     peak_bytes: int = 0
     baseline_peak_bytes: int = 0
     launches: int = 1
+    at_once: int = 1
     foreign_share: float | None = None
     disturbed: bool | None = None
     disturbed_rounds: int | None = None

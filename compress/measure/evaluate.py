@@ -79,10 +79,13 @@ def time_candidate(
     lengths: list[int],
     batches: Sequence[Path],
     measurement: Measurement,
+    *,
+    at_once: int = 1,
 ) -> Latency:
     """Latency at the data's real lengths, in turns with the baseline where there is one.
 
-    batches: the same examples as each of them reads them, the baseline's first.
+    batches: the same examples as each of them reads them, the baseline's first. at_once: how many examples each batch
+    has. lengths: of each batch.
     """
     chosen = timed_examples(lengths, candidate.signature, measurement.examples)
     bystanders = Bystanders(allowed_cpus()[: candidate.runtime.threads])
@@ -97,6 +100,7 @@ def time_candidate(
         peak_bytes=after.peak_bytes,
         baseline_peak_bytes=before[0].peak_bytes if before else 0,
         launches=measurement.launches,
+        at_once=at_once,
         foreign_share=bystanders.share,
         disturbed=bystanders.disturbed,
         disturbed_rounds=bystanders.disturbed_rounds,
@@ -144,6 +148,14 @@ def request_figures(latency: Latency, signature: Signature, *, compared: bool) -
     if compared and latency.peak_bytes:
         found["peak_share"] = latency.peak_bytes / latency.baseline_peak_bytes
     return found
+
+
+def bulk_figures(latency: Latency) -> dict[str, float]:
+    """Where many examples are timed at once: how many are answered in a second, by the median batch. Empty elsewhere,
+    and where others disturbed it."""
+    if latency.at_once == 1 or latency.disturbed:
+        return {}
+    return {"examples_per_second": 1000 * latency.at_once / float(np.median(np.asarray(latency.rounds)))}
 
 
 def _request_times(latency: Latency, decoding: Decoding, *, compared: bool) -> dict[str, float]:

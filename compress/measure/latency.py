@@ -45,6 +45,13 @@ def representative(lengths: Sequence[int], count: int) -> list[int]:
     return [int(order[int(position)]) for position in positions]
 
 
+def alike(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Indices of `lengths`, shortest first, `count` together; what does not fill a last batch is left out, so that all
+    have as many."""
+    order = np.argsort(np.asarray(lengths), kind="stable").tolist()
+    return [order[start : start + count] for start in range(0, len(order) - count + 1, count)]
+
+
 def measure_in_turns(
     candidates: Sequence[Candidate],
     batches: Sequence[Path],

@@ -71,8 +71,8 @@ def measure_table(
 
     teacher: the folder of its export. model: the teacher itself, which is used up: what no cutting changes is what is
     left of it without layers. reads: what its head reads; where that is the first position alone, a last layer that
-    computes no other is timed too. batches: one example each, of these lengths; a few of evenly spread lengths are
-    timed; where one use is many calls, prompts of the signature's length instead. precision: `float`, `dynamic`,
+    computes no other is timed too. batches: of as many examples each, of these lengths; a few of evenly spread lengths
+    are timed; where one use is many calls, prompts of the signature's length instead. precision: `float`, `dynamic`,
     `static`, `blocks` or `blocks4`, of dense layers and word embeddings. retry_seconds: as in Measurement. Takes 20 to
     60 seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on
     them.
@@ -239,7 +239,8 @@ def _inputs(
     """A few of the batches, of evenly spread lengths, each with random hidden states of as many positions."""
     made = []
     for batch in (batches[i] for i in representative(lengths, EXAMPLES)):
-        shape = (1, positions_of(model, signature, torch_batch(batch)), hidden_size(model))
+        rows = len(next(iter(batch.values())))
+        shape = (rows, positions_of(model, signature, torch_batch(batch)), hidden_size(model))
         made.append({**batch, "states": np.random.default_rng(0).standard_normal(shape, dtype=np.float32)})
     return made
 

@@ -222,8 +222,9 @@ def speedup(latency: Latency, confidence: float) -> tuple[float, Interval]:
 
 
 def percentiles(latency: Latency) -> tuple[float, float]:
-    """p50 and p90 of milliseconds per example, over examples of real lengths and all rounds."""
-    p50, p90 = np.percentile(np.asarray(latency.rounds), [50, 90])
+    """p50 and p90 of milliseconds per example, over examples of real lengths and all rounds. Of examples that were
+    timed together each has its share."""
+    p50, p90 = np.percentile(np.asarray(latency.rounds) / latency.at_once, [50, 90])
     return float(p50), float(p90)
 
 

@@ -107,6 +107,7 @@ def latency_table_key(recipe: Recipe, teacher: str, lengths: Sequence[int], size
         teacher=teacher,
         lengths=sorted(lengths),
         sizes=dict(sizes),
+        **_together(recipe),
         precision=precision_of(recipe),
         sources=_sources(type(recipe.runtime), modules=[TIMED_BY]),
     )
@@ -132,10 +133,12 @@ def export_key(recipe: Recipe, artifact: str) -> str:
     )
 
 
-def batches_key(recipe: Recipe, rows: str, processor: str) -> str:
-    """The key of what is measured on. rows: the split's fingerprint. processor: the artifact that brought it."""
+def batches_key(recipe: Recipe, rows: str, processor: str, together: Sequence[Sequence[int]] = ()) -> str:
+    """The key of what is measured on. rows: the split's fingerprint. processor: the artifact that brought it. together:
+    which rows are a batch; none where each is one of its own."""
     return content_key(
         what="batches",
+        **({"together": together} if together else {}),
         rows=rows,
         processor=processor,
         task=_plain(_computing(recipe)),
@@ -187,7 +190,13 @@ def plots_key(drawing: Drawing) -> str:
 
 def _sampled(recipe: Recipe) -> Mapping[str, Any]:
     """How latency is sampled. A quiet measurement is the same, however long one was ready to wait for it."""
-    return {name: value for name, value in recipe.settings["measurement"].items() if name not in PATIENCE}
+    sampled = {name: value for name, value in recipe.settings["measurement"].items() if name not in PATIENCE}
+    return {**sampled, **_together(recipe)}
+
+
+def _together(recipe: Recipe) -> Mapping[str, Any]:
+    """How many examples are timed at once; nothing where each is alone, as it is in keys of before one could ask."""
+    return {} if recipe.objective.at_once == 1 else {"at_once": recipe.objective.at_once}
 
 
 def _computing(recipe: Recipe) -> Mapping[str, Any]:

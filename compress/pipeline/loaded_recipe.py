@@ -16,7 +16,7 @@ from compress.nn.checkpoint import read_config
 from compress.pipeline.encoded_data import EncodedData
 from compress.pipeline.inputs import RecipeInputs
 from compress.pipeline.keys import teacher_key
-from compress.pipeline.preflight import check_decoding, check_examples, check_groups
+from compress.pipeline.preflight import check_decoding, check_examples, check_groups, check_timed
 from compress.pipeline.store import Entry, Store
 
 Check = Callable[[Any, Any], None]
@@ -38,6 +38,7 @@ class LoadedRecipe:
         check(inputs.shape, encoded.processor)
         check_decoding(recipe, self.signature)
         self.examples = {name: encoded.split(name) for name in encoded.names}
+        check_timed(recipe, len(self.examples["validation"]))
         check_groups(self.examples["validation"]["group"][:])
         check_examples(recipe, inputs.shape, self.examples["train"]["length"][:])
         self.parameters = sum(parameter.numel() for parameter in inputs.shape.parameters())

@@ -11,7 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from compress.core.checks import nearest
-from compress.core.errors import InputError
+from compress.core.errors import InputError, TooLittleError
 from compress.core.recipe import Recipe
 from compress.core.signature import Signature
 from compress.core.structure import Structure
@@ -119,6 +119,12 @@ def check_decoding(recipe: Recipe, signature: Signature) -> None:
             f"runtime is {recipe.runtime.name}, which does not yet go on with a text from what it has read. Use "
             "runtime=onnxruntime."
         )
+    if signature.decoding is not None and recipe.objective.at_once > 1:
+        raise InputError(
+            f"objective.workload is {recipe.objective.workload}; what goes on with a text is timed one request at a "
+            "time. Use objective.workload=one, and say with workload.prompt_tokens and workload.new_tokens "
+            "what a request is."
+        )
 
 
 def check_teacher(recipe: Recipe, structure: Structure) -> None:
@@ -150,6 +156,16 @@ def foreseen(recipe: Recipe, teacher: PreTrainedModel) -> Iterator[tuple[str, Pr
     for name in recipe.order:
         yield name, model
         model = recipe.stages[name].foresee(model)
+
+
+def check_timed(recipe: Recipe, rows: int) -> None:
+    """Raise InputError where the examples that are timed do not fill one batch. rows: of the validation split."""
+    at_once = recipe.objective.at_once
+    if rows < at_once:
+        raise TooLittleError(
+            f"objective.workload is {recipe.objective.workload}, which times {at_once} examples at once, and the "
+            f"validation split has {rows}. Give more, or use objective.workload=one."
+        )
 
 
 def check_examples(recipe: Recipe, teacher: PreTrainedModel, lengths: Sequence[int]) -> None:

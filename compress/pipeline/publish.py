@@ -70,6 +70,7 @@ def publish(
         **Label.of(metric).to_json(),
         "runtime": recipe.runtime.name,
         "runtime_label": recipe.runtime.label,
+        "at_once": recipe.objective.at_once,
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),

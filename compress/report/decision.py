@@ -35,7 +35,7 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     row = next((row for row in rows if row.stage == exported["stage"]), None)
     busy = disturbance_of(summary)
     claims = [
-        *([] if busy else [_speed(student["speedup"], summary["runtime_label"])]),
+        *([] if busy else [_speed(student["speedup"], summary["runtime_label"], wording.at_once(summary))]),
         _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
@@ -203,7 +203,8 @@ def _speed_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _speed(speedup: float, runtime: str) -> str:
+def _speed(speedup: float, runtime: str, at_once: int) -> str:
+    runtime = runtime if at_once == 1 else f"{runtime}, in batches of {at_once}"
     if finite(speedup) is None:
         return f"not timed in {runtime}"
     if abs(speedup - 1) <= 0.005:

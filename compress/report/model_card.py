@@ -68,6 +68,7 @@ def _environment(unit: Unit) -> Environment:
         value=lambda number: wording.value(number, unit, wording.DECIMALS),
         change=lambda number: wording.difference(number, unit, wording.DECIMALS),
         difference=lambda pair: wording.difference_with_interval(pair[0], pair[1], unit, wording.DECIMALS),
+        at_once=wording.at_once_words,
         counted=wording.counted,
         heading=wording.heading,
         figure=wording.figure,

@@ -36,6 +36,7 @@ def environment() -> Environment:
         change=lambda number, unit: typographic(wording.difference(number, unit, DECIMALS)),
         difference=lambda pair, unit: typographic(wording.difference_with_interval(pair[0], pair[1], unit, DECIMALS)),
         amount=lambda number, unit: typographic(wording.amount(number, unit, DECIMALS)),
+        at_once=wording.at_once_words,
         counted=wording.counted,
         heading=wording.heading,
         capitalized=wording.capitalized,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from compress.core.blame import Advice, Blame, Restored, Slice
 from compress.core.evaluation import BUSY
@@ -28,6 +29,7 @@ _FIGURES = {
     "pearson_correlation": "Pearson's correlation",
     "mean_absolute_error": "mean absolute error",
     "mean_reciprocal_rank": "mean reciprocal rank",
+    "ndcg_of_any_order": "nDCG@10 of a random order",
     "all_classes_right": "share with all classes right",
 }
 
@@ -139,6 +141,17 @@ def latency(milliseconds_p50: float | None, milliseconds_p90: float | None) -> s
     if finite(milliseconds_p50) is None and finite(milliseconds_p90) is None:
         return MISSING
     return f"{three_digits(milliseconds_p50)} / {three_digits(milliseconds_p90)}"
+
+
+def at_once(summary: Mapping[str, Any]) -> int:
+    """How many examples were timed together. Summaries of an earlier release do not say: one."""
+    return int(summary.get("at_once") or 1)
+
+
+def at_once_words(summary: Mapping[str, Any]) -> str:
+    """`one example at a time`, or `32 examples at a time`."""
+    count = at_once(summary)
+    return "one example at a time" if count == 1 else f"{count} examples of like length at a time"
 
 
 def factor_with_interval(factor: float | None, interval: Sequence[float] | None) -> str:

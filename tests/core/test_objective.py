@@ -15,6 +15,16 @@ def test_accepted(speedup: float | None) -> None:
     assert Objective(speedup=speedup, max_accuracy_drop=0.01).speedup == speedup
 
 
+@pytest.mark.parametrize(("workload", "at_once"), [("one", 1), ("bulk", 32)])
+def test_how_many_examples_a_call_has(workload: str, at_once: int) -> None:
+    assert Objective(speedup=None, max_accuracy_drop=None, workload=workload).at_once == at_once
+
+
+def test_a_workload_that_there_is_not() -> None:
+    with pytest.raises(InputError, match=r"workload is 'bulky'; .*one of bulk, one\. Did you mean 'bulk'\?"):
+        Objective(speedup=None, max_accuracy_drop=None, workload="bulky")
+
+
 @pytest.mark.parametrize(("speedup", "rule"), [(0, "greater than 0"), (1, "greater than 1"), (0.5, "greater than 1")])
 def test_refused(speedup: Any, rule: str) -> None:
     with pytest.raises(InputError, match=rf"^objective\.speedup is {speedup}; it must be {rule}"):

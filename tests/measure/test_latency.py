@@ -20,7 +20,7 @@ from compress.measure import latency, processes
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
-from compress.measure.latency import Rounds, measure_in_turns, representative
+from compress.measure.latency import Rounds, alike, measure_in_turns, representative
 from compress.measure.processes import Candidate, Worker
 from compress.measure.waits import read_counters
 from compress.measure.worker import load_batches, save_batches
@@ -224,3 +224,10 @@ def test_a_worker_tells_what_its_threads_waited(doubling: Candidate, batches: Pa
     else:
         waited, wall = waits
         assert waited >= 0 and wall > 0
+
+
+def test_alike_are_those_of_like_length() -> None:
+    """Of 5, 2, 9, 2, 7 and 3 tokens the shortest two are places 1 and 3, then 5 and 0, then 4 and 2."""
+    assert alike([5, 2, 9, 2, 7, 3], 2) == [[1, 3], [5, 0], [4, 2]]
+    # Four fill no second batch of three, and two not even one.
+    assert alike([4, 1, 3, 2], 3) == [[1, 3, 2]] and alike([4, 1], 3) == []

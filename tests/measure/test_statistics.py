@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from compress.core.evaluation import Evaluation, Latency
+from compress.measure.evaluate import bulk_figures
 from compress.measure.paired import paired_interval
 from compress.measure.statistics import (
     _times,
@@ -45,6 +46,14 @@ def evaluation(scores: list[float], latency: Latency | None = None, torch_ratio:
 
 def statistics_of(scores: list[float]) -> np.ndarray:
     return np.array([(score, 1.0) for score in scores])
+
+
+def test_of_examples_timed_together_each_has_its_share() -> None:
+    """Calls of four examples each, 8 and 12 ms: 2 and 3 ms an example."""
+    timed = Latency(rounds=((8.0, 12.0),) * 2, at_once=4)
+    assert percentiles(timed) == pytest.approx((2.5, 3.0))
+    assert bulk_figures(timed) == {"examples_per_second": pytest.approx(400.0)}
+    assert bulk_figures(Latency(rounds=((8.0,),))) == {} == bulk_figures(dataclasses.replace(timed, disturbed=True))
 
 
 def test_interval_of_four_differences_by_hand() -> None:

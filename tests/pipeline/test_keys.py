@@ -316,6 +316,8 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
     assert key(changed) != before and key(changed, timed=False) == untimed
     for override in ("gates.prune.max_accuracy_drop=0.5", "gates.prune.confidence=0.9", "objective.speedup=2"):
         assert key(recipe_of("runtime.threads=1", override)) == before
+    bulk = recipe_of("runtime.threads=1", "objective.workload=bulk")
+    assert key(bulk) != before and key(bulk, timed=False) == untimed and table_key(bulk) != table_key(recipe)
     # How long to wait for quiet, and whether to measure again, is nothing that a quiet measurement depends on.
     for override in ("measurement.retry_seconds=7", "measurement.again=true"):
         assert key(recipe_of("runtime.threads=1", override)) == before

@@ -14,7 +14,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from compress.core.errors import InputError
+from compress.core.errors import InputError, TooLittleError
+from compress.core.objective import Objective
 from compress.core.recipe import Recipe
 from compress.core.stage import StageDefaults
 from compress.core.structure import Edit, Structure
@@ -33,6 +34,7 @@ from compress.pipeline.preflight import (
     check_space,
     check_teacher,
     check_threads,
+    check_timed,
 )
 from compress.tasks.text_classification import TextClassification
 
@@ -290,3 +292,13 @@ def test_a_disk_without_room_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         f"store is {tmp_path / 'not' / 'yet'}, on a disk with 6.00 GB free; the run needs about 12.00 GB, 6.00 GB "
         "more. Free some, or name another folder."
     )
+
+
+def test_batches_that_nothing_fills() -> None:
+    def asked(workload: str, rows: int) -> None:
+        check_timed(SimpleNamespace(objective=Objective(speedup=None, max_accuracy_drop=None, workload=workload)), rows)  # type: ignore[arg-type]
+
+    asked("one", 1)
+    asked("bulk", 32)
+    with pytest.raises(TooLittleError, match=r"bulk, which times 32 examples at once, .* split has 31\. Give"):
+        asked("bulk", 31)

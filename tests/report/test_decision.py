@@ -23,6 +23,13 @@ def test_a_proven_export(rows: list[Row], summary: dict[str, Any]) -> None:
     )
 
 
+def test_a_speed_of_batches_says_so(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["at_once"] = 32
+    assert decide(rows, summary).headline.startswith(
+        "6.80 times faster than the teacher in ONNX Runtime, in batches of 32, 0.30 points less accurate"
+    )
+
+
 def test_an_unproven_export_says_so_and_why(rows: list[Row], summary: dict[str, Any]) -> None:
     summary["exported"].update(stage="prune_neurons", proven=False)
     summary["student"].update(stage="prune_neurons", test=None, speedup=2.5, size_bytes=50_000_000)

@@ -11,6 +11,7 @@ from compress.core.evaluation import Evaluation
 from compress.core.recipe import Measurement
 from compress.measure.batch_effect import measure_batch_effect
 from compress.measure.evaluate import (
+    bulk_figures,
     candidate_of,
     continuations,
     evaluation_from_json,
@@ -25,7 +26,7 @@ from compress.measure.processes import Candidate
 from compress.pipeline.encoded_data import joined_fingerprint
 from compress.pipeline.keys import evaluation_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
-from compress.pipeline.made.batches import batch_file_of
+from compress.pipeline.made.batches import batch_file_of, timed_batches_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.make_or_find import Facts, Work, make_or_find
 from compress.pipeline.store import Entry, Store
@@ -118,15 +119,17 @@ def _with_latency(
     """With the latency as it is measured now. form: the folder of the artifact's export, as in Export."""
     candidate = candidate_of(loaded.recipe.runtime, artifact.folder, form, loaded.signature)
     # The same examples for both, chosen by the baseline's lengths; each gets them as it reads them.
-    lengths = loaded.encoded(teacher or artifact).timed_lengths("validation")
-    batches = [make_or_find(store, batch_file_of(loaded, one, "validation")) for one in (teacher or artifact, artifact)]
+    shown = teacher or artifact
+    works, lengths = timed_batches_of(loaded, shown, artifact)
+    batches = [make_or_find(store, work) for work in works]
     baseline = _baseline(loaded, store, artifact, teacher)
-    latency = time_candidate(candidate, baseline, lengths, batches, _measurement(loaded, teacher))
+    at_once = loaded.recipe.objective.at_once
+    latency = time_candidate(candidate, baseline, lengths, batches, _measurement(loaded, teacher), at_once=at_once)
     of_requests = request_figures(latency, loaded.signature, compared=teacher is not None)
     return dataclasses.replace(
         judged,
         latency=latency,
-        figures={**judged.figures, **of_requests},
+        figures={**judged.figures, **of_requests, **bulk_figures(latency)},
         torch_ratio=torch_ratio_of(latency) if teacher is None else None,
     )
 

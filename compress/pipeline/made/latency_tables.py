@@ -23,7 +23,7 @@ from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.keys import latency_table_key, precision_of
 from compress.pipeline.loaded_recipe import LoadedRecipe
-from compress.pipeline.made.batches import batch_file_of
+from compress.pipeline.made.batches import timed_batches_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.make_or_find import BEGUN_WITH, Facts, Work, make_or_find, the_entry
 from compress.pipeline.preflight import foreseen
@@ -62,7 +62,7 @@ def key_of_table(loaded: LoadedRecipe, teacher: Entry, sizes: dict[str, int]) ->
     """The key of the table for layers of these sizes; with none, of what all of a recipe's tables depend on."""
     decoding = loaded.signature.decoding
     if decoding is None:
-        lengths = loaded.encoded(teacher).timed_lengths("validation")
+        _, lengths = timed_batches_of(loaded, teacher)
         return latency_table_key(loaded.recipe, teacher.key, lengths, sizes)
     request = {"prompt_tokens": decoding.prompt_tokens, "new_tokens": decoding.new_tokens}
     return latency_table_key(loaded.recipe, teacher.key, [], {**sizes, **request})
@@ -163,11 +163,11 @@ def _measured_ranks(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: F
 
 
 def _timed(loaded: LoadedRecipe, store: Store, teacher: Entry, sizes: FusedLayerSizes | LayerSizes) -> dict[str, Any]:
-    encoded = loaded.encoded(teacher)
+    (batches,), lengths = timed_batches_of(loaded, teacher)
     return {
         "signature": loaded.signature,
-        "batches": load_batches(make_or_find(store, batch_file_of(loaded, teacher, "validation"))),
-        "lengths": encoded.timed_lengths("validation"),
+        "batches": load_batches(make_or_find(store, batches)),
+        "lengths": lengths,
         "layer": sizes,
         "precision": precision_of(loaded.recipe),
         "retry_seconds": loaded.recipe.measurement.retry_seconds,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compress.core.errors import InputError
+from compress.report import wording
 from compress.report.sweep.nested import value_at
 from compress.report.sweep.runs import Run
 
@@ -26,6 +27,7 @@ _TOLD = (
         "every difference and speed-up is against the run's own teacher",
     ),
     ("runtimes", lambda summary: summary.get("runtime_label"), "a speed-up is against the teacher on the same runtime"),
+    ("workloads", wording.at_once, "a speed-up is of one example at a time, or of batches"),
     (
         "machines",
         lambda summary: (value_at(summary, "environment", "cpu"), value_at(summary, "environment", "threads")),

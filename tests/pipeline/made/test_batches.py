@@ -14,12 +14,14 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 import compress
 from compress.measure.worker import load_batches
 from compress.pipeline.loaded_recipe import LoadedRecipe, load
-from compress.pipeline.made.batches import batch_file_of
+from compress.pipeline.made.batches import batch_file_of, timed_batches_of
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.store import Entry, Store
 from compress.tasks.vocabulary.tokenizer import TokenizerVocabulary
 
 TEACHER = Entry("teacher", Path("unread"), {"processor": None}, reused=False)
+# It reads as the teacher does.
+STUDENT = Entry("student", Path("unread"), {"processor": None}, reused=False)
 
 
 def loaded_of(recipe: str, *overrides: str) -> tuple[LoadedRecipe, Store]:
@@ -74,3 +76,20 @@ def test_what_becomes_of_a_photograph_is_the_processors(photographs: Path) -> No
     assert prints[0] == prints[1]
     # (0.2 - mean) / 0.5
     assert np.stack(found) == pytest.approx(np.array([[0.4], [-0.6]]))
+
+
+def test_in_bulk_both_models_read_the_same_batches(checkpoint: Path, examples: Path, tmp_path: Path) -> None:
+    given = (f"model.path={checkpoint}", f"data.train={examples}", f"store={tmp_path / 'store'}", "data.max_length=16")
+    one, store = loaded_of("text_classification", *given, "data.validation_share=0.4")
+    many, _ = loaded_of("text_classification", *given, "data.validation_share=0.4", "objective.workload=bulk")
+    (alone,), alone_lengths = timed_batches_of(one, TEACHER)
+    assert alone.key == batch_file_of(one, TEACHER, "validation").key
+    assert alone_lengths == one.encoded(TEACHER).timed_lengths("validation")
+    (work, of_student), lengths = timed_batches_of(many, TEACHER, STUDENT)
+    batches = load_batches(make_or_find(store, work))
+    assert work.key == of_student.key != alone.key and len(batches) == len(alone_lengths) // 32 == len(lengths) > 1
+    # Each as long as its longest, the shortest first, and nothing lost: whole rows, but for padding.
+    assert [batch["input_ids"].shape for batch in batches] == [(32, length) for length in lengths]
+    assert lengths == sorted(lengths)
+    tokens = [int(batch["attention_mask"].sum()) for batch in batches]
+    assert sum(tokens) == sum(sorted(alone_lengths)[: 32 * len(lengths)])

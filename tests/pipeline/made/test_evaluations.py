@@ -36,7 +36,7 @@ class Machine:
         patch.setattr(evaluations, "time_candidate", self._time)
         patch.setattr(evaluations, "score", score)
 
-    def _time(self, *arguments: Any) -> Latency:
+    def _time(self, *arguments: Any, at_once: int) -> Latency:
         self.timed += 1
         return Latency(
             rounds=((1.0,), (1.0,)),

@@ -49,6 +49,14 @@ def test_runs_without_a_summary_or_from_before_are_no_reason(make_run: MakeRun, 
     ]
 
 
+def test_speeds_of_one_example_and_of_batches_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("0", [])
+    make_run("1", [], at_once=32)
+    assert differences(find_runs([tmp_path])) == [
+        "The runs have 2 different workloads: a speed-up is of one example at a time, or of batches."
+    ]
+
+
 def test_lesser_differences_are_told(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("0", [], environment={"cpu": "one", "threads": 2})
     make_run("1", [], environment={"cpu": "one", "threads": 1}, teacher={"artifact": "other"})
