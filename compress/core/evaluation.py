@@ -106,7 +106,8 @@ class Latency:
     launches: how often the processes were started anew, after equally many rounds each, which follow each other here.
     foreign_share: the share of its processors' time that other processes took meanwhile, or None where nobody knows.
     disturbed: whether it is no evidence, because others made the timed processes wait, or None where nobody knows;
-    disturbed_rounds: in how many of these rounds, or None likewise; repeated_rounds: how many more were thrown away.
+    disturbed_rounds: in how many of these rounds, or None likewise; repeated_rounds: how many more were thrown away,
+    taken again or not.
     first_rounds, baseline_first_rounds: of uses that are many calls, such as a prompt and new tokens, the time of the
     first; empty elsewhere. peak_bytes, baseline_peak_bytes: the most memory that a process which did this ever had; 0
     where nobody knows.

@@ -55,7 +55,8 @@ class Bystanders:
     many rounds they disturbed.
 
     kept, disturbed_rounds: how many rounds the measurement is made of, and how many of these were disturbed; None where
-    nobody knows of all of them. repeated_rounds: how many were thrown away, and taken again.
+    nobody knows of all of them. repeated_rounds: how many were thrown away and taken again; left_out_rounds: how many
+    were thrown away and not.
     """
 
     def __init__(self, cpus: Sequence[int]) -> None:
@@ -64,7 +65,7 @@ class Bystanders:
         self._total = self._foreign = self._stolen = 0.0
         self._began: tuple[float, float] | None = None
         self._waited = 0.0
-        self.kept, self.repeated_rounds = 0, 0
+        self.kept = self.repeated_rounds = self.left_out_rounds = 0
         self.disturbed_rounds: int | None = 0
 
     def begin_launch(self) -> None:

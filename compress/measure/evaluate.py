@@ -104,7 +104,7 @@ def time_candidate(
         foreign_share=bystanders.share,
         disturbed=bystanders.disturbed,
         disturbed_rounds=bystanders.disturbed_rounds,
-        repeated_rounds=bystanders.repeated_rounds,
+        repeated_rounds=bystanders.repeated_rounds + bystanders.left_out_rounds,
     )
 
 

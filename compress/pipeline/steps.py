@@ -118,7 +118,7 @@ def _doubts(evaluation: Evaluation) -> tuple[str, ...]:
     elif found is not None:
         told.append(f"{found}; in no round that counts did what was timed wait for a twentieth of its time")
     if latency.repeated_rounds:
-        told.append(f"{latency.repeated_rounds} rounds that others disturbed were thrown away and taken again")
+        told.append(f"{latency.repeated_rounds} rounds that others disturbed were thrown away")
     return tuple(told)
 
 

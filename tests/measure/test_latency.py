@@ -216,6 +216,32 @@ def test_without_time_for_it_nothing_is_taken_again(scripted: Callable) -> None:
     assert (watch.disturbed, watch.disturbed_rounds, watch.repeated_rounds) == (True, 3, 0)
 
 
+@pytest.mark.usefixtures("this_machine_counts")
+def test_what_stays_disturbed_is_left_out_where_enough_is_left(scripted: Callable) -> None:
+    measurement = Measurement(examples=1, launches=2, rounds=3, warmup=0)
+    # Each launch: A B, B A, A B. In the first B waits in its second round; in the second nobody does.
+    first = [*QUIET, 0.0, 0.0, 50.0, 0.0, 0.0, 0.0]
+    watch, (of_a, of_b) = scripted([*first, *[0.0] * 8], measurement)
+    assert (watch.disturbed, watch.disturbed_rounds, watch.kept, watch.left_out_rounds) == (False, 0, 4, 2)
+    # Of both launches two: without the disturbed one, and without the last.
+    assert len(of_a) == len(of_b) == 4
+    assert of_a[:2] == ((3.0,), (7.0,)) and of_b[:2] == ((4.0,), (8.0,))
+
+
+def test_the_rounds_that_count() -> None:
+    def launch(*disturbed: bool | None) -> list[tuple[dict, bool | None]]:
+        return [({0: {"milliseconds": [number]}}, told) for number, told in enumerate(disturbed)]
+
+    def counted(*launches: list[tuple[dict, bool | None]]) -> list[list[int]]:
+        return [[answers[0]["milliseconds"][0] for answers, _ in one] for one in latency.quiet_rounds(launches)]
+
+    assert counted(launch(False, True, False), launch(False, False, False)) == [[0, 2], [0, 1]]
+    # One of three is less than two thirds; of what nobody knows nothing is left out.
+    assert counted(launch(True, True, False), launch(False, False, False)) == [[0, 1, 2], [0, 1, 2]]
+    assert counted(launch(None, True), launch(None, False)) == [[0, 1], [0, 1]]
+    assert counted() == []
+
+
 def test_a_worker_tells_what_its_threads_waited(doubling: Candidate, batches: Path) -> None:
     with Worker(doubling, batches) as worker:
         waits = worker.ask({"time": [0, 1, 2] * 50, "warmup": 0})["waits"]
