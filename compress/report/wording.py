@@ -206,9 +206,11 @@ def figure_name(name: str) -> str:
 
 
 def figure(number: float | None) -> str:
-    """A figure's value: `0.871`."""
+    """A figure's value: `0.871`, and `1,250` where decimals say nothing."""
     number = finite(number)
-    return MISSING if number is None else f"{number:.3f}"
+    if number is None:
+        return MISSING
+    return f"{number:.3f}" if abs(number) < 1000 else f"{number:,.0f}"
 
 
 def figures_sentence(figures: Mapping[str, float]) -> str:

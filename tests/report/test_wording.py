@@ -114,3 +114,10 @@ def test_first_letter_is_large_but_of_names() -> None:
 )
 def test_a_fact_is_written_by_its_kind(value: Any, kind: Any, told: str) -> None:
     assert wording.fact(value, kind) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.8714, "0.871"), (999.5, "999.500"), (32196.236, "32,196"), (-1250.0, "-1,250"), (None, "-")]
+)
+def test_a_figure_has_decimals_where_they_say_something(value: float | None, text: str) -> None:
+    assert wording.figure(value) == text
