@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,20 @@ from compress.nn.settings import (
     unread_settings,
 )
 from compress.nn.structure import apply_structure, plain_form, structure_of
-from compress.nn.weights import WEIGHTS, Header, differences, read_headers, require_floating, some, weight_files
+from compress.nn.weights import (
+    FLOATING,
+    MADE,
+    WEIGHTS,
+    Header,
+    differences,
+    read_headers,
+    require_floating,
+    some,
+    weight_files,
+)
 
 STRUCTURE = "structure.json"
+HALF = ("F16", "BF16")
 
 
 def save_model(model: PreTrainedModel, folder: Path) -> Structure:
@@ -100,6 +112,32 @@ def load_model(folder: Path, *, verify: bool = False) -> PreTrainedModel:
     model.load_state_dict(tensors, strict=True)
     require_finite(model, folder)
     return model.eval()
+
+
+def load_shapes(folder: Path, setting: str = "model.path") -> tuple[PreTrainedModel, int]:
+    """The model of a folder with all its shapes and no weights, on torch's device `meta`, and the bits of its stored
+    floating-point weights: 16 or 32.
+
+    Nothing but headers is read, and no memory is taken, so the model may be larger than that. setting: which names the
+    folder, one that `save_model` or `save_pretrained` wrote. Raises InputError as `load_model`.
+    """
+    headers = check_checkpoint(folder, setting)
+    config, structure = read_config(folder), read_structure(folder)
+    sizes = {name: math.prod(found.shape) for name, found in headers.items() if found.dtype in FLOATING}
+    halves = sum(size for name, size in sizes.items() if headers[name].dtype in HALF)
+    bits = 16 if 2 * halves > sum(sizes.values()) else 32
+    with torch.device("meta"):
+        if (folder / STRUCTURE).exists():
+            model, _ = _edited_model(config, folder, structure, headers)
+            return model.eval(), bits
+        model = _empty_model(config, folder)
+    found = {name: Header("F32", header.shape) for name, header in headers.items() if not MADE.search(name)}
+    shared = shared_weights(model)
+    expected = {name: tensor for name, tensor in model.state_dict().items() if name not in shared}
+    problems = differences(expected, {name: header for name, header in found.items() if name not in shared})
+    if problems:
+        raise InputError(f"{folder} does not fit its own config.json: {problems}. Save the model again.")
+    return model.eval(), bits
 
 
 def _edited_model(
