@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
@@ -13,8 +14,8 @@ UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB
 DEVICE = re.compile(r"(?P<kind>[A-Za-z]+)(?::(?P<index>\d+))?(?:/(?P<threads>\d+))?(?:@(?P<share>\d+)%)?")
 MEMORY = re.compile(rf"(?P<count>\d+(?:\.\d+)?)(?P<unit>{'|'.join(UNITS)})")
 RULE = (
-    "a device is cpu, cpu/2 (two threads), cpu/2@50% (which rests half of the time) or cuda, cuda:1; after it a colon "
-    "and its memory: cuda:6GiB,cpu:16GiB"
+    "A device is cpu, cpu/2 (two threads), cpu/2@50% (which rests half of the time), cuda or cuda:1; after it a colon "
+    "and its memory: cuda:6GiB,cpu:16GiB."
 )
 # A search looks at all sets of them.
 MOST = 4
@@ -40,9 +41,10 @@ def _read(text: str, part: str) -> tuple[Device, int]:
         raise _malformed(text, part, f"{amount!r} is no memory, such as 6GiB or 500MiB" if amount else "it is empty")
     if matched is None:
         raise _malformed(text, part, f"{name!r} is no device" if name else "it names no device")
-    kind = matched["kind"]
-    if kind not in ("cpu", "cuda"):
-        raise _malformed(text, part, f"{kind!r} is none. {nearest(kind, ('cpu', 'cuda'))}".strip())
+    if matched["kind"] not in ("cpu", "cuda"):
+        hint = nearest(matched["kind"], ("cpu", "cuda"))
+        raise _malformed(text, part, f"{matched['kind']!r} is none. {hint}".removesuffix(". "))
+    kind: Literal["cpu", "cuda"] = "cuda" if matched["kind"] == "cuda" else "cpu"
     if kind == "cuda" and (matched["threads"] or matched["share"]):
         raise _malformed(text, part, "threads and shares are of a CPU")
     if kind == "cpu" and matched["index"]:
@@ -56,7 +58,7 @@ def _read(text: str, part: str) -> tuple[Device, int]:
 
 
 def _malformed(text: str, part: str, why: str) -> InputError:
-    return InputError(f"--devices is {text!r}; of {part!r}, {why}: {RULE}.")
+    return InputError(f"--devices is {text!r}; of {part!r}, {why}{'' if why.endswith('?') else '.'} {RULE}")
 
 
 def require_here(devices: Sequence[Device], *, gpus: int, processors: int) -> None:
