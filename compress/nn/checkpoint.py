@@ -20,7 +20,7 @@ from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.structure import Structure
-from compress.nn.family import family_of_type, require_known_form
+from compress.nn.family import UnknownFamilyError, known_families, require_known_form
 from compress.nn.layers import KINDS
 from compress.nn.sentence_encoder import FIELD, SentenceEncoder
 from compress.nn.settings import (
@@ -122,7 +122,7 @@ def load_shapes(folder: Path, setting: str = "model.path") -> tuple[PreTrainedMo
     folder, one that `save_model` or `save_pretrained` wrote. Raises InputError as `load_model`.
     """
     headers = check_checkpoint(folder, setting)
-    config, structure = read_config(folder), read_structure(folder)
+    config, structure = read_config(folder, setting), read_structure(folder)
     sizes = {name: math.prod(found.shape) for name, found in headers.items() if found.dtype in FLOATING}
     halves = sum(size for name, size in sizes.items() if headers[name].dtype in HALF)
     bits = 16 if 2 * halves > sum(sizes.values()) else 32
@@ -163,12 +163,14 @@ def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
     return {name for name in plain.state_dict() if name.endswith(".weight") and name.startswith(paths)}
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """`config.json`, of a supported family. Raises InputError, also for what would run code or be dropped."""
+def read_config(folder: Path, setting: str = "model.path") -> PretrainedConfig:
+    """`config.json`, of a supported family. setting: which names the folder. Raises InputError, also for what would run
+    code or be dropped."""
     raw = _raw_config(folder)
-    require_dense(raw, folder)
+    require_dense(raw, folder, setting)
     # Before Transformers reads it, which answers a type that it does not know with a page of advice.
-    family_of_type(str(raw["model_type"]))
+    if str(raw["model_type"]) not in known_families():
+        raise UnknownFamilyError(str(raw["model_type"]), setting)
     require_usable(raw, folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

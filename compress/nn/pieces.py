@@ -76,11 +76,12 @@ class Part(nn.Module):
         pieces = pieces_of(model)
         norm, last = (model.get_submodule(path) for path in pieces.head)
         words, self._tied = model.get_input_embeddings(), embeddings and head and is_tied(model)
-        self.words = words if embeddings else None
+        self.words: nn.Module | None = words if embeddings else None
         # What a head without weights of its own reads.
-        self.table = words if head and isinstance(last, TiedBlockHead) else None
-        self.norm, self.head = (norm, last) if head else (None, None)
-        self.base = None
+        self.table: nn.Module | None = words if head and isinstance(last, TiedBlockHead) else None
+        self.norm: nn.Module | None = norm if head else None
+        self.head: nn.Module | None = last if head else None
+        self.base: PreTrainedModel | None = None
         if blocks:
             keep_layers(model, blocks)
             self.base = base_of(model)

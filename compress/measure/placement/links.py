@@ -53,6 +53,8 @@ def _piped(devices: list[Device]) -> Iterator[Callable[[bytes], float]]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_echo, args=(theirs,), daemon=True)
     process.start()
+    # Held here too, it would hide the end of the process.
+    theirs.close()
 
     def send(message: bytes) -> float:
         began = time.perf_counter()

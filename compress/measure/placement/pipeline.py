@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def run_placement(
 ) -> Ran:
     """Run requests over these steps, with random weights, and time them. Raises StageError where a process ends."""
     with ExitStack() as stack:
-        controls = _start(folder, steps, devices, bits, stack)
-        _requests(controls, steps, 1, WARMUP, prompt_tokens)
-        alone = _requests(controls, steps, 1, TOKENS, prompt_tokens)
-        together = _requests(controls, steps, IN_FLIGHT, TOKENS, prompt_tokens)
+        workers = _started(folder, steps, devices, bits, stack)
+        _requests(workers, steps, 1, WARMUP, prompt_tokens)
+        alone = _requests(workers, steps, 1, TOKENS, prompt_tokens)
+        together = _requests(workers, steps, IN_FLIGHT, TOKENS, prompt_tokens)
     (first,) = alone.values()
     return Ran(first[1] - first[0], _fast(np.diff(first[1:])), period_of(together))
 
@@ -83,10 +84,29 @@ def _fast(values: Any) -> float:
     return float(np.quantile(values, FASTEST))
 
 
-def _start(
+@dataclass(frozen=True)
+class Workers:
+    """The processes, and how to talk to each, by their devices."""
+
+    controls: Mapping[str, Connection]
+    processes: Mapping[str, BaseProcess]
+
+    def answer(self, name: str) -> Any:
+        """What the process of this device says next. Raises StageError where any of them ends."""
+        ended = {process.sentinel: other for other, process in self.processes.items()}
+        for ready in wait([self.controls[name], *ended]):
+            if ready is not self.controls[name]:
+                raise StageError(
+                    f"--verify: the process that ran blocks on {ended[ready]} ended by itself. "  # type: ignore[index]
+                    "Is there memory for weights in 32 bits?"
+                )
+        return self.controls[name].recv()
+
+
+def _started(
     folder: Path, steps: Sequence[Step], devices: Mapping[str, Device], bits: int, stack: ExitStack
-) -> dict[str, Connection]:
-    """A process for each device, and how to talk to it."""
+) -> Workers:
+    """A process for each device, each with its parts built."""
     context = multiprocessing.get_context("spawn")
     names = list(dict.fromkeys(step.device for step in steps))
     incoming: dict[str, list[Connection]] = {name: [] for name in names}
@@ -94,42 +114,35 @@ def _start(
     for number, step in enumerate(steps):
         following = (number + 1) % len(steps)
         if steps[following].device != step.device:
-            theirs, ours = context.Pipe(duplex=False)
-            incoming[steps[following].device].append(theirs)
-            outgoing[step.device][following] = ours
-    controls = {}
+            receiving, sending = context.Pipe(duplex=False)
+            incoming[steps[following].device].append(receiving)
+            outgoing[step.device][following] = sending
+    controls: dict[str, Connection] = {}
+    processes: dict[str, BaseProcess] = {}
     for name in names:
-        ours, theirs = context.Pipe()
+        controls[name], theirs = context.Pipe()
         given = (str(folder), list(steps), devices[name], bits, incoming[name], outgoing[name], theirs)
         process = context.Process(target=serve, args=given, daemon=True)
         process.start()
         stack.callback(process.join)
         stack.callback(process.terminate)
-        theirs.close()
-        controls[name] = ours
-    for name, control in controls.items():
-        _answer(control, name)
-    return controls
+        processes[name] = process
+    workers = Workers(controls, processes)
+    for name in names:
+        workers.answer(name)
+    return workers
 
 
 def _requests(
-    controls: Mapping[str, Connection], steps: Sequence[Step], requests: int, tokens: int, prompt_tokens: int
+    workers: Workers, steps: Sequence[Step], requests: int, tokens: int, prompt_tokens: int
 ) -> dict[int, list[float]]:
     """When each request began, and had each of its tokens, in milliseconds."""
-    for name, control in controls.items():
+    for name, control in workers.controls.items():
         control.send(("forget", requests, tokens, prompt_tokens))
-        _answer(control, name)
-    controls[steps[0].device].send(("begin",))
-    return _answer(controls[steps[-1].device], steps[-1].device)
-
-
-def _answer(control: Connection, name: str) -> Any:
-    try:
-        return control.recv()
-    except (EOFError, ConnectionError):
-        raise StageError(
-            f"the process that ran blocks on {name} ended by itself. Is its memory enough for weights in FP32?"
-        ) from None
+        workers.answer(name)
+    workers.controls[steps[0].device].send(("begin",))
+    found: dict[int, list[float]] = workers.answer(steps[-1].device)
+    return found
 
 
 def serve(
