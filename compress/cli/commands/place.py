@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 where there is a plan, 2 for input that cannot be used, and where nothing
     fits."""
     given = _parser().parse_args(arguments)
+    # Processes that are started in turn look for no library in the current folder, which holds the user's files.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         _place(given)
     except CompressError as error:
