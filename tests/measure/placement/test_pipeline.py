@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import threading
 from pathlib import Path
@@ -47,7 +48,7 @@ class Chosen(Server):
         self.tokens: dict[int, list[int]] = {}
 
     def _chosen(self, message, token) -> None:  # type: ignore[no-untyped-def]
-        self.tokens.setdefault(message.request, []).append(int(token))
+        self.tokens.setdefault(message.request, []).append(int(token.item()))
         super()._chosen(message, token)
 
 
@@ -61,8 +62,6 @@ def greedy(model: PreTrainedModel, prompt_tokens: int, tokens: int) -> list[int]
 
 
 def test_two_devices_say_what_the_whole_model_says(model: PreTrainedModel) -> None:
-    import copy
-
     there, back = multiprocessing.Pipe(duplex=False), multiprocessing.Pipe(duplex=False)
     controls = [multiprocessing.Pipe() for _ in range(2)]
     parts = [part_of(copy.deepcopy(model), step) for step in STEPS]
