@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.structure import Structure
-from compress.nn.family import family_of_type, require_known_form
+from compress.nn.family import UnknownFamilyError, known_families, require_known_form
 from compress.nn.layers import KINDS
 from compress.nn.sentence_encoder import FIELD, SentenceEncoder
 from compress.nn.settings import (
@@ -30,9 +31,20 @@ from compress.nn.settings import (
     unread_settings,
 )
 from compress.nn.structure import apply_structure, plain_form, structure_of
-from compress.nn.weights import WEIGHTS, Header, differences, read_headers, require_floating, some, weight_files
+from compress.nn.weights import (
+    FLOATING,
+    MADE,
+    WEIGHTS,
+    Header,
+    differences,
+    read_headers,
+    require_floating,
+    some,
+    weight_files,
+)
 
 STRUCTURE = "structure.json"
+HALF = ("F16", "BF16")
 
 
 def save_model(model: PreTrainedModel, folder: Path) -> Structure:
@@ -102,6 +114,32 @@ def load_model(folder: Path, *, verify: bool = False) -> PreTrainedModel:
     return model.eval()
 
 
+def load_shapes(folder: Path, setting: str = "model.path") -> tuple[PreTrainedModel, int]:
+    """The model of a folder with all its shapes and no weights, on torch's device `meta`, and the bits of its stored
+    floating-point weights: 16 or 32.
+
+    Nothing but headers is read, and no memory is taken, so the model may be larger than that. setting: which names the
+    folder, one that `save_model` or `save_pretrained` wrote. Raises InputError as `load_model`.
+    """
+    headers = check_checkpoint(folder, setting)
+    config, structure = read_config(folder, setting), read_structure(folder)
+    sizes = {name: math.prod(found.shape) for name, found in headers.items() if found.dtype in FLOATING}
+    halves = sum(size for name, size in sizes.items() if headers[name].dtype in HALF)
+    bits = 16 if 2 * halves > sum(sizes.values()) else 32
+    with torch.device("meta"):
+        if (folder / STRUCTURE).exists():
+            model, _ = _edited_model(config, folder, structure, headers)
+            return model.eval(), bits
+        model = _empty_model(config, folder)
+    found = {name: Header("F32", header.shape) for name, header in headers.items() if not MADE.search(name)}
+    shared = shared_weights(model)
+    expected = {name: tensor for name, tensor in model.state_dict().items() if name not in shared}
+    problems = differences(expected, {name: header for name, header in found.items() if name not in shared})
+    if problems:
+        raise InputError(f"{folder} does not fit its own config.json: {problems}. Save the model again.")
+    return model.eval(), bits
+
+
 def _edited_model(
     config: PretrainedConfig, folder: Path, structure: Structure, headers: Mapping[str, Header]
 ) -> tuple[PreTrainedModel, set[str]]:
@@ -125,12 +163,14 @@ def _replaced_weights(plain: PreTrainedModel, structure: Structure) -> set[str]:
     return {name for name in plain.state_dict() if name.endswith(".weight") and name.startswith(paths)}
 
 
-def read_config(folder: Path) -> PretrainedConfig:
-    """`config.json`, of a supported family. Raises InputError, also for what would run code or be dropped."""
+def read_config(folder: Path, setting: str = "model.path") -> PretrainedConfig:
+    """`config.json`, of a supported family. setting: which names the folder. Raises InputError, also for what would run
+    code or be dropped."""
     raw = _raw_config(folder)
-    require_dense(raw, folder)
+    require_dense(raw, folder, setting)
     # Before Transformers reads it, which answers a type that it does not know with a page of advice.
-    family_of_type(str(raw["model_type"]))
+    if str(raw["model_type"]) not in known_families():
+        raise UnknownFamilyError(str(raw["model_type"]), setting)
     require_usable(raw, folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

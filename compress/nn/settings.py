@@ -83,13 +83,14 @@ def require_countable(settings: Mapping[str, Any], folder: Path, *, tensors: int
             )
 
 
-def require_dense(settings: Mapping[str, Any], folder: Path) -> None:
-    """Raise InputError for a mixture of experts: what is measured of a layer would depend on the text."""
+def require_dense(settings: Mapping[str, Any], folder: Path, setting: str = "model.path") -> None:
+    """Raise InputError for a mixture of experts: what is measured of a layer would depend on the text. setting: which
+    names the folder."""
     counts = {name: settings[name] for name in EXPERTS if isinstance(settings.get(name), int) and settings[name] > 1}
     if counts:
         name, count = next(iter(counts.items()))
         raise InputError(
-            f"model.path is {folder}, a {settings['model_type']} model with {name}={count}: a mixture of experts, of "
+            f"{setting} is {folder}, a {settings['model_type']} model with {name}={count}: a mixture of experts, of "
             "which each token uses a few. Such models cannot be compressed here. Use a dense one."
         )
 
