@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+# Not in the lock file: the CPU's wheel and the index's own are two files of one release.
+TORCH := torch==2.13.0
+LOCK := uv pip compile pyproject.toml --quiet --no-config-discovery --universal --python-version 3.11 --generate-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz clients docs check fix
@@ -10,10 +14,11 @@ READY := $(VENV)/.installed
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml requirements/locked.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	$(PIP) --require-hashes --no-deps --requirement requirements/locked.txt
+	$(PIP) $(TORCH)
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 demo: $(READY)  ## install into .venv and run the quickstart: 8 to 13 minutes on two cores

@@ -135,7 +135,7 @@ def _apply(
 
     def latency(sizes: FusedLayerSizes | LayerSizes, low_rank: bool = False) -> LatencyTable:
         find = partial(latency_table, loaded, store, teacher, sizes, low_rank=low_rank, again=True)
-        table = begun_with(work_folder, find)
+        table = begun_with(work_folder, find, said.notes.append)
         doubted = doubt(table, recipe.runtime.threads)
         if doubted is not None:
             said.notes.append(doubted)
