@@ -104,6 +104,10 @@ class EncodedData:
         """The splits that there are."""
         return tuple(self._splits)
 
+    def examples(self, name: str) -> Dataset:
+        """The examples of a split, as they were read."""
+        return self._splits[name]
+
     def split(self, name: str) -> Dataset:
         """The encoded rows of a split."""
         if name not in self._encoded:

@@ -264,7 +264,7 @@ def _dense(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             f"{', '.join(TORCH_ACTIVATIONS)}."
         )
     width = settings.get("out_features")
-    if not isinstance(width, int) or width < 1:
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise InputError(f"model.path is {folder}, whose dense layer has {width!r:.60} for out_features, no width.")
     return {
         "dimensions": width,
