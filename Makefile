@@ -3,24 +3,36 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+PIP := bin/pip install --quiet --disable-pip-version-check
+# Not in the lock file: the CPU's wheel and the index's own are two files of one release.
+TORCH := torch==2.13.0
+LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-package torch --custom-compile-command 'make lock'
+LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz clients docs check fix
+.PHONY: help demo test lowest fuzz clients docs lock check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
-	@touch $(READY)
+$(VENV)/.installed: requirements/locked.txt
+$(LOWEST)/.installed: requirements/lowest.txt
+%/.installed: pyproject.toml
+	$(PYTHON) -m venv $*
+	$*/$(PIP) --require-hashes --no-deps --requirement $(filter requirements/%,$^)
+	$*/$(PIP) $(TORCH)
+	$*/$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 demo: $(READY)  ## install into .venv and run the quickstart: 8 to 13 minutes on two cores
 	$(BIN)/compress
 
 test: $(READY)  ## run the whole test suite, a file at a time on each processor
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+lowest: $(LOWEST)/.installed  ## unit tests with the oldest libraries that pyproject.toml allows, in an environment of their own
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(addprefix tests/,core data nn tasks)
 
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
 	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
@@ -33,6 +45,11 @@ docs: $(READY)  ## write tables from benchmarks/results and docs/settings.md fro
 	$(BIN)/python -m benchmarks.render
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_site.py
+
+lock:  ## requirements/*.txt anew, from pyproject.toml and constraints.txt, by uv (pip install uv)
+	$(LOCK) --extra demo --extra dev --constraint constraints.txt --output-file requirements/locked.txt
+	$(LOCK) --extra gguf --extra openvino --extra optuna --extra tensorboard --extra test --resolution lowest-direct \
+		--output-file requirements/lowest.txt
 
 check: $(READY)  ## lint, types, formatting and the direction of imports
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks docs

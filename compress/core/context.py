@@ -27,7 +27,9 @@ class Splits:
     there is one, numbers the group each example belongs to; FILE, where there is one, names its file. `notes` say what
     the source decided by itself.
     `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on. `origins`: for a
-    split that was cut from what was read as one, that one's name, and for each example its row there."""
+    split that was cut from what was read as one, that one's name, and for each example its row there. `read`: for each
+    example of a split what stands for the values that the model reads, equal where they are; or nothing. `once`:
+    whether of examples that the model reads alike only one is wanted."""
 
     train: Dataset
     validation: Dataset
@@ -35,6 +37,8 @@ class Splits:
     notes: tuple[str, ...] = ()
     unlabelled: Dataset | None = None
     origins: Mapping[str, tuple[str, Sequence[int]]] = field(default_factory=dict)
+    read: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    once: bool = False
 
 
 @dataclass(frozen=True)

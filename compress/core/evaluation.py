@@ -56,6 +56,12 @@ class BatchEffect:
     largest_difference: float
     changed: int
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BatchEffect:
+        """What a file says of it. Raises KeyError, TypeError or ValueError for anything else."""
+        require_types(cls, data)
+        return cls(**data)
+
 
 @dataclass(frozen=True)
 class Disturbance:

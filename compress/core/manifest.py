@@ -41,7 +41,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
     told = {"format": FORMAT, "key": key, "facts": dict(facts), "files": files}
     # As it will be read: numbers that are names become text, and tuples lists.
     told = json.loads(json.dumps(told, default=plain))
-    text = json.dumps({**told, CHECKSUM: _checksum(told)}, indent=1)
+    text = json.dumps({**told, CHECKSUM: checksum_of(told)}, indent=1)
     with (folder / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -69,7 +69,7 @@ def find_damage(folder: Path, *, key: str | None = None) -> str | None:
         known = written <= FORMAT
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "its manifest is missing or malformed"
-    if checksum is not None and checksum != _checksum(manifest):
+    if checksum is not None and checksum != checksum_of(manifest):
         return "its manifest has changed"
     if not known:
         return f"its manifest has format {written}, and this release reads format {FORMAT}"
@@ -103,8 +103,8 @@ def require_undamaged(folder: Path) -> None:
         raise InputError(f"{folder} is damaged: {problem}. Copy it again, or export the model again.")
 
 
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of what a manifest says, however it is written."""
+def checksum_of(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a JSON object says, however it is written."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

@@ -36,8 +36,12 @@ class Serving:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Serving:
-        """What `to_json` gave, after a round trip through JSON. Raises KeyError or TypeError for anything else."""
+        """What `to_json` gave, after a round trip through JSON. Raises KeyError, TypeError or ValueError for anything
+        else."""
         effect, signature = data["batch_effect"], data["signature"]
+        mask = signature["mask"]
+        if mask is not None and mask not in [port["name"] for port in signature["inputs"]]:
+            raise ValueError(f"the mask {mask!r} is none of the inputs")
         return cls(
             pipeline_tag=str(data["pipeline_tag"]),
             signature=Signature(
@@ -45,7 +49,7 @@ class Serving:
                 output=_port(signature["output"]),
                 mask=signature["mask"],
             ),
-            batch_effect=None if effect is None else BatchEffect(**effect),
+            batch_effect=None if effect is None else BatchEffect.from_json(effect),
         )
 
 

@@ -58,8 +58,17 @@ def assemble(
         notes.append("data.test is null: there is no test split")
     ordered: dict[str, Dataset] = {name: parts[name] for name in ("train", "validation", "test") if name in parts}
     labels = {name: part[label][:] for name, part in ordered.items() if label in part.column_names}
-    told = (*notes, *_shared_groups(ordered), *repeats_told({name: read[name] for name in ordered}, labels))
-    return Splits(parts["train"], parts["validation"], parts.get("test"), told, origins=origins)
+    read = {name: read[name] for name in ordered}
+    told = (*notes, *_shared_groups(ordered), *repeats_told(read, labels))
+    return Splits(
+        parts["train"],
+        parts["validation"],
+        parts.get("test"),
+        told,
+        origins=origins,
+        read=read,
+        once=repeated == "drop",
+    )
 
 
 def _labels_looked_at(name: str, part: Dataset, label: str) -> list[str]:

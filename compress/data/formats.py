@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from datasets import Dataset
 
 from compress.core.checks import nearest
 from compress.core.errors import InputError
+from compress.core.json_file import parse_json
 from compress.data.tagged import Columns, LineError, read_conllu, read_iob
 
 # How packed files begin, what they are called, and how they are unpacked.
@@ -130,15 +130,14 @@ def _read_jsonl(data: bytes) -> pa.Table:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            # NaN is how pandas writes what nobody gave: whoever reads the column says in which example.
+            rows.append(parse_json(line, finite=False))
         except ValueError as error:
-            raise _UnreadableError(f"line {number} is not JSON ({error}). Write one JSON object per line") from error
-        if not isinstance(row, dict):
+            place = str(error).removeprefix("line 1, ")
             raise _UnreadableError(
-                f"line {number} is {_shortened(line)}, not an object. "
-                'Write one object per line, such as {"text": "...", "label": "..."}'
-            )
-        rows.append(row)
+                f"line {number} is {_shortened(line)}, which cannot be read ({place}). "
+                'Write one JSON object per line, such as {"text": "...", "label": "..."}'
+            ) from error
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: _json_column(name, [row.get(name) for row in rows]) for name in names})
 
@@ -190,6 +189,8 @@ def _read_csv(data: bytes) -> pa.Table:
 def _read_parquet(data: bytes) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(data))
+        # What a file says of its columns is taken as it is: also that a text is UTF-8.
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise _UnreadableError(f"it is not a whole Parquet file ({_shortened(str(error))}). Write it again") from error
     # What pandas adds for an index that it could not describe otherwise is no column of the examples.

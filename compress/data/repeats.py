@@ -71,6 +71,27 @@ def without_repeats(read: Mapping[str, Sequence[bytes]]) -> dict[str, list[int]]
     return kept
 
 
+def alike_once_encoded(
+    encoded: Mapping[str, Sequence[bytes]], read: Mapping[str, Sequence[bytes]]
+) -> dict[str, list[int]]:
+    """For each split the rows that the model sees as it sees one before them, which is written otherwise: capitals that
+    the tokenizer takes for small letters, or an end that is cut off.
+
+    encoded, read: for each example what stands for its encoded inputs, and for the values that they were made of. The
+    test split comes first, the train split last.
+    """
+    known: dict[bytes, set[bytes]] = {}
+    alike: dict[str, list[int]] = {}
+    for name in sorted(encoded, key=KEPT_FIRST.index):
+        alike[name] = []
+        for row, (seen, written) in enumerate(zip(encoded[name], read[name], strict=True)):
+            before = known.setdefault(seen, set())
+            if before and written not in before:
+                alike[name].append(row)
+            before.add(written)
+    return alike
+
+
 def repeats_told(read: Mapping[str, Sequence[bytes]], labels: Mapping[str, Sequence[Any]]) -> list[str]:
     """A sentence for each split that holds examples more than once, and for each two that share some.
 

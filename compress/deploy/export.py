@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.core.serving import Serving
@@ -82,11 +83,14 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
         raise InputError(
             f"{folder} is no export: it has no {MANIFEST}. Give the folder `export` of a finished run, copied whole."
         )
+    require_inside(folder, folder / MANIFEST)
     return read_json(folder / MANIFEST, way_out="Copy the export again.")
 
 
 def _require_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{folder / MANIFEST} names {name!r}, which leaves its folder. Do not use this export.")
         path = folder / name
         # The checkpoint and what only it needs may be left behind.
         if path.is_file() and path.stat().st_size != size:

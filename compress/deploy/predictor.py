@@ -73,7 +73,11 @@ class Predictor:
         tag = self.export.serving.pipeline_tag
         if tag not in FORMS:
             raise InputError(f"{path} answers as {tag}, which is not served. Served are {', '.join(FORMS)}.")
-        self._form = FORMS[tag](self.export)
+        try:
+            self._form = FORMS[tag](self.export)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            # What its files say may have any type.
+            raise InputError(f"{path} is no whole export ({error!r}). Export the model again.") from error
         self._session = self.settings.session.open_folder(path, self.export.serving.signature)
         self._cache = AnswerCache(int(cache_bytes)) if cache_bytes else None
 

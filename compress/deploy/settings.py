@@ -52,7 +52,14 @@ class OnnxServing(SessionSettings):
             raise InputError(
                 f"{folder} runs on ONNX Runtime, whose package is not installed. Install it: pip install onnxruntime"
             )
-        return OnnxSession(self.start(_model_of(folder)), signature)
+        session = self.start(_model_of(folder))
+        _require_ports(
+            folder,
+            signature,
+            {entry.name for entry in session.get_inputs()},
+            {entry.name for entry in session.get_outputs()},
+        )
+        return OnnxSession(session, signature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +131,14 @@ def usual_session(runtime: Mapping[str, Any], name: str, threads: int) -> Sessio
     if name == OpenVinoServing.name:
         return OpenVinoServing(threads=threads, precision=str(runtime["precision"]))
     return OnnxServing.usual(threads, pinned=False)
+
+
+def _require_ports(folder: Path, signature: Signature, inputs: set[str], outputs: set[str]) -> None:
+    if not inputs <= set(signature.names) or signature.output.name not in outputs:
+        raise InputError(
+            f"{folder / MODEL} takes {', '.join(sorted(inputs))} and gives {', '.join(sorted(outputs))}; the folder's "
+            f"manifest says {', '.join(signature.names)} and {signature.output.name}. Export the model again."
+        )
 
 
 def _model_of(folder: Path) -> Path:

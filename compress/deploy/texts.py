@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from compress.core.checks import nearest
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.deploy.answers import Answer, labelled, vector
@@ -92,6 +93,7 @@ class EmbeddedTexts(Texts):
 
     def __init__(self, export: Export) -> None:
         super().__init__(export)
+        require_inside(export.folder, export.folder / "config.json")
         readout = read_json(export.folder / "config.json").get("sentence_encoder") or {}
         self._prompts = {str(name): str(text) for name, text in (readout.get("prompts") or {}).items()}
 
@@ -102,6 +104,7 @@ class EmbeddedTexts(Texts):
 
 def label_names(folder: Path) -> list[str]:
     """The names of the model's labels, in their order. Raises InputError where `config.json` has none."""
+    require_inside(folder, folder / "config.json")
     names = read_json(folder / "config.json", way_out="Copy the export again.").get("id2label")
     try:
         return [str(names[str(number)]) for number in range(len(names))]

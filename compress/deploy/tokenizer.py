@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
 
@@ -29,10 +30,14 @@ class StockTokenizer:
         for name in (FILE, SETTINGS):
             if not (folder / name).is_file():
                 raise InputError(f"{folder} has no {name}. Copy the whole folder that a run exported.")
+            require_inside(folder, folder / name)
         settings = read_json(folder / SETTINGS)
         try:
             self.backend = tokenizers.Tokenizer.from_file(str(folder / FILE))
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # A panic of that library is no Exception.
+        except BaseException as error:
             raise InputError(f"{folder / FILE} cannot be read ({error}). Export the model again.") from error
         truncation, padding = self.backend.truncation, self.backend.token_to_id(_text_of(settings.get("pad_token")))
         if truncation is None or padding is None:
@@ -110,4 +115,4 @@ class Encoded:
 
 def _text_of(token: Any) -> str:
     """A token as a tokenizer's settings write it: by itself, or with how it is found."""
-    return str(token["content"] if isinstance(token, dict) else token)
+    return str(token.get("content") if isinstance(token, dict) else token)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect
 from compress.core.json_file import read_json
@@ -50,6 +51,7 @@ def read_tuned(export: Export) -> Tuned | None:
     path = export.folder / FILE
     if not path.exists():
         return None
+    require_inside(export.folder, path)
     content = read_json(path, way_out=WAY_OUT)
     try:
         if content["format"] != FORMAT:
@@ -57,9 +59,10 @@ def read_tuned(export: Export) -> Tuned | None:
         if content["export"] != export.key:
             raise InputError(f"{path} is of another export ({content['export']}, and this is {export.key}). {WAY_OUT}")
         settings, effect = Settings.from_json(content), content["batch_effect"]
-        seen = None if effect is None else BatchEffect(**effect)
-    except (KeyError, TypeError) as error:
+        seen = None if effect is None else BatchEffect.from_json(effect)
+        record = dict(content["record"])
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is malformed ({error!r}). {WAY_OUT}") from error
     if settings.session.name != export.runtime:
         raise InputError(f"{path} is for {settings.session.name}, and the export for {export.runtime}. {WAY_OUT}")
-    return Tuned(settings=settings, batch_effect=seen, record=content["record"])
+    return Tuned(settings=settings, batch_effect=seen, record=record)

@@ -1,8 +1,9 @@
 """Proof by reload, in a process that knows nothing but the folder: started by `prove`.
 
-It loads the artifact, computes the probe batches and compares with the outputs from before saving: bit for bit, where
-the processor is the one that computed those. What belongs to padding is not compared. Where the runtime needs an
-export, it writes one from the reloaded model, opens it and compares again.
+It loads the artifact, reads raw examples with the processor in it, which must give what was measured, computes the
+probe batches and compares with the outputs from before saving: bit for bit, where the processor is the one that
+computed those. What belongs to padding is not compared. Where the runtime needs an export, it writes one from the
+reloaded model, opens it and compares again.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from compress.core.errors import CompressError, InputError, ReloadError, StageError
+from compress.core.errors import CompressError, InputError, ReloadError, StageError, TooLittleError
 from compress.core.evaluation import Proof
 from compress.core.runtime import Runtime, Session
 from compress.core.signature import Signature
@@ -30,8 +32,14 @@ from compress.measure.kept import kept
 from compress.measure.processes import clean_environment, isolated
 from compress.measure.worker import load_batches, save_batches
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 PROBE = "probe.npz"
 EXPECTED = "probe-logits.npz"
+# Raw examples, and the batch that the processor in memory made of them.
+RAW, READ = "probe-examples.arrow", "probe-inputs.npz"
+FEW = 16
 # Of float arithmetic: an absolute floor, and for large outputs a share of the largest.
 FLOAT_TOLERANCE, FLOAT_SHARE = 1e-3, 1e-4
 # Rounding to int8 turns a difference in the last bit into one step of 1/255 of a range, and bfloat16 keeps eight bits;
@@ -68,6 +76,50 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
         torch.set_num_threads(training)
     save_batches(batches, folder / PROBE)
     np.savez(folder / EXPECTED, *expected, arithmetic=np.array(json.dumps(_arithmetic(threads))))
+
+
+def write_raw_probe(folder: Path, config: Any, task: Task, examples: Dataset, processor: Any) -> None:
+    """Save a few raw examples beside a model, with what its processor makes of them now. Further ones where these are
+    too short to be anything."""
+    few = examples.select(range(min(FEW, len(examples))))
+    try:
+        batch = _read_by(task, few, processor, config)
+    except TooLittleError:
+        few = examples
+        batch = _read_by(task, few, processor, config)
+    table = few.with_format("arrow")[:].replace_schema_metadata(None)
+    # Not as Parquet, which has no place for some kinds of column.
+    with pa.OSFile(str(folder / RAW), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    save_batches([batch], folder / READ)
+
+
+def _read_by(task: Task, examples: Dataset, processor: Any, config: Any) -> dict[str, np.ndarray]:
+    from compress.nn.forward import numpy_batch
+
+    rows = task.encode_unlabelled(examples, processor, config)
+    return numpy_batch(task.signature(config), task.collate(list(rows), processor))
+
+
+def _require_same_reading(artifact: Path, task: Task, config: Any) -> None:
+    """Raise ReloadError where the processor in `artifact` makes something else of raw examples than was measured."""
+    if not (artifact / RAW).is_file():
+        # An artifact of an earlier release.
+        return
+    from datasets import Dataset
+
+    try:
+        with pa.OSFile(str(artifact / RAW), "rb") as file:
+            examples = Dataset(pa.ipc.open_file(file).read_all())
+        found = _read_by(task, examples, task.load_processor(artifact), config)
+    except InputError as error:
+        raise ReloadError(f"its processor cannot be used once it is loaded again: {error}") from error
+    (expected,) = load_batches(artifact / READ)
+    for name, values in expected.items():
+        if not np.array_equal(found[name], values):
+            raise ReloadError(
+                f"its processor, loaded again, makes other {name} of the same examples than what was measured"
+            )
 
 
 def prove(artifact: Path, export: Path | None, task: Task, runtime: Runtime) -> Proof:
@@ -135,6 +187,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         model = load_model(artifact)
     except InputError as error:
         raise ReloadError(str(error)) from error
+    _require_same_reading(artifact, task, model.config)
     batches, signature = list(load_batches(artifact / PROBE)), task.signature(model.config)
     with np.load(artifact / EXPECTED, allow_pickle=False) as arrays:
         before = [arrays[f"arr_{i}"] for i in range(len(batches))]

@@ -101,8 +101,10 @@ def apply_structure(model: PreTrainedModel, structure: Structure) -> None:
         try:
             model.get_submodule(path)
             replace_module(model, path, KINDS[edit.kind].build(edit.sizes))
-        # RuntimeError: sizes that no memory holds.
-        except (AttributeError, KeyError, RuntimeError) as error:
+        except InputError:
+            raise
+        # Numbers from a file can fail anywhere in a layer's making.
+        except Exception as error:
             raise InputError(f"structure.json does not fit the model at {path}: {error}. Export it again.") from error
     tie_heads(model)
     for path, values in structure.attributes.items():

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, List
 
 from compress.core.context import TeacherReading
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.task import Task
+from compress.data.repeats import alike_once_encoded
 from compress.data.splits import fingerprint
-from compress.data.unlabelled import only_new
+from compress.data.unlabelled import only_new, rows_read
 from compress.measure.evaluate import timed
 
 UNLABELLED = "unlabelled"
@@ -62,10 +63,50 @@ class EncodedData:
         more._encoded = {**self._encoded, UNLABELLED: encoded}
         return more, note
 
+    def looked_at(self, read: Mapping[str, Sequence[bytes]], *, once: bool) -> tuple[EncodedData, tuple[str, ...]]:
+        """The same and sentences about examples that are written in different ways and encoded alike; without them
+        where only one of each is wanted. Of what is no text, and of what is read in windows, nothing is said. read: see
+        Splits. Raises InputError where none of a split is left."""
+        parts = {name: self.split(name) for name in self._splits}
+        columns = [name for name in next(iter(parts.values())).column_names if name not in ABOUT]
+        if not all(
+            _of_tokens(part, columns) and _row_by_row(part, len(read.get(name, ()))) for name, part in parts.items()
+        ):
+            return self, ()
+        seen = {name: list(rows_read(self.split(name), columns)) for name in self._splits}
+        alike = {name: rows for name, rows in alike_once_encoded(seen, read).items() if rows}
+        outcome = "are left out" if once else "stay"
+        notes = tuple(
+            f"{len(rows)} examples of {name} are encoded like others, of it or of another split, that are written "
+            f"otherwise; they {outcome}"
+            for name, rows in alike.items()
+        )
+        return self._without(alike) if once and alike else self, notes
+
+    def _without(self, rows: Mapping[str, Sequence[int]]) -> EncodedData:
+        splits, origins, encoded = {**self._splits}, {**self._origins}, {**self._encoded}
+        for name, gone in rows.items():
+            kept = sorted(set(range(len(splits[name]))) - set(gone))
+            if not kept:
+                raise InputError(
+                    f"data.repeated is drop; every example of data.{name} is encoded like one of another split, so "
+                    "none is left. Give other examples, or use data.repeated=keep."
+                )
+            splits[name], encoded[name] = splits[name].select(kept), encoded[name].select(kept)
+            whole, places = origins.get(name, (name, range(len(self._splits[name]))))
+            origins[name] = whole, [places[row] for row in kept]
+        fewer = EncodedData(self._task, splits, self.processor, self.config, origins)
+        fewer._encoded = encoded
+        return fewer
+
     @property
     def names(self) -> tuple[str, ...]:
         """The splits that there are."""
         return tuple(self._splits)
+
+    def examples(self, name: str) -> Dataset:
+        """The examples of a split, as they were read."""
+        return self._splits[name]
 
     def split(self, name: str) -> Dataset:
         """The encoded rows of a split."""
@@ -153,6 +194,18 @@ class EncodedData:
             raise InputError(
                 f"{error} Its {len(rows)} examples were cut from data.{whole}, by data.validation_share and seed."
             ) from None
+
+
+def _of_tokens(part: Dataset, columns: Sequence[str]) -> bool:
+    # Images are the bytes that they were read as, and their pixels are many.
+    features = [part.features[name] for name in columns]
+    return all(isinstance(feature, List) and feature.feature.dtype.startswith("int") for feature in features)
+
+
+def _row_by_row(part: Dataset, examples: int) -> bool:
+    """Whether each row is an example, in their order, and no window of one."""
+    own = "document" not in part.column_names or part["document"][:] == list(range(len(part)))
+    return len(part) == examples and own
 
 
 def joined_fingerprint(split: str, ours: EncodedData, theirs: EncodedData) -> str:

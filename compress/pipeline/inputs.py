@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.core.context import Splits
 from compress.core.recipe import Recipe
 from compress.pipeline.encoded_data import EncodedData
 from compress.pipeline.make_or_find import Work, find, make_or_find
@@ -29,15 +30,16 @@ class RecipeInputs:
     them, by InputsCache.
 
     notes: what the source of the data decided by itself. config: the teacher's. shape: a model of the teacher's shape.
-    labelled: the examples, encoded when first asked for, but for the `unlabelled` ones. identify: says what the teacher
-    is, by content. answers: what the teacher said of the examples, where that stands for their labels.
+    given: the examples, encoded when first asked for, but for the unlabelled ones. splits: those that were read.
+    identify: says what the teacher is, by content. answers: what the teacher said of the examples, where that stands
+    for their labels.
     """
 
     notes: tuple[str, ...]
     config: Any
     shape: PreTrainedModel
-    labelled: EncodedData
-    unlabelled: Any
+    given: EncodedData
+    splits: Splits
     identify: Callable[[], Mapping[str, Any]]
     answers: tuple[Work[Any], ...] = ()
     _by_processor: dict[str, EncodedData] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class RecipeInputs:
                 found = find(recipe.store.resolve(), answers[-1])
                 known[name] = answer() if found is None else found
         encoded = EncodedData(task, known, processor, config, splits.origins)
-        return cls(notes, config, shape, encoded, splits.unlabelled, identify, tuple(answers))
+        return cls(notes, config, shape, encoded, splits, identify, tuple(answers))
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -67,13 +69,24 @@ class RecipeInputs:
         return self.identify()
 
     @cached_property
+    def _looked_at(self) -> tuple[EncodedData, tuple[str, ...]]:
+        return self.given.looked_at(self.splits.read, once=self.splits.once)
+
+    @property
+    def labelled(self) -> EncodedData:
+        """The examples that have labels, without those that are encoded alike where only one of each is wanted; all are
+        encoded. Raises InputError where one cannot be."""
+        return self._looked_at[0]
+
+    @cached_property
     def encoded(self) -> tuple[EncodedData, tuple[str, ...]]:
         """All examples as the teacher's processor encodes them, the unlabelled ones too where there are any, and all
         notes. Raises InputError where they cannot be used."""
-        if self.unlabelled is None:
-            return self.labelled, self.notes
-        encoded, note = self.labelled.with_unlabelled(self.unlabelled)
-        return encoded, (*self.notes, note)
+        encoded, told = self._looked_at
+        if self.splits.unlabelled is None:
+            return encoded, (*self.notes, *told)
+        encoded, note = encoded.with_unlabelled(self.splits.unlabelled)
+        return encoded, (*self.notes, *told, note)
 
     def encoded_by(self, artifact: str, processor_and_config: Callable[[], tuple[Any, Any]]) -> EncodedData:
         """The same as the processor encodes them that an artifact brought, by the artifact's key."""

@@ -34,9 +34,9 @@ class LoadedRecipe:
     def __init__(self, recipe: Recipe, check: Check, inputs: RecipeInputs) -> None:
         self.recipe, self.inputs, self.config = recipe, inputs, inputs.config
         self.timed: set[str] = set()
-        encoded = inputs.labelled
-        check(inputs.shape, encoded.processor)
+        check(inputs.shape, inputs.given.processor)
         check_decoding(recipe, self.signature)
+        encoded = inputs.labelled
         self.examples = {name: encoded.split(name) for name in encoded.names}
         check_timed(recipe, len(self.examples["validation"]))
         check_groups(self.examples["validation"]["group"][:])

@@ -18,6 +18,7 @@ from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.core.secrets import masked
 from compress.core.serving import Serving
 from compress.measure.environment import describe_machine
+from compress.measure.prove import EXPECTED, PROBE, RAW, READ
 from compress.measure.statistics import compare, percentiles
 from compress.nn.checkpoint import read_config
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained
@@ -26,7 +27,7 @@ from compress.report.drawing import Drawing, Plot
 from compress.report.model_card import write_model_card
 from compress.report.page import write_page
 
-NOT_EXPORTED = {"manifest.json", "probe.npz", "probe-logits.npz"}
+NOT_EXPORTED = {"manifest.json", PROBE, EXPECTED, RAW, READ}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
@@ -67,7 +68,9 @@ def load_image_processor(folder: Path, config: Any) -> Any:
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-        return _complete(processor, folder, channels=int(config.num_channels), sides=sides_of(config.image_size))
+        complete = _complete(processor, folder, channels=int(config.num_channels), sides=sides_of(config.image_size))
+        _try(complete, folder, channels=int(config.num_channels), sides=sides_of(config.image_size))
+        return complete
 
 
 def save_image_processor(processor: Any, folder: Path) -> None:
@@ -127,6 +130,17 @@ def _complete(processor: Any, folder: Path, *, channels: int, sides: tuple[int, 
             f'{{"height": {sides[0]}, "width": {sides[1]}}}.'
         )
     return processor
+
+
+def _try(processor: Any, folder: Path, *, channels: int, sides: tuple[int, int]) -> None:
+    """Raise InputError where an image of white becomes no numbers, or others than the model takes."""
+    image = PIL.Image.new(mode_of(processor), (8, 8), "white")
+    found = np.asarray(processor([image], return_tensors="pt")["pixel_values"])
+    if found.shape != (1, channels, *sides) or not np.isfinite(found).all():
+        raise InputError(
+            f"model.path is {folder}, whose preprocessor_config.json makes of an image what no model reads: "
+            f"{found.shape} with values from {found.min():.3g} to {found.max():.3g}. {WAY_OUT}"
+        )
 
 
 def _resized_to(processor: Any) -> tuple[int, int] | None:

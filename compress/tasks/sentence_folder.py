@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoModel
 
 from compress.core.checks import require_choice
+from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.nn.checkpoint import read_config, read_tensors
@@ -83,11 +84,20 @@ def load_encoder(folder: Path, pooling: str | None) -> SentenceEncoder:
             f"model.path is {folder}, whose weights are incomplete (missing: {missing}). Copy or save it again."
         )
     require_all_read(folder, loading["unexpected_keys"])
+    if said.dense is not None:
+        # Before memory is taken for as many as the settings say.
+        weights, width = _dense_weights(said.dense), int(encoder.config.hidden_size)
+        wanted = {"weight": (said.readout.dimensions, width)}
+        wanted |= {"bias": (said.readout.dimensions,)} if said.readout.bias else {}
+        if {name: tuple(value.shape) for name, value in weights.items()} != wanted:
+            raise InputError(
+                f"{said.dense} has weights of other shapes than its config.json, or than the encoder, says. Save the "
+                "model again."
+            )
     model = SentenceEncoder(with_readout(encoder.config, said.readout))
     model.encoder.load_state_dict(encoder.state_dict())
     if model.dense is not None:
-        assert said.dense is not None
-        model.dense.load_state_dict(_dense_weights(said.dense))
+        model.dense.load_state_dict(weights)
     return model.eval()
 
 
@@ -124,20 +134,25 @@ def read_folder(folder: Path, pooling: str | None) -> SentenceFolder:
         readout = Readout(pooling=pooling, normalize=True, prompts={}, **NO_DENSE_LAYER)
         return SentenceFolder(readout=readout, dense=None, max_length=None, lower_case=False)
     kinds, paths = _modules(folder)
-    found = _pooling(folder, read_json(paths[1] / "config.json"))
+    found = _pooling(folder, _settings(folder, paths[1] / "config.json"))
     if pooling is not None and pooling != found:
         raise InputError(
             f"model.pooling is {pooling}, and model.path is {folder}, whose {MODULES} says {found}: its vectors would "
             "be others. Use model.pooling=null."
         )
-    dense = _dense(folder, read_json(paths[2] / "config.json")) if "Dense" in kinds else NO_DENSE_LAYER
-    own, whole = (read_json(folder / name) if (folder / name).is_file() else {} for name in (ENCODER, WHOLE))
-    prompts = {str(name): str(prompt) for name, prompt in (whole.get("prompts") or {}).items()}
+    dense = _dense(folder, _settings(folder, paths[2] / "config.json")) if "Dense" in kinds else NO_DENSE_LAYER
+    own, whole = (_settings(folder, folder / name) if (folder / name).exists() else {} for name in (ENCODER, WHOLE))
+    given, length = whole.get("prompts") or {}, own.get("max_seq_length")
+    if not isinstance(given, dict):
+        raise InputError(f"{folder / WHOLE} has prompts that are no names with texts ({given!r:.60}). Save it again.")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise InputError(f"{folder / ENCODER} sets max_seq_length to {length!r:.60}, no length. Use null, or a number.")
+    prompts = {str(name): str(prompt) for name, prompt in given.items()}
     _require_no_usual_prompt(folder, whole, prompts)
     return SentenceFolder(
         readout=Readout(pooling=found, normalize="Normalize" in kinds, prompts=prompts, **dense),
         dense=paths[2] if "Dense" in kinds else None,
-        max_length=own.get("max_seq_length"),
+        max_length=length,
         lower_case=bool(own.get("do_lower_case")),
     )
 
@@ -178,10 +193,17 @@ def write_folder(folder: Path, readout: Readout, *, max_length: int, width: int)
     )
 
 
+def _settings(folder: Path, path: Path, top: type = dict) -> Any:
+    """What a file of `folder` says. Raises InputError where it lies elsewhere, too."""
+    if path.exists():
+        require_inside(folder, path)
+    return read_json(path, top, way_out="Copy or save the model again.")
+
+
 def _modules(folder: Path) -> tuple[Sequence[str], Sequence[Path]]:
     """The names of the classes and the folders of the modules, in order."""
     try:
-        found = read_json(folder / MODULES, list)
+        found = _settings(folder, folder / MODULES, list)
         entries = [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in found]
     except (KeyError, TypeError) as error:
         raise InputError(f"{folder / MODULES} is malformed ({error!r}). Copy or save the model again.") from error
@@ -210,7 +232,7 @@ def _modules(folder: Path) -> tuple[Sequence[str], Sequence[Path]]:
 def _pooling(folder: Path, settings: Mapping[str, Any]) -> str:
     """The pooling by its name, as either form of the file says it."""
     given = settings.get("pooling_mode")
-    asked = [given] if isinstance(given, str) else [str(name) for name in given or ()]
+    asked = [str(name) for name in given] if isinstance(given, list) else [] if given is None else [str(given)]
     asked = asked or [name for flag, name in FLAGS.items() if settings.get(flag)]
     if len(asked) != 1 or asked[0] not in POOLINGS:
         raise InputError(
@@ -241,8 +263,11 @@ def _dense(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             f"model.path is {folder}, whose dense layer has the activation {name}; supported are "
             f"{', '.join(TORCH_ACTIVATIONS)}."
         )
+    width = settings.get("out_features")
+    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+        raise InputError(f"model.path is {folder}, whose dense layer has {width!r:.60} for out_features, no width.")
     return {
-        "dimensions": int(settings["out_features"]),
+        "dimensions": width,
         "bias": bool(settings.get("bias", True)),
         "activation": TORCH_ACTIVATIONS[name],
     }
@@ -252,6 +277,7 @@ def _dense_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / "model.safetensors"
     if not path.is_file():
         raise InputError(f"{folder} has no model.safetensors, the weights of a dense layer. Save the model again.")
+    require_inside(folder.parent, path)
     return {name.removeprefix("linear."): value for name, value in load_file(path).items()}
 
 

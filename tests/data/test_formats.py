@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
@@ -113,8 +115,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("a.jsonl", "\n\n", "it holds no rows. Give"),
         ("a.csv", "", "it holds no rows. Give"),
         ("a.csv", "text,label\n", "it holds no rows. Give"),
-        ("a.jsonl", '{"a": 1}\n{"a": 1,}\n', "line 2 is not JSON ("),
-        ("a.jsonl", '{"a": 1}\n\n[1, 2]\n', "line 3 is [1, 2], not an object. Write"),
+        ("a.jsonl", '{"a": 1}\n{"a": 1,}\n', 'line 2 is {"a": 1,}, which cannot be read (column '),
+        (
+            "a.jsonl",
+            '{"a": 1}\n\n[1, 2]\n',
+            "line 3 is [1, 2], which cannot be read (it holds an array, not an object). Write",
+        ),
+        ("a.jsonl", '{"a": "\\ud800"}\n', "cannot be read ('\\ud800' holds half of a character)"),
+        ("a.jsonl", '{"a": 1, "a": 2}\n', "cannot be read ('a' stands twice in one object)"),
+        ("a.jsonl", '{"a": ' + "[" * 70 + "]" * 70 + "}\n", "cannot be read (it is nested deeper than 64)"),
         ("a.jsonl", '{"a": 1}\n{"a": "x"}\n', "column 'a' mixes kinds of value ("),
         ("a.jsonl", '{"a": 123456789012345678901234567890}\n', "column 'a' mixes kinds of value ("),
         ("a.jsonl", b'{"a": "b"}\n{"a": "caf\xe9"}\n', "line 2 is not UTF-8 (byte 0xe9). Save"),
@@ -130,6 +139,15 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
     assert words in _message(tmp_path, name, content)
+
+
+def test_text_in_parquet_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": ["abc"]}), path, compression="none", use_dictionary=False, write_statistics=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"abc", b"a\xf6c", 1))
+    with pytest.raises(InputError, match=r"is not a whole Parquet file .*UTF"):
+        read_file("data.train", str(path))
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 STRANGE: tuple[Any, ...] = (
@@ -31,6 +34,72 @@ def mutated(data: bytes, draw: random.Random, *, text: bool) -> bytes:
     if kind == "deep":
         return b'{"a":' * 3000 + data + b"}" * 3000
     return data[:place] + draw.randbytes(draw.randint(1, 8)) + data[place:]
+
+
+# What people and programs put into files of data: other ends of lines, other alphabets, signs with a meaning.
+PIECES: tuple[bytes, ...] = (
+    b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b'"', b'""', b",", b";", b"\t", b"\\", b"\xef\xbb\xbf", b"\xff\xfe",
+    "\u2028".encode(), "\u0085".encode(), "\U0001f600".encode(), b"\xed\xa0\x80", b"\\ud800", b"NaN", b"Infinity",
+    b"null", b"1e999", b"9" * 400, b"[" * 300, b'{"a":' * 300, b"x" * 300_000, b"=1+1", b"#", b"-DOCSTART-\n",
+    b"sep=;\n", b"# newdoc\n", b" ", b"\xa0", b"nan", b"0", b"-1", b"true", b'{"text": 1}\n', b"[]\n",
+)  # fmt: skip
+
+
+def mutated_data(data: bytes, draw: random.Random, *, text: bool) -> bytes:
+    """A file of data, changed in one to three of these ways. text: whether it is JSON line by line."""
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        data = _mutated_once(data, draw, text=text)
+    return data
+
+
+def _mutated_once(data: bytes, draw: random.Random, *, text: bool) -> bytes:
+    kind = draw.choice(("plain", "value", "piece", "piece", "line", "line", "whole") if text else
+                       ("plain", "piece", "piece", "line", "line", "whole"))  # fmt: skip
+    if kind == "plain":
+        return mutated(data, draw, text=False)
+    if kind == "value":
+        return _with_another_value(data, draw)
+    if kind == "piece":
+        place, piece = draw.randrange(len(data) + 1), draw.choice(PIECES)
+        return data[:place] + piece + data[place + draw.choice((0, len(piece))) :]
+    if kind == "whole":
+        return draw.choice(WHOLES)(data)
+    lines = data.split(b"\n")
+    first, second = draw.randrange(len(lines)), draw.randrange(len(lines))
+    what = draw.choice(("drop", "twice", "swap", "join", "many"))
+    if what == "drop":
+        del lines[first]
+    elif what == "twice":
+        lines.insert(second, lines[first])
+    elif what == "swap":
+        lines[first], lines[second] = lines[second], lines[first]
+    elif what == "join":
+        lines[first : first + 2] = [b"".join(lines[first : first + 2])]
+    else:
+        lines[first:first] = [lines[second]] * 2000
+    return b"\n".join(lines)
+
+
+# What is done to a file as a whole.
+WHOLES: tuple[Callable[[bytes], bytes], ...] = (
+    gzip.compress,
+    bz2.compress,
+    lambda data: b"",
+    lambda data: b"\xef\xbb\xbf" + data,
+    lambda data: data.decode("utf-8", "replace").encode("utf-16"),
+    lambda data: data.decode("utf-8", "replace").encode("latin-1", "replace"),
+    lambda data: data.replace(b"\n", b"\r\n"),
+    lambda data: data.replace(b"\n", b"\r"),
+    lambda data: data.replace(b"\n", b""),
+    lambda data: data.replace(b",", b";"),
+    lambda data: data.replace(b"\t", b" "),
+    lambda data: data.replace(b'"', b""),
+    lambda data: data.replace(b"text", b"label", 1),
+    lambda data: data.upper(),
+    lambda data: b"\0" * len(data),
+    lambda data: data + data,
+    lambda data: b"[" + data.strip().replace(b"\n", b",") + b"]",
+)
 
 
 def _with_another_value(data: bytes, draw: random.Random) -> bytes:

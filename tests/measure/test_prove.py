@@ -16,8 +16,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from compress.core.errors import InputError, ReloadError, StageError
 from compress.core.signature import Signature
 from compress.measure.evaluate import size_of
-from compress.measure.prove import EXPECTED, compare, prove, write_probe
-from compress.nn.checkpoint import save_model, settle
+from compress.measure.prove import EXPECTED, compare, prove, write_probe, write_raw_probe
+from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.layers import Int4BlockLinear
 from compress.nn.structure import replace_module
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
@@ -35,12 +35,13 @@ def artifact(tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any) -> 
 def saved(model: Any, folder: Path, tokenizer: Any, *, threads: int) -> Path:
     folder.mkdir()
     settle(model)
-    texts = ["kas " * n for n in range(1, 13)]
+    texts = ["Kas " * n for n in range(1, 13)]
     raw = Dataset.from_dict({"text": texts, "label": ["cold", "warm"] * 6})
     examples = TASK.encode(raw, tokenizer, model.config, "validation")
     save_model(model, folder)
     TASK.save_processor(tokenizer, folder)
     write_probe(folder, model, TASK, examples, tokenizer, threads=threads)
+    write_raw_probe(folder, model.config, TASK, raw, tokenizer)
     return folder
 
 
@@ -210,3 +211,36 @@ def test_agreement_is_counted_place_by_place_in_rows_of_any_length() -> None:
     # Three of four positions, in two rows.
     assert (proof.argmax_agreement, proof.rows) == (0.75, 2)
     assert proof.max_difference == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda said: {**said, "normalizer": None}, "makes other input_ids of the same examples"),
+        (lambda said: {**said, "truncation": {**said["truncation"], "max_length": 5}}, None),
+        (lambda said: {**said, "post_processor": None}, "makes other input_ids of the same examples"),
+        (lambda said: {**said, "model": {"type": "nothing"}}, "its processor cannot be used once it is loaded again"),
+    ],
+)
+def test_the_proof_begins_with_raw_examples(artifact: Path, change: Callable[[Any], Any], told: str | None) -> None:
+    path = artifact / "tokenizer.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    if told is None:
+        # What the task sets itself with every call.
+        assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
+        return
+    with pytest.raises(ReloadError, match=told):
+        prove(artifact, None, TASK, TorchRuntime(threads=1))
+
+
+def test_the_side_of_truncation_is_a_part_of_the_proof(artifact: Path) -> None:
+    path = artifact / "tokenizer_config.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    long = " ".join(["kas kat kan kam kar"] * 8)
+    model = load_model(artifact)
+    raw = Dataset.from_dict({"text": [long, "kas"], "label": ["cold", "warm"]})
+    write_raw_probe(artifact, model.config, TASK, raw, TASK.load_processor(artifact))
+    assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
+    path.write_text(json.dumps({**said, "truncation_side": "left"}), encoding="utf-8")
+    with pytest.raises(ReloadError, match="makes other input_ids of the same examples"):
+        prove(artifact, None, TASK, TorchRuntime(threads=1))

@@ -4,8 +4,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from datasets import Dataset
 
+from compress.core.errors import InputError
 from compress.methods.training.transfer import transfer_fingerprint, transfer_set
 from compress.pipeline.encoded_data import EncodedData, joined_fingerprint
 from compress.tasks.text_classification import TextClassification
@@ -151,3 +153,68 @@ def test_a_long_unlabelled_text_stays_whole_or_goes_whole(tokenizer: Any, make_m
     assert whole.unlabelled["input_ids"][:] == [[2, 5, 5, 5, 5, 3], [2, 4, 3], [2, 8, 3]]
     again = whole.encoded_by(tokenizer, config).unlabelled
     assert again is not None and again["input_ids"][:] == whole.unlabelled["input_ids"][:]
+
+
+def written_otherwise(tokenizer: Any, make_model: Callable) -> tuple[EncodedData, dict[str, list[bytes]]]:
+    """Capitals are small letters to this tokenizer, and of eight tokens six are words."""
+    task, config = TextClassification(text="text", label="label", max_length=8), make_model().config
+    texts = {
+        "train": ["kas kat", "Kas kat", "los lot", "kan kan kan kan kan kan kam", "mis", "mis"],
+        "validation": ["LOS lot", "kan kan kan kan kan kan kar", "nus nut"],
+    }
+    splits = {
+        name: Dataset.from_dict(
+            {"text": of_split, "label": ["cold", "warm"] * 3 if name == "train" else ["cold"] * 2 + ["warm"]}
+        )
+        for name, of_split in texts.items()
+    }
+    read = {name: [text.encode() for text in of_split] for name, of_split in texts.items()}
+    return EncodedData(task, splits, tokenizer, config), read
+
+
+def test_examples_that_are_written_otherwise_and_encoded_alike_are_told(tokenizer: Any, make_model: Callable) -> None:
+    data, read = written_otherwise(tokenizer, make_model)
+    same, notes = data.looked_at(read, once=False)
+    # "Kas kat" in train; "los lot" and the long text, which validation has. "mis" twice was told by the source.
+    assert same is data
+    assert notes == (
+        "3 examples of train are encoded like others, of it or of another split, that are written otherwise; they stay",
+    )
+
+
+def test_examples_that_are_encoded_alike_are_left_out_of_what_is_learned_from(
+    tokenizer: Any, make_model: Callable
+) -> None:
+    data, read = written_otherwise(tokenizer, make_model)
+    fewer, notes = data.looked_at(read, once=True)
+    assert notes[0].endswith("they are left out")
+    before = data.split("train")["input_ids"][:]
+    assert fewer.split("train")["input_ids"][:] == [before[0], before[4], before[5]] and before[0] == [2, 4, 5, 3]
+    assert fewer.split("validation")["input_ids"][:] == data.split("validation")["input_ids"][:]
+    assert fewer.content("train") != data.content("train")
+    # A message about an example names its place in the file.
+    assert fewer._origins == {"train": ("train", [0, 4, 5])}
+
+
+def test_a_split_of_which_nothing_is_left_is_refused(tokenizer: Any, make_model: Callable) -> None:
+    task, config = TextClassification(text="text", label="label", max_length=8), make_model().config
+    splits = {
+        name: Dataset.from_dict({"text": texts, "label": ["cold", "warm"]})
+        for name, texts in {"train": ["KAS", "KAT"], "validation": ["kas", "kat"]}.items()
+    }
+    read = {"train": [b"KAS", b"KAT"], "validation": [b"kas", b"kat"]}
+    with pytest.raises(InputError, match=r"data\.repeated is drop; every example of data\.train is encoded like one"):
+        EncodedData(task, splits, tokenizer, config).looked_at(read, once=True)
+
+
+def test_windows_of_documents_are_not_compared(tokenizer: Any, make_model: Callable) -> None:
+    task = TokenClassification(
+        words="tokens", tags="tags", text="text", spans="spans", scheme="plain", max_length=4, stride=0
+    )
+    config = make_model().config
+    splits = {
+        name: Dataset.from_dict({"tokens": [words, ["mis"]], "tags": [["cold", "warm", "cold"], ["warm"]]})
+        for name, words in {"train": ["kas", "kat", "kan"], "validation": ["KAS", "kat", "kan"]}.items()
+    }
+    data = EncodedData(task, splits, tokenizer, config)
+    assert data.looked_at({name: [b"1", name.encode()] for name in splits}, once=True) == (data, ())

@@ -1,4 +1,4 @@
-"""A beginning gives the tokens of the whole text, whatever takes it apart."""
+"""A beginning, or an end, gives the tokens of the whole text, whatever takes it apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from compress.core.errors import InputError
 from compress.tasks import beginnings as module
-from compress.tasks.beginnings import beginning, beginnings
+from compress.tasks.beginnings import beginning, beginnings, ending
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<|im_start|>"]
 CORPUS = [
@@ -82,10 +83,30 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
 
 
+@pytest.fixture(autouse=True)
+def cut_on_the_right(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A test may have changed the side."""
+    tokenizer.truncation_side = "right"
+
+
 # With marks that belong to the letter before, characters without spaces between them, and added tokens, whole and cut.
 PARTS = [
     *("low", "lower ", " newest", "  ", "\n\n", "\r\n", "\u3000", "12345", "6", " 7", "e\u0301", "\u0301", "x" * 40),
-    *("\u65e5\u672c\u8a9e", "\u3002", "<|im_start|>", "<|im", "[SEP]", "[SE", "!!", "'s", "-", "\ufb01", "\xc9", "\0"),
+    *(
+        "\u65e5\u672c\u8a9e",
+        "\u3002",
+        "<|im_start|>",
+        "<|im",
+        "[SEP]",
+        "[SE",
+        "!!",
+        "'s",
+        "-",
+        "\ufb01",
+        "\xc9",
+        "\0",
+        "\xb2",
+    ),
     *("\U0001f600", "\U0001f469\u200d\U0001f469\u200d\U0001f467"),
 ]
 parts = st.sampled_from(PARTS)
@@ -96,23 +117,28 @@ def cut(tokenizer: PreTrainedTokenizerFast, *given: str, max_length: int) -> lis
     return tokenizer(*given, truncation=True, max_length=max_length)["input_ids"]
 
 
+sides = st.sampled_from(["right", "left"])
+
+
 @settings(deadline=None, max_examples=150)
-@given(text=texts, max_length=st.integers(3, 24), characters=st.integers(1, 6))
+@given(text=texts, max_length=st.integers(3, 24), characters=st.integers(1, 6), side=sides)
 def test_the_tokens_are_those_of_the_whole_text(
-    tokenizer: PreTrainedTokenizerFast, text: str, max_length: int, characters: int
+    tokenizer: PreTrainedTokenizerFast, text: str, max_length: int, characters: int, side: str
 ) -> None:
+    tokenizer.truncation_side = side
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHARACTERS", characters)
         ((kept,),) = beginnings([[text]], tokenizer, max_length)
-    assert text.startswith(kept)
+    assert text.endswith(kept) if side == "left" else text.startswith(kept)
     assert cut(tokenizer, kept, max_length=max_length) == cut(tokenizer, text, max_length=max_length)
 
 
 @settings(deadline=None, max_examples=100)
-@given(first=texts, second=texts, max_length=st.integers(6, 24), characters=st.integers(1, 6))
+@given(first=texts, second=texts, max_length=st.integers(6, 24), characters=st.integers(1, 6), side=sides)
 def test_the_tokens_of_pairs(
-    tokenizer: PreTrainedTokenizerFast, first: str, second: str, max_length: int, characters: int
+    tokenizer: PreTrainedTokenizerFast, first: str, second: str, max_length: int, characters: int, side: str
 ) -> None:
+    tokenizer.truncation_side = side
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CHARACTERS", characters)
         (kept, also_kept) = beginnings([[first], [second]], tokenizer, max_length)
@@ -123,8 +149,9 @@ def test_the_tokens_of_pairs(
 def test_of_a_huge_text_little_is_read(tokenizer: PreTrainedTokenizerFast) -> None:
     text = "low lower 12 newest, \u65e5\u672c\u8a9e widest! " * 2000
     kept = beginning(text, tokenizer, 16)
+    end = ending(text, tokenizer, 16)
     without_words = "".join(map(str, tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a b"))).count("(") < 4
-    assert len(kept) == (len(text) if without_words else 256)
+    assert len(kept) == len(end) == (len(text) if without_words else 256)
 
 
 def test_a_number_is_not_cut(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -133,10 +160,8 @@ def test_a_number_is_not_cut(tokenizer: PreTrainedTokenizerFast) -> None:
     assert cut(tokenizer, kept, max_length=8) == cut(tokenizer, text, max_length=8)
 
 
-def test_a_text_that_is_cut_on_the_left_is_left_whole(tokenizer: PreTrainedTokenizerFast) -> None:
-    text = "low lower " * 400
-    tokenizer.truncation_side = "left"
-    try:
-        assert beginnings([[text]], tokenizer, 8) == [[text]]
-    finally:
-        tokenizer.truncation_side = "right"
+def test_a_huge_word_is_refused_before_it_is_read(tokenizer: PreTrainedTokenizerFast) -> None:
+    for side in ("right", "left"):
+        tokenizer.truncation_side = side
+        with pytest.raises(InputError, match=r"of 1000100 characters, which begins with 'yy.*Shorten it"):
+            beginnings([["low", "y" * 1_000_100]], tokenizer, 1_000_000 // 16 + 1)

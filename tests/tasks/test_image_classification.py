@@ -254,6 +254,13 @@ def test_processors_that_do_not_fit(tmp_path: Path) -> None:
         load_image_processor(tmp_path, vit(channels=4))
     with pytest.raises(InputError, match=r"bert model, which takes no images"):
         load_image_processor(tmp_path, AutoConfig.for_model("bert"))
+    for name, value in (("rescale_factor", "x"), ("image_std", 0.0), ("resample", 99), ("rescale_factor", [1, 2])):
+        plain().save_pretrained(tmp_path)
+        path = tmp_path / "preprocessor_config.json"
+        told = {**json.loads(path.read_text(encoding="utf-8")), "do_rescale": True, "do_normalize": True, name: value}
+        path.write_text(json.dumps(told), encoding="utf-8")
+        with pytest.raises(InputError, match=r"cannot be loaded|what no model reads"):
+            load_image_processor(tmp_path, vit())
     (tmp_path / "preprocessor_config.json").write_text("{")
     with pytest.raises(InputError, match=r"whose image processor cannot be loaded"):
         load_image_processor(tmp_path, vit())

@@ -137,6 +137,13 @@ def test_contradiction_is_refused(encoder: Path) -> None:
         ("1_Pooling/config.json", {"pooling_mode": ["cls", "mean"]}, "cls and mean"),
         ("1_Pooling/config.json", {}, "not named"),
         ("1_Pooling/config.json", {"pooling_mode": "mean", "include_prompt": False}, "include_prompt"),
+        ("1_Pooling/config.json", {"pooling_mode": 5}, "whose pooling is 5"),
+        ("1_Pooling/config.json", {"pooling_mode": {"cls": 1}}, "supported is one of"),
+        ("1_Pooling/config.json", {"pooling_mode": [["cls"]]}, "supported is one of"),
+        ("modules.json", [5, "x"], "malformed"),
+        ("config_sentence_transformers.json", {"prompts": ["query"]}, "prompts that are no names with texts"),
+        ("sentence_bert_config.json", {"max_seq_length": "long"}, "sets max_seq_length to 'long'"),
+        ("sentence_bert_config.json", {"max_seq_length": -1}, "sets max_seq_length to -1"),
         (
             "config_sentence_transformers.json",
             {"prompts": {"query": "query: "}, "default_prompt_name": "query"},
@@ -165,3 +172,29 @@ def test_lower_case_that_the_tokenizer_does_not_do_is_refused(encoder: Path) -> 
     (folder / "tokenizer.json").write_text(json.dumps({**description, "normalizer": None}))
     with pytest.raises(InputError, match="lower case"):
         _task().load_processor(folder)
+
+
+@pytest.mark.parametrize("width", [10**9, -3, "3", None, True, 2])
+def test_a_dense_layer_of_another_width_is_refused_before_memory_is_taken(encoder: Path, width: Any) -> None:
+    folder = _write_modules(encoder, pooling="mean", dense=3, normalize=True)
+    path = next(folder.glob("2_Dense/config.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "out_features": width}))
+    with pytest.raises(InputError, match=r"no width|has weights of other shapes"):
+        load_encoder(folder, None)
+
+
+@pytest.mark.parametrize("name", ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"])
+def test_a_module_that_lies_elsewhere_is_refused(encoder: Path, tmp_path: Path, name: str) -> None:
+    folder = _write_modules(encoder, pooling="mean", dense=3, normalize=True)
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"is a link to .*outside its folder"):
+        load_encoder(folder, None)
+
+
+def test_a_folder_of_a_module_that_lies_elsewhere_is_refused(encoder: Path, tmp_path: Path) -> None:
+    folder = _write_modules(encoder, pooling="mean", dense=0, normalize=True)
+    (folder / "1_Pooling").rename(tmp_path / "elsewhere")
+    (folder / "1_Pooling").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(InputError, match=r"is a link to .*outside its folder"):
+        read_folder(folder, None)

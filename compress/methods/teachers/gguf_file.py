@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import InputError
+from compress.tasks.text import refused_as
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
@@ -30,11 +31,9 @@ def write_plain(path: Path, target: Path) -> None:
             f"model.path is {path}, a GGUF file of the architecture {architecture!r}; {', '.join(ARCHITECTURES)} can "
             "be read. Give the folder of the model that it was made from."
         )
-    try:
+    # A file from elsewhere can fail anywhere in the libraries.
+    with refused_as(f"model.path is {path}, which Transformers cannot load", "Copy it again."):
         _convert(path, target, head_size)
-    except Exception as error:
-        # A file from elsewhere can fail anywhere in the libraries.
-        raise InputError(f"model.path is {path}, which Transformers cannot load ({error}). Copy it again.") from error
 
 
 def _described(path: Path) -> tuple[str, int | None]:

@@ -75,6 +75,13 @@ def plain_settings(settings: Mapping[str, Any], weights: Collection[str], folder
     missing = [name for name in NEEDED if settings.get(name) is None]
     if missing:
         raise InputError(f"{folder}: config.json does not say {', '.join(missing)}. Save it with minimind's own code.")
+    sizes = {name: settings[name] for name in NEEDED[:7]}
+    wrong = [name for name, value in sizes.items() if not isinstance(value, int) or value < 1]
+    if wrong:
+        raise InputError(
+            f"{folder}: config.json sets {wrong[0]} to {sizes[wrong[0]]!r:.60}; it is a whole number above 0. Copy it "
+            "again."
+        )
     normed = any(name.endswith(".self_attn.q_norm.weight") for name in weights)
     model_type, architecture = ("qwen3", "Qwen3ForCausalLM") if normed else ("llama", "LlamaForCausalLM")
     # minimind ties the head to the embeddings, and its second release has no setting for that.

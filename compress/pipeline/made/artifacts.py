@@ -12,7 +12,7 @@ from transformers import set_seed
 from compress.core.context import Context, TeacherContext
 from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
-from compress.measure.prove import write_probe
+from compress.measure.prove import write_probe, write_raw_probe
 from compress.methods.training.processes import once, same
 from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.fusion import LayerSizes
@@ -135,7 +135,7 @@ def _apply(
 
     def latency(sizes: FusedLayerSizes | LayerSizes, low_rank: bool = False) -> LatencyTable:
         find = partial(latency_table, loaded, store, teacher, sizes, low_rank=low_rank, again=True)
-        table = begun_with(work_folder, find)
+        table = begun_with(work_folder, find, said.notes.append)
         doubted = doubt(table, recipe.runtime.threads)
         if doubted is not None:
             said.notes.append(doubted)
@@ -173,3 +173,4 @@ def _save(loaded: LoadedRecipe, model: Any, folder: Path, encoded: EncodedData) 
     save_model(model, folder)
     task.save_processor(encoded.processor, folder)
     write_probe(folder, model, task, encoded.split("validation"), encoded.processor, threads)
+    write_raw_probe(folder, model.config, task, encoded.examples("validation"), encoded.processor)

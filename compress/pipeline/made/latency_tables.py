@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from compress.core.errors import InputError
+from compress.core.json_file import parse_json, read_regular
 from compress.core.latency_table import LatencyTable
+from compress.core.manifest import CHECKSUM, checksum_of
 from compress.measure.bystanders import disturbance
 from compress.measure.latency_table import measure_low_rank, measure_table
 from compress.measure.worker import load_batches
@@ -120,18 +123,36 @@ def latency_checks(loaded: LoadedRecipe, store: Store, teacher: Entry) -> Iterat
         yield name, partial(check, name, model)
 
 
-def begun_with(folder: Path, find: Callable[[], LatencyTable]) -> LatencyTable:
+def begun_with(folder: Path, find: Callable[[], LatencyTable], warn: Callable[[str], None]) -> LatencyTable:
     """The table that the unfinished work in `folder` was begun with, or what `find` finds now, for work that begins:
-    a resumed stage must choose what it chose before, though the table has been measured again since."""
+    a resumed stage must choose what it chose before, though the table has been measured again since. Where the table is
+    damaged nobody knows what was chosen: the unfinished work is removed, and `warn` is told."""
     path = folder / BEGUN_WITH
     if path.exists():
-        return LatencyTable.from_json(json.loads(path.read_text(encoding="utf-8")))
+        begun = _whole(path)
+        if begun is not None:
+            return begun
+        warn(f"the latency table that unfinished work was begun with is damaged ({path}): the work begins anew")
+        shutil.rmtree(folder)
+        folder.mkdir()
     table = find()
+    told = json.loads(json.dumps(table.to_json()))
     # Whole or not at all: the process may be killed at any moment.
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(table.to_json()), encoding="utf-8")
+    unfinished.write_text(json.dumps({"table": told, CHECKSUM: checksum_of(told)}), encoding="utf-8")
     unfinished.replace(path)
     return table
+
+
+def _whole(path: Path) -> LatencyTable | None:
+    """The table in a file, or None where its checksum says otherwise."""
+    try:
+        told = parse_json(read_regular(path))
+        if told[CHECKSUM] == checksum_of(told["table"]):
+            return LatencyTable.from_json(told["table"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def doubt(table: LatencyTable, processors: int) -> str | None:

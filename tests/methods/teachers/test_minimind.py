@@ -115,6 +115,9 @@ def test_what_a_release_does_not_say_is_as_it_computes() -> None:
     [
         ({"use_moe": True}, "a mixture of experts"),
         ({"inference_rope_scaling": True}, "stretches positions"),
+        ({"num_attention_heads": 0}, "sets num_attention_heads to 0; it is a whole number"),
+        ({"hidden_size": "32"}, "sets hidden_size to '32'"),
+        ({"hidden_size": [32]}, r"sets hidden_size to \[32\]"),
         ({"num_key_value_heads": None}, "does not say num_key_value_heads"),
     ],
 )

@@ -122,9 +122,30 @@ def test_resumed_work_goes_on_with_the_table_it_was_begun_with(tmp_path: Path) -
     curves = {0: 0.0, 2: 1.0}, {0: 0.0, 8: 1.0}, {0: 0.0, 2: 0.5}, {0: 0.0, 8: 0.5}
     ranks = {"ffn_in": {8: {4: -0.5, 12: -0.25}}}
     first, second = (LatencyTable(time, 0.1, *curves, 0.5, ranks) for time in (1.0, 2.0))
-    assert begun_with(tmp_path, lambda: first) == first
+    said: list[str] = []
+    assert begun_with(tmp_path, lambda: first, said.append) == first
     assert [path.name for path in tmp_path.iterdir()] == [BEGUN_WITH]
-    assert begun_with(tmp_path, lambda: second) == first
+    assert begun_with(tmp_path, lambda: second, said.append) == first
+    assert said == []
+
+
+def test_work_begun_with_a_table_that_is_damaged_now_begins_anew(tmp_path: Path) -> None:
+    curves = [{0: 0.0, 2: 1.0}] * 4
+    first, second = (LatencyTable(time, 0.125, *curves, 0.5) for time in (1.0, 2.0))
+    begun_with(tmp_path, lambda: first, print)
+    whole = (tmp_path / BEGUN_WITH).read_bytes()
+    for place in range(0, len(whole), 7):
+        for bit in range(8):
+            (tmp_path / BEGUN_WITH).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            (tmp_path / "checkpoint").touch()
+            said: list[str] = []
+            found = begun_with(tmp_path, lambda: second, said.append)
+            # White space may change, and a letter's case in an escape: what it says is then the same.
+            assert found == (second if said else first)
+            assert (tmp_path / "checkpoint").exists() != bool(said)
+    (tmp_path / BEGUN_WITH).write_bytes(whole.replace(b"0.125", b"0.126"))
+    assert begun_with(tmp_path, lambda: second, said.append) == second
+    assert "the work begins anew" in said[-1]
 
 
 def test_a_decoders_table_is_of_a_workload_and_of_no_data(monkeypatch: pytest.MonkeyPatch) -> None:

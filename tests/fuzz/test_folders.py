@@ -8,98 +8,29 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import signal
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import date
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 from rich.console import Console
 from transformers import AutoTokenizer
 
 import compress
-from compress.core.errors import CompressError
 from compress.core.manifest import write_manifest
-from compress.measure.environment import versions
 from compress.methods.teachers.folder import FolderTeacher
 from compress.nn.checkpoint import load_model, save_model
 from compress.report.sweep import publish
 from compress.tasks.text_classification import TextClassification
 
+from .harness import RefusedError, as_before, counted, damaged, draws, fuzz
 from .mutations import mutated
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
-LONGEST_S = 10
 TASK = TextClassification(text="text", label="label", max_length=16)
 TEXT = "kas kat kan kam kar los lot lon"
-
-fuzz = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize=EXAMPLES <= 20,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
-draws = st.randoms(use_true_random=False)
-
-
-COUNTED: dict[str, Counter[str]] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def results() -> Iterator[None]:
-    """Counts, written once all is done."""
-    yield
-    if "FUZZ_RESULTS" in os.environ:
-        told = {"date": f"{date.today():%Y-%m-%d}", "release": versions(("torch", "transformers", "tokenizers"))}
-        text = json.dumps({**told, "kinds": {kind: dict(counts) for kind, counts in COUNTED.items()}}, indent=1)
-        Path(os.environ["FUZZ_RESULTS"]).write_text(text + "\n", encoding="utf-8")
-
-
-@contextmanager
-def counted(kind: str) -> Iterator[None]:
-    """The block must end in time, and raise nothing but an error of ours. Afterwards `refused` says whether it did."""
-    counts = COUNTED.setdefault(kind, Counter(tried=0, refused=0))
-    counts["tried"] += 1
-    with in_time():
-        try:
-            yield
-        except CompressError as error:
-            counts["refused"] += 1
-            raise RefusedError(str(error)) from None
-
-
-class RefusedError(Exception):
-    """An error of ours."""
-
-
-class HangsError(BaseException):
-    """No error of ours, and none that a program catches."""
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    """Raise where the block takes longer than `LONGEST_S`."""
-
-    def ring(number: int, frame: Any) -> None:
-        raise HangsError
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(LONGEST_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +51,6 @@ def whole(
     return folder
 
 
-def damaged(whole: Path, draw: Any, place: Path) -> Path:
-    """A copy of a folder with one of its files changed."""
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(whole, place)
-    path = draw.choice(sorted(path for path in place.rglob("*") if path.is_file()))
-    path.write_bytes(mutated(path.read_bytes(), draw, text=path.suffix in (".json", ".jsonl")))
-    return place
-
-
 def logits(model: Any) -> torch.Tensor:
     with torch.inference_mode():
         return model(input_ids=torch.arange(4, 12)[None], attention_mask=torch.ones(1, 8, dtype=torch.long)).logits
@@ -143,7 +65,8 @@ def test_an_export_is_loaded_as_it_was_or_not_at_all(whole: Path, tmp_path: Path
             model = compress.load(folder)
     except RefusedError:
         return
-    assert torch.equal(logits(model), logits(load_model(whole / "export")))
+    with as_before("exports with their manifest"):
+        assert torch.equal(logits(model), logits(load_model(whole / "export")))
 
 
 @fuzz
@@ -168,9 +91,10 @@ def test_a_teacher_is_read_whole_or_refused(whole: Path, tmp_path: Path, draw: A
     except RefusedError:
         return
     # Whatever it is now, it is what Transformers makes of the same folder.
-    assert logits(model).shape == (1, config.num_labels)
-    stock = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    assert processor(TEXT)["input_ids"] == stock(TEXT)["input_ids"]
+    with as_before("teachers"):
+        assert logits(model).shape == (1, config.num_labels)
+        stock = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        assert processor(TEXT)["input_ids"] == stock(TEXT)["input_ids"]
 
 
 LINE = {"stage": "prune", "verdict": "passed", "decision": "keep", "reasons": ["a"], "notes": [], "artifact": "p",
