@@ -86,6 +86,9 @@ def test_integers_in_blocks_are_proven_though_a_runtime_rounds_the_inputs(
     assert size.parameters == plain + scales
     dense = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Int4BlockLinear))
     assert sum(size.bytes_by_part.values()) == 4 * (plain - dense) + dense / 2 + 2 * scales
+    # Where one file could not hold the weights, another does.
+    (export / "model.onnx.data").write_bytes(bytes(100))
+    assert size_of(artifact, export, OnnxRuntime(threads=1)).bytes == size.bytes + 100
 
 
 def test_a_weight_that_changed_is_refused(artifact: Path) -> None:
