@@ -70,7 +70,8 @@ def _environment(unit: Unit) -> Environment:
         difference=lambda pair: wording.difference_with_interval(pair[0], pair[1], unit, wording.DECIMALS),
         counted=wording.counted,
         heading=wording.heading,
-        figure=wording.figure,
+        figure_of=wording.figure_of,
+        figure_names=wording.figure_names,
         figure_name=wording.figure_name,
         fact=wording.fact,
     )
