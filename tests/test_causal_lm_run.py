@@ -72,6 +72,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[],
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(WORDS, size=draw.integers(5, 30))) for _ in range(40)]
     (place / "corpus.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    wrong = {"prompt": "kas", "options": ["lot", "min"], "answer": 2}
+    (place / "wrong.jsonl").write_text(json.dumps(wrong), encoding="utf-8")
+    (place / "long.jsonl").write_text(json.dumps({**wrong, "prompt": "kas " * 70, "answer": 0}), encoding="utf-8")
     return place
 
 
@@ -222,6 +225,55 @@ def test_what_no_cut_reaches_is_told_before_any_work(
     assert "Ask for 8.9 times or less" in capsys.readouterr().err
 
 
+def _artifacts(place: Path) -> set[str]:
+    return {path.name for path in (place / "store" / "artifacts").iterdir() if (path / "manifest.json").exists()}
+
+
+def test_another_request_is_timed_and_nothing_made_anew(place: Path, run: Path) -> None:
+    made, evaluations = _artifacts(place), {path.name for path in (place / "store" / "evaluations").iterdir()}
+    again = _run(place, "another_request", "workload.new_tokens=4", "workload.prompt_tokens=3")
+    assert _artifacts(place) == made
+    assert len({path.name for path in (place / "store" / "evaluations").iterdir()} - evaluations) >= 3
+    told = json.loads((again / "summary.json").read_text(encoding="utf-8"))["student"]["continuations"]
+    assert len(told[0]["prompt"].split()) == 3
+
+
+def test_another_request_is_another_model_where_its_time_chooses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_table, "_time", _priced)
+    asked = ("objective.speedup=4", "order=[prune]", "stages.prune.recovery_epochs=0")
+    _run(place, "one_request", *asked)
+    made = _artifacts(place)
+    _run(place, "same_request", *asked)
+    assert _artifacts(place) == made
+    _run(place, "longer_request", *asked, "workload.new_tokens=4")
+    assert len(_artifacts(place) - made) == 1
+
+
+def test_questions_stand_beside_and_change_nothing(place: Path, run: Path, rows: list[Any]) -> None:
+    made = _artifacts(place)
+    questions = [
+        {"prompt": " ".join(WORDS[i : i + 3]), "options": [WORDS[i + 3], f"{WORDS[i + 4]} {WORDS[i]}"], "answer": i % 2}
+        for i in range(12)
+    ]
+    (place / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions), encoding="utf-8")
+    asked = _run(place, "questions", "data.choices=questions.jsonl")
+    assert _artifacts(place) == made
+    found = [json.loads(line) for line in (asked / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    for before, after in zip(rows, found, strict=True):
+        assert after["log_likelihood"] == before["log_likelihood"]
+        figures = after["figures"]
+        assert figures["choices_right"] * 12 == pytest.approx(round(figures["choices_right"] * 12))
+        assert figures["choices_right_lower"] < figures["choices_right"] < figures["choices_right_upper"]
+        assert figures["kl_divergence"] == before["figures"]["kl_divergence"]
+    assert found[0]["figures"]["choices_right_against_teacher"] == 0
+    counted = [json.loads((folder / "summary.json").read_text(encoding="utf-8"))["examples"] for folder in (run, asked)]
+    assert counted[0] == counted[1]
+    page, card = ((asked / name).read_text(encoding="utf-8") for name in ("report.html", "export/README.md"))
+    assert "share of choices right" in page and "choices right lower" not in page
+    value = f"{found[2]['figures']['choices_right']:.3f} [{found[2]['figures']['choices_right_lower']:.3f}, "
+    assert value in card and value in page
+
+
 def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
     again = [json.loads(line) for line in (_run(place, "again") / "ledger.jsonl").read_text().splitlines()]
     assert all(row["reused"] for row in again)
@@ -243,6 +295,10 @@ def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
             "objective.workload=bulk",
             "what goes on with a text is timed one request at a time",
         ),
+        ("data.choices=corpus.txt", "data.choices is 'corpus.txt'; it must be a .jsonl file"),
+        ("data.choices=none.jsonl", "there is no such file"),
+        ("data.choices=wrong.jsonl", "data.choices, row 1: 'answer' is 2"),
+        ("data.choices=long.jsonl", "data.choices, row 1, option 0: with the prompt it has 71 tokens"),
     ],
 )
 def test_bad_input_exits_2(place: Path, setting: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

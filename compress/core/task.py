@@ -49,8 +49,8 @@ class Task(Protocol):
 
     size_unit: what an example's `length` counts, such as `tokens`. vectors: whether outputs are vectors, of which the
     direction counts, and no scores of classes. decodes: whether a model goes on with a text, so that one use is many
-    calls; the layers of such are not fused. judging: settings that only say how answers are judged: no model, and no
-    batch, comes out differently for them.
+    calls; the layers of such are not fused. judging: settings that only say how answers are judged, or what is timed:
+    no model, and no batch, comes out differently for them, unless by the latency table.
     """
 
     name: ClassVar[str]
@@ -141,6 +141,11 @@ class Task(Protocol):
     ) -> torch.Tensor | None:
         """How far the outputs of a batch are from the teacher's, a mean over its rows. None where they are logits, of
         which the distributions are compared. batch: what they are the outputs of; None: rows by themselves."""
+        ...
+
+    def imitated(self, batch: Batch) -> torch.Tensor | None:
+        """Where there is an output for each position: at which of them it is compared with the teacher's, (rows,
+        positions). None: at all that are no padding."""
         ...
 
     def metric(self, config: Any) -> Metric:
@@ -241,6 +246,10 @@ class TaskDefaults:
         self, output: torch.Tensor, target: torch.Tensor, batch: Batch | None = None
     ) -> torch.Tensor | None:
         """None: outputs are logits."""
+        return None
+
+    def imitated(self, batch: Batch) -> torch.Tensor | None:
+        """None: at all positions."""
         return None
 
     def units(self, rows: Dataset) -> list[int] | None:

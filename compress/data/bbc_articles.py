@@ -13,6 +13,7 @@ from compress.core.context import Splits
 from compress.core.errors import InputError
 from compress.core.words import SourceDefaults
 from compress.data.bbc import PACKAGE, Article, corpus_folder, distinct, read_articles, sides_by_topic
+from compress.data.choices import require_choices, with_choices
 from compress.data.splits import require_share
 
 
@@ -21,12 +22,14 @@ class BbcArticles(SourceDefaults):
     """Articles with their headings, each a document.
 
     articles: how many at most, drawn by `seed`; None for all. validation_share, test_share: the share of the articles
-    of each topic (0 to 1) that goes to each of these splits.
+    of each topic (0 to 1) that goes to each of these splits. choices, choices_separator: see `compress.data.choices`.
     """
 
     articles: int | None
     validation_share: float
     test_share: float
+    choices: str | None
+    choices_separator: str
     seed: int
 
     def __post_init__(self) -> None:
@@ -42,11 +45,17 @@ class BbcArticles(SourceDefaults):
         require_integer("seed", self.seed, 0, "Use 0, for example.")
 
     def files(self) -> list[Path]:
-        """The articles' files."""
-        return list(corpus_folder().glob("*/*.txt"))
+        """The articles' files, and that of questions."""
+        asked = [] if self.choices is None else [Path(self.choices).expanduser()]
+        return [*corpus_folder().glob("*/*.txt"), *asked]
+
+    def check_files(self) -> None:
+        """Raise InputError for a file of questions that is not there."""
+        require_choices(self.choices, self.choices_separator)
 
     def load(self) -> Splits:
         """Read and split. Column: text. Raises InputError where the package is not installed."""
+        require_choices(self.choices, self.choices_separator)
         every = list(read_articles(corpus_folder()))
         articles = [article for article in distinct(every) if article.paragraphs]
         drawn = np.random.default_rng(self.seed).permutation(len(articles))[: self.articles]
@@ -65,7 +74,8 @@ class BbcArticles(SourceDefaults):
             for split in ("train", "validation", "test")
         }
         note = f"{PACKAGE}: {len(articles)} distinct articles of {len(every)}, {len(chosen)} used"
-        return Splits(splits["train"], splits["validation"], splits["test"], (note,))
+        found = Splits(splits["train"], splits["validation"], splits["test"], (note,))
+        return with_choices(found, self.choices, self.choices_separator)
 
 
 def _text(article: Article) -> str:

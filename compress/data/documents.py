@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from datasets import Dataset
 
+from compress.core.context import Splits
 from compress.core.errors import InputError
+from compress.data.choices import require_choices, with_choices
 from compress.data.files import Files
 from compress.data.formats import read_file, read_text
 
@@ -18,9 +21,12 @@ CHATS = ("messages", "conversations")
 @dataclass(frozen=True, kw_only=True)
 class Documents(Files):
     """One file per split. Of a `.txt` file `separator` is what stands between two documents; other files have one in
-    each row: a text, or a chat, turns in a column `messages` or `conversations`."""
+    each row: a text, or a chat, turns in a column `messages` or `conversations`. choices, choices_separator: see
+    `compress.data.choices`."""
 
     separator: str
+    choices: str | None
+    choices_separator: str
 
     plain_text: ClassVar[bool] = True
 
@@ -31,6 +37,20 @@ class Documents(Files):
                 f"data.separator is {self.separator!r}; it is what stands between two documents of a .txt file. Use "
                 r'"\n\n" for an empty line.'
             )
+
+    def files(self) -> list[Path]:
+        """The files that are read."""
+        return [*super().files(), *([] if self.choices is None else [Path(self.choices).expanduser()])]
+
+    def check_files(self) -> None:
+        """Raise InputError for a file that is not there, before any is read."""
+        super().check_files()
+        require_choices(self.choices, self.choices_separator)
+
+    def load(self) -> Splits:
+        """Read the files, all columns. Raises InputError where one cannot be used."""
+        require_choices(self.choices, self.choices_separator)
+        return with_choices(super().load(), self.choices, self.choices_separator)
 
     def read(self, setting: str, name: str) -> Dataset:
         """A document in each row. Raises InputError, which names `setting`, where there is none."""

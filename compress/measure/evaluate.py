@@ -187,7 +187,7 @@ def torch_ratio_of(latency: Latency) -> float | None:
 
 def size_of(artifact: Path, export: Path | None, runtime: Runtime) -> Size:
     """Bytes of the files that the runtime executes, and what the checkpoint stores."""
-    model = load_model(artifact)
+    model, place = load_model(artifact), export or artifact
     parts = {"embeddings": 0, "attention": 0, "ffn": 0, "other": 0}
     # Two of these share a byte.
     unpacked = {
@@ -202,8 +202,13 @@ def size_of(artifact: Path, export: Path | None, runtime: Runtime) -> Size:
         single = unpacked.get(name, tensor)
         values += single.numel()
         nonzero += int(torch.count_nonzero(single))
-    executed = sum(((export or artifact) / name).stat().st_size for name in runtime.files)
+    executed = sum((place / name).stat().st_size for name in (*runtime.files, *_beside(place, runtime)))
     return Size(bytes=executed, parameters=values, nonzero_parameters=nonzero, bytes_by_part=parts)
+
+
+def _beside(place: Path, runtime: Runtime) -> list[str]:
+    """The files with the weights that one of the runtime's own could not hold."""
+    return [f"{name}.data" for name in runtime.files if (place / f"{name}.data").exists()]
 
 
 def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:

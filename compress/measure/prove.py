@@ -52,7 +52,8 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
     last bits depend on.
 
     examples: encoded; the shortest, the longest and some between are taken, alone and together. threads: to compute
-    them with, now and whenever the artifact is proven, however many its runtime then has.
+    them with, now and whenever the artifact is proven, however many its runtime then has. Raises StageError where an
+    output is NaN or infinite.
     """
     import torch
 
@@ -74,6 +75,8 @@ def write_probe(folder: Path, model: Any, task: Task, examples: Any, processor: 
             ]
     finally:
         torch.set_num_threads(training)
+    if not all(np.isfinite(row).all() for row in _rows(signature, expected, batches)):
+        raise StageError("the model's outputs for validation examples are not finite (NaN, or infinite)")
     save_batches(batches, folder / PROBE)
     np.savez(folder / EXPECTED, *expected, arithmetic=np.array(json.dumps(_arithmetic(threads))))
 

@@ -97,6 +97,11 @@ class Family:
             and not any(block.rms for block in blocks)
         )
 
+    @property
+    def tells_heads(self) -> bool:
+        """Whether a configuration can say that every layer has fewer heads, each as wide as before."""
+        return self.head_size_field is not None and self.attention.fixed_heads is None
+
     def head_size(self, config: PretrainedConfig) -> int:
         """The width of one head. Cutting heads never changes it."""
         if self.head_size_field is not None:

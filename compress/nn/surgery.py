@@ -109,6 +109,26 @@ def tell_config(model: PreTrainedModel) -> None:
         setattr(model.config, family.ffn_field, widths.pop())
 
 
+def tell_heads(model: PreTrainedModel) -> None:
+    """Where every layer has as many heads as the others, let the configuration say it, if it can: then any loader
+    builds it.
+
+    Where one key and value are left that several heads share, each of those heads counts as one from then on, as in
+    any other model of that form: see `Layer.heads`.
+    """
+    family, layers = family_of(model.config), layers_of(model)
+    found = {(layer.query_heads, layer.heads * layer.shared_width // head_size(model)) for layer in layers}
+    if not family.tells_heads or len(found) != 1:
+        return
+    ((queries, shared),) = found
+    if not queries:
+        return
+    setattr(model.config, family.heads_field, queries)
+    # With none that leaves, all heads share the one there is, and go on to.
+    if family.sharing_field is not None and shared:
+        setattr(model.config, family.sharing_field, shared)
+
+
 def narrow(model: PreTrainedModel, hidden_size: int) -> PreTrainedModel:
     """A copy whose hidden width is `hidden_size`, a multiple of the head size, with as many heads as then fit.
 

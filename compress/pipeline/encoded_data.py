@@ -19,7 +19,7 @@ from compress.measure.evaluate import timed
 UNLABELLED = "unlabelled"
 # Columns of encoded examples that say something about them, such as where in a longer document a row lies, and are not
 # what the model reads.
-ABOUT = ("labels", "length", "group", "document", "words", "together")
+ABOUT = ("labels", "length", "group", "document", "words", "together", "question")
 Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 

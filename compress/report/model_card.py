@@ -71,7 +71,8 @@ def _environment(unit: Unit) -> Environment:
         at_once=wording.at_once_words,
         counted=wording.counted,
         heading=wording.heading,
-        figure=wording.figure,
+        figure_of=wording.figure_of,
+        figure_names=wording.figure_names,
         figure_name=wording.figure_name,
         fact=wording.fact,
     )

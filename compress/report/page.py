@@ -29,7 +29,8 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         share_of_zeros=_share_of_zeros,
         blame_sentences=wording.blame_sentences,
         f1=_f1,
-        figure=wording.figure,
+        figure_of=wording.figure_of,
+        figure_names=wording.figure_names,
         figure_name=wording.figure_name,
         advice_sentence=wording.advice_sentence,
     )

@@ -30,8 +30,13 @@ _FIGURES = {
     "mean_absolute_error": "mean absolute error",
     "mean_reciprocal_rank": "mean reciprocal rank",
     "ndcg_of_any_order": "nDCG@10 of a random order",
+    "choices_right": "share of choices right",
+    "choices_right_against_teacher": "share of choices right minus the teacher's",
     "all_classes_right": "share with all classes right",
 }
+
+# How the names of the ends of a figure's interval end.
+ENDS = ("_lower", "_upper")
 
 _SHARES = {
     2: "half",
@@ -213,9 +218,21 @@ def figure(number: float | None) -> str:
     return f"{number:.3f}" if abs(number) < 1000 else f"{number:,.0f}"
 
 
+def figure_of(figures: Mapping[str, float], name: str) -> str:
+    """One of these, with its interval where the next two are its ends: `0.412 [0.380, 0.445]`."""
+    text, ends = figure(figures.get(name)), finite_interval([figures.get(name + end, math.nan) for end in ENDS])
+    return text if ends is None or text == MISSING else f"{text} [{figure(ends[0])}, {figure(ends[1])}]"
+
+
+def figure_names(figures: Mapping[str, float]) -> list[str]:
+    """Their names, in order, without those of the ends of others' intervals."""
+    ends = {name + end for name in figures for end in ENDS}
+    return [name for name in figures if name not in ends]
+
+
 def figures_sentence(figures: Mapping[str, float]) -> str:
     """`macro F1 0.871, Matthews' correlation 0.742`."""
-    return ", ".join(f"{figure_name(name)} {figure(value)}" for name, value in figures.items())
+    return ", ".join(f"{figure_name(name)} {figure_of(figures, name)}" for name in figure_names(figures))
 
 
 def fact(number: str | float | None, kind: Kind) -> str:

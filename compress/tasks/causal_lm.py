@@ -18,11 +18,13 @@ from compress.core.json_file import read_json
 from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
 from compress.core.task import TaskDefaults
 from compress.tasks.chats import is_chat, passages_of
+from compress.tasks.choices import CHOICE, chosen_right, option_rows, share, share_difference
 from compress.tasks.heads import load_with_head
 from compress.tasks.metrics.log_likelihood import LogLikelihood
 from compress.tasks.text import (
     column_of,
     load_tokenizer,
+    longest_input,
     padded,
     require_fitting_length,
     require_known_tokens,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 LIKELIEST = 16
 ROWS_AT_ONCE = 8
 TOKENS, PROBABILITIES = "teacher's likeliest tokens", "their log-probabilities"
+LIKELIHOODS = "teacher's log-likelihoods of options"
 KNOWN = "the teacher's probabilities of each next token are known too, for figures beside the perplexity"
 
 WITH_STATE = """\
@@ -85,6 +88,7 @@ class CausalLanguageModel(TaskDefaults):
     name: ClassVar[str] = "causal_lm"
     pipeline_tag: ClassVar[str] = "text-generation"
     decodes: ClassVar[bool] = True
+    judging: ClassVar[frozenset[str]] = frozenset({"prompt_tokens", "new_tokens"})
 
     def __post_init__(self) -> None:
         require_integer("data.max_length", self.max_length, 4, "Use 256, for example.")
@@ -161,36 +165,67 @@ class CausalLanguageModel(TaskDefaults):
 
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
         """The documents that judge, with the tokens that `model` finds likeliest after each of theirs, window by
-        window, and their log-probabilities; those of `train` as they are."""
+        window, and their log-probabilities; questions with the log-likelihood that it gives each option; those of
+        `train` as they are."""
+        if split == "train":
+            return examples
+        rows = self._windows(examples, processor, config, split)
+        tokens: list[list[Any]] = [[] for _ in rows]
+        values: list[list[Any]] = [[] for _ in rows]
+        for row, output in self._asked(rows, model, processor, config, f"teacher's probabilities, {split}"):
+            most, which = output.topk(min(LIKELIEST, output.shape[-1]), dim=-1)
+            tokens[row], values[row] = which.flatten().tolist(), most.flatten().tolist()
+        found = examples
+        for name, told in ((TOKENS, tokens), (PROBABILITIES, values)):
+            column: list[list[Any]] = [[] for _ in examples]
+            for window, more in zip(rows, told, strict=True):
+                column[window["document"]].extend(more)
+            found = found.add_column(name, column)
+        _, questions = _parts(examples)
+        return self._questions_answered(found, questions, model, processor, config) if questions else found
+
+    def _questions_answered(
+        self, examples: Dataset, questions: Sequence[Any], model: PreTrainedModel, processor: Any, config: Any
+    ) -> Dataset:
+        """With the log-likelihood that `model` gives each option of a question, in nats."""
+        import torch
+
+        rows = option_rows(questions, processor, longest_input(config))
+        before = len(examples) - len(questions)
+        column: list[list[float]] = [[] for _ in examples]
+        found = [0.0] * len(rows)
+        for row, output in self._asked(rows, model, processor, config, "teacher's answers, data.choices"):
+            told = torch.tensor(rows[row]["next"], device=output.device)
+            counted = told != NOT_JUDGED
+            found[row] = float(output[counted].gather(1, told[counted][:, None]).double().sum())
+        for row, likelihood in zip(rows, found, strict=True):
+            column[before + row["question"]].append(likelihood)
+        return examples.add_column(LIKELIHOODS, column)
+
+    def _asked(
+        self, rows: Sequence[Mapping[str, Any]], model: PreTrainedModel, processor: Any, config: Any, title: str
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """The number of each row, and the log-probabilities of all tokens after each of its own, (length, vocabulary);
+        those of one length together."""
         import torch
         from tqdm.auto import tqdm
 
         from compress.nn.forward import forward
 
-        if split == "train":
-            return examples
-        rows = self._windows(examples, processor, config, split)
-        found: list[Any] = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
-        for start in tqdm(range(0, len(order), ROWS_AT_ONCE), desc=f"teacher's probabilities, {split}", leave=False):
+        for start in tqdm(range(0, len(order), ROWS_AT_ONCE), desc=title, leave=False):
             chosen = order[start : start + ROWS_AT_ONCE]
             with torch.inference_mode():
                 batch = padded([rows[row] for row in chosen], self._fills(processor))
                 output = forward(model, self.signature(config), batch).output.float().log_softmax(dim=-1)
-                values, tokens = output.topk(min(LIKELIEST, output.shape[-1]), dim=-1)
-            for place, number in enumerate(chosen):
-                length = len(rows[number]["input_ids"])
-                found[number] = tokens[place, :length].flatten().tolist(), values[place, :length].flatten().tolist()
-        columns: tuple[list[list[Any]], ...] = ([[] for _ in examples], [[] for _ in examples])
-        for row, answer in zip(rows, found, strict=True):
-            for column, more in zip(columns, answer, strict=True):
-                column[row["document"]].extend(more)
-        return examples.add_column(TOKENS, columns[0]).add_column(PROBABILITIES, columns[1])
+            yield from ((row, output[place, : len(rows[row]["input_ids"])]) for place, row in enumerate(chosen))
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
-        """A row for each window: columns `input_ids`, `attention_mask`, `length`, `group` and `document`, and `labels`,
-        a structure: the `next` token of each (NOT_JUDGED at the end), the `bytes` of text that those are, and where the
-        teacher was asked its likeliest `tokens` and their `log_probabilities`, position after position.
+        """A row for each window: columns `input_ids`, `attention_mask`, `length`, `group`, `document` and `question`,
+        and `labels`, a structure: the `next` token of each (NOT_JUDGED at the end), the `bytes` of text that those are,
+        and where the teacher was asked its likeliest `tokens` and their `log_probabilities`, position after position.
+        Then a row for each option of each question: see `option_rows`. `labels` say whether it is `right`, how many
+        `characters` it has, and the `likelihood` that the teacher gives it, in a list. `question` is -1 of windows.
 
         Raises InputError for empty texts, and TooLittleError where no document has two tokens."""
         from datasets import Dataset as DatasetType
@@ -201,25 +236,25 @@ class CausalLanguageModel(TaskDefaults):
                 f"data.text={self.text}: no text of data.{split} has two tokens, so nothing comes next. Give "
                 "longer ones."
             )
+        documents, questions = _parts(examples)
         groups = examples["group"] if "group" in examples.column_names else range(len(examples))
-        return DatasetType.from_list(
-            [
-                {
-                    "input_ids": row["input_ids"],
-                    "attention_mask": row["attention_mask"],
-                    "labels": {"next": row["next"], "bytes": row["bytes"], **told},
-                    "length": len(row["input_ids"]),
-                    "group": groups[row["document"]],
-                    "document": row["document"],
-                }
-                for row, told in zip(rows, self._taught(examples, rows), strict=True)
-            ]
-        )
+        found = [
+            _encoded(row, groups[row["document"]], told)
+            for row, told in zip(rows, self._taught(examples, rows), strict=True)
+        ]
+        options = option_rows(questions, processor, longest_input(config)) if questions else []
+        answers = examples[LIKELIHOODS][:] if LIKELIHOODS in examples.column_names else [[] for _ in examples]
+        said = [[value] for answer in answers for value in answer] or [[] for _ in options]
+        for row, likelihood in zip(options, said, strict=True):
+            document = len(documents) + row["question"]
+            told = {"right": row["right"], "characters": row["characters"], "likelihood": likelihood}
+            found.append(_encoded({**row, "bytes": 0, "document": document}, groups[document], told))
+        return DatasetType.from_list(found)
 
     def _taught(self, examples: Dataset, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
         """Each window's part of what the teacher said of its document."""
         if TOKENS not in examples.column_names:
-            yield from ({"tokens": [], "log_probabilities": []} for _ in rows)
+            yield from ({} for _ in rows)
             return
         tokens, values = examples[TOKENS][:], examples[PROBABILITIES][:]
         # Windows of one document follow each other.
@@ -240,6 +275,7 @@ class CausalLanguageModel(TaskDefaults):
     def _windows(self, examples: Dataset, processor: Any, config: Any, split: str) -> list[dict[str, Any]]:
         """The windows of all documents: see `windows`. Of a chat what the assistant says counts, of a text all."""
         require_fitting_length(self.max_length, config)
+        examples, _ = _parts(examples)
         values = column_of(examples, self.text, "data.text", split)
         if values and is_chat(values[0]):
             passages = passages_of(values, processor, self.text, split)
@@ -293,14 +329,26 @@ class CausalLanguageModel(TaskDefaults):
         """How many tokens come next."""
         return (batch["labels"] != NOT_JUDGED).sum()
 
+    def imitated(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Where something comes next that counts: of a chat what the assistant says."""
+        return batch["labels"] != NOT_JUDGED
+
     def metric(self, config: Any) -> LogLikelihood:
         """The mean log-likelihood of a token, shown as perplexity."""
         return LogLikelihood()
+
+    def units(self, rows: Dataset) -> list[int] | None:
+        """Windows are judged one by one; what is asked about options stands beside."""
+        questions = rows["question"][:]
+        if max(questions, default=-1) < 0:
+            return None
+        return [row if question < 0 else -1 for row, question in enumerate(questions)]
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
         """Of each window the summed log-likelihood of its tokens that count, in nats, and how many those are.
 
         outputs: (length, k + 1) each, log-probabilities of what was asked for, the next token first."""
+        outputs, rows = _windows_of(outputs, rows)
         judged = [_judged(row) for row in rows]
         sums = [float(output[at, 0].sum(dtype=np.float64)) for output, at in zip(outputs, judged, strict=True)]
         return np.stack([np.array(sums), np.array([at.sum() for at in judged], dtype=float)], axis=1)
@@ -310,9 +358,13 @@ class CausalLanguageModel(TaskDefaults):
     ) -> dict[str, float]:
         """Bits per byte of text; and where the teacher was asked, the KL divergence from its probabilities to this
         model's, per token in nats (its likeliest tokens one by one, all others as one, which is a lower bound), and how
-        often the same token is likeliest."""
+        often the same token is likeliest. Of questions how many are answered right, and how many more than by the
+        teacher: see `chosen_right`."""
+        of_questions = _choices_figures(outputs, rows)
+        outputs, rows = _windows_of(outputs, rows)
         likelihood, tokens = self.statistics(outputs, rows, config).sum(axis=0)
         figures = {"bits_per_byte": -float(likelihood) / math.log(2) / sum(row["labels"]["bytes"] for row in rows)}
+        figures |= of_questions
         if not rows[0]["labels"]["tokens"]:
             return figures
         divergence, same = 0.0, 0
@@ -334,7 +386,7 @@ class CausalLanguageModel(TaskDefaults):
 
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """All of one kind."""
-        return ["text"] * len(rows)
+        return ["text"] * sum(question < 0 for question in rows["question"])
 
     def written(self, tokens: Sequence[int], processor: Any) -> str:
         """The text, marks such as of its end among it."""
@@ -343,6 +395,51 @@ class CausalLanguageModel(TaskDefaults):
     def usage(self, runtime: Runtime, config: Any) -> str:
         """Python that goes on with a text, always with the likeliest token, in an exported folder on `runtime`."""
         return IN_TORCH if runtime.form is None else WITH_STATE.replace("PACKAGE", runtime.snippet[0])
+
+
+def _parts(examples: Dataset) -> tuple[Dataset, list[Any]]:
+    """The examples that are texts, and the questions behind them."""
+    if CHOICE not in examples.column_names:
+        return examples, []
+    questions = [question for question in examples[CHOICE] if question is not None]
+    return examples.select(range(len(examples) - len(questions))), questions
+
+
+def _encoded(row: Mapping[str, Any], group: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as `encode` gives it. told: what is known of it beside what comes next."""
+    nothing = {"tokens": [], "log_probabilities": [], "right": False, "characters": 0, "likelihood": []}
+    return {
+        "input_ids": row["input_ids"],
+        "attention_mask": row["attention_mask"],
+        "labels": {"next": row["next"], "bytes": row["bytes"], **nothing, **told},
+        "length": len(row["input_ids"]),
+        "group": group,
+        "document": row["document"],
+        "question": row.get("question", -1),
+    }
+
+
+def _windows_of(
+    outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]
+) -> tuple[list[np.ndarray], list[Mapping[str, Any]]]:
+    """Those of windows of texts: options of questions are no part of the metric."""
+    pairs = [(output, row) for output, row in zip(outputs, rows, strict=True) if row["question"] < 0]
+    return [output for output, _ in pairs], [row for _, row in pairs]
+
+
+def _choices_figures(outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many questions are answered right, and where the teacher was asked how many more than by it; empty where
+    there are none."""
+    pairs = [(output, row) for output, row in zip(outputs, rows, strict=True) if row["question"] >= 0]
+    if not pairs:
+        return {}
+    options = [{"question": row["question"], **row["labels"]} for _, row in pairs]
+    right = chosen_right([float(output[_judged(row), 0].sum(dtype=np.float64)) for output, row in pairs], options)
+    figures = share(right).figures("choices_right")
+    if not options[0]["likelihood"]:
+        return figures
+    teachers = chosen_right([option["likelihood"][0] for option in options], options)
+    return {**figures, **share_difference(right, teachers).figures("choices_right_against_teacher")}
 
 
 def _judged(row: Mapping[str, Any]) -> np.ndarray:

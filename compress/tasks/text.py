@@ -221,7 +221,7 @@ def padded(rows: Sequence[Mapping[str, Any]], fills: Mapping[str, int]) -> dict[
 
 def require_fitting_length(max_length: int, config: Any) -> None:
     """Raise InputError where a model of this configuration cannot read `max_length` tokens."""
-    limit = _longest_input(config)
+    limit = longest_input(config)
     if limit < max_length:
         raise InputError(
             f"data.max_length is {max_length}; this model takes at most {limit} tokens. Use {limit} or less."
@@ -251,7 +251,8 @@ def require_findable_padding(tokenizer: Any, config: Any) -> None:
         )
 
 
-def _longest_input(config: Any) -> int:
+def longest_input(config: Any) -> int:
+    """The most tokens that a model of this configuration reads."""
     from compress.nn.family import family_of
 
     embeddings = family_of(config).embeddings

@@ -16,7 +16,7 @@ from compress.data.texts import Texts
 
 def source(train: Path, **more: Any) -> Documents:
     given: dict[str, Any] = {"validation": None, "test": None, "unlabelled": None, "group": None, "label": None}
-    given |= {"reads": "text", "separator": "\n\n"}
+    given |= {"reads": "text", "separator": "\n\n", "choices": None, "choices_separator": " "}
     return Documents(**{**given, "train": str(train), "repeated": "keep", "validation_share": 0.5, "seed": 0, **more})
 
 
@@ -86,7 +86,9 @@ def test_an_empty_separator_is_refused(tmp_path: Path) -> None:
 
 
 def test_articles_are_whole_and_on_one_side() -> None:
-    splits = BbcArticles(articles=60, validation_share=0.2, test_share=0.2, seed=0).load()
+    splits = BbcArticles(
+        articles=60, validation_share=0.2, test_share=0.2, choices=None, choices_separator=" ", seed=0
+    ).load()
     assert splits.test is not None
     sides = [set(part["text"]) for part in (splits.train, splits.validation, splits.test)]
     assert sum(map(len, sides)) == 60 == len(set.union(*sides))
@@ -104,4 +106,8 @@ def test_articles_are_whole_and_on_one_side() -> None:
 )
 def test_settings_that_leave_no_articles(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        BbcArticles(**{"articles": None, "validation_share": 0.1, "test_share": 0.1, "seed": 0, **settings})
+        BbcArticles(
+            **{"articles": None, "validation_share": 0.1, "test_share": 0.1, "seed": 0, **settings},
+            choices=None,
+            choices_separator=" ",
+        )

@@ -87,6 +87,19 @@ def test_integers_in_blocks_are_proven_though_a_runtime_rounds_the_inputs(
     assert size.parameters == plain + scales
     dense = sum(m.in_features * m.out_features for m in model.modules() if isinstance(m, Int4BlockLinear))
     assert sum(size.bytes_by_part.values()) == 4 * (plain - dense) + dense / 2 + 2 * scales
+    # Where one file could not hold the weights, another does.
+    (export / "model.onnx.data").write_bytes(bytes(100))
+    assert size_of(artifact, export, OnnxRuntime(threads=1)).bytes == size.bytes + 100
+
+
+def test_outputs_that_are_no_numbers_are_not_kept(tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any) -> None:
+    model = make_model("bert")
+    with torch.no_grad():
+        # Weights are finite, and their sums are not.
+        model.classifier.weight.fill_(3e38)
+        model.classifier.weight[:, ::2] = -3e38
+    with pytest.raises(StageError, match="outputs for validation examples are not finite"):
+        saved(model, tmp_path / "artifact", tokenizer, threads=1)
 
 
 def test_a_weight_that_changed_is_refused(artifact: Path) -> None:

@@ -17,7 +17,7 @@ from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.family import family_of, known_families, layers_of
 from compress.nn.head import positions_read
 from compress.nn.structure import structure_of
-from compress.nn.surgery import keep_heads, narrow
+from compress.nn.surgery import keep_heads, narrow, tell_heads
 from compress.tasks.text import require_findable_padding
 from compress.tasks.text_task import SIGNATURE
 
@@ -91,6 +91,25 @@ def test_what_leaves_and_what_stays(
     again.set_attn_implementation(attention)
     assert structure_of(again) == structure_of(model)
     assert torch.equal(logits(again, words), logits(model, words))
+
+
+@pytest.mark.parametrize(("heads", "shared", "units", "width", "kept", "left", "gone"), CASES)
+def test_the_configuration_is_told_of_heads_that_all_layers_have(
+    sharing_type, heads, shared, units, width, kept, left, gone, words
+) -> None:
+    model = small(sharing_type, heads=heads, shared=shared)
+    for layer in layers_of(model):
+        # Before one is cut, and while the other has more.
+        tell_heads(model)
+        assert (model.config.num_attention_heads, model.config.num_key_value_heads) == (heads, shared)
+        keep_heads(model, layer, torch.tensor(kept))
+    cut, tells = logits(model, words), family_of(model.config).tells_heads
+    tell_heads(model)
+    told = model.config.num_attention_heads, model.config.num_key_value_heads
+    assert told == (left if tells else (heads, shared))
+    assert structure_of(model).is_plain == tells
+    assert [layer.query_heads for layer in layers_of(model)] == [left[0]] * 2
+    assert torch.equal(logits(model, words), cut)
 
 
 def test_heads_wider_than_their_part_of_the_hidden_states(words: dict[str, Tensor], tmp_path: Path) -> None:

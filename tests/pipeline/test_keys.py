@@ -332,6 +332,8 @@ def test_what_an_evaluation_depends_on(recipe_of: Make, monkeypatch: pytest.Monk
         ("sentence_embedding", "data.pairs=rated.csv"),
         ("sentence_embedding", "task.stored=[int8]"),
         ("multi_label_classification", "task.threshold=0.4"),
+        ("causal_lm", "workload.prompt_tokens=64"),
+        ("causal_lm", "workload.new_tokens=32"),
     ],
 )
 def test_how_answers_are_judged_has_no_part_in_an_artifact(checkpoint: Path, name: str, override: str) -> None:

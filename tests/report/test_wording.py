@@ -52,6 +52,16 @@ def test_a_missing_value_is_a_dash(value: float | None) -> None:
     assert wording.factor_with_interval(value, (1.0, math.nan)) == "-"
 
 
+def test_a_figure_stands_with_its_interval() -> None:
+    figures = {"bits_per_byte": 0.9, "choices_right": 0.5, "choices_right_lower": 0.4, "choices_right_upper": 0.61}
+    assert wording.figure_names(figures) == ["bits_per_byte", "choices_right"]
+    assert wording.figure_of(figures, "choices_right") == "0.500 [0.400, 0.610]"
+    assert wording.figures_sentence(figures) == "bits per byte 0.900, share of choices right 0.500 [0.400, 0.610]"
+    assert wording.figure_of({"choices_right_lower": 0.1, "choices_right_upper": 0.2}, "choices_right") == "-"
+    # An end alone is a figure like others.
+    assert wording.figure_names({"a_lower": 1.0}) == ["a_lower"]
+
+
 def test_shares_in_words() -> None:
     assert wording.share_of_bytes(18, 90) == "about one fifth of the bytes"
     assert wording.share_of_bytes(17.4, 90) == "about one fifth of the bytes"  # 0.1933 * 5 = 0.967

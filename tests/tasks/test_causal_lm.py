@@ -95,6 +95,7 @@ def test_the_teacher_says_what_it_finds_likeliest(model: PreTrainedModel, proces
 def test_statistics_and_figures_by_hand() -> None:
     row = {
         "input_ids": [2, 3, 4],
+        "question": -1,
         "labels": {
             "next": [3, 4, NOT_JUDGED],
             "bytes": 4,

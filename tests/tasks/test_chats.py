@@ -86,11 +86,31 @@ def test_a_chat_that_the_assistant_begins() -> None:
 
 def test_statistics_are_of_what_counts() -> None:
     task = CausalLanguageModel(text="text", max_length=16, prompt_tokens=2, new_tokens=3)
-    row = {"labels": {"next": [NOT_JUDGED, 4, 5, NOT_JUDGED], "bytes": 2, "tokens": [], "log_probabilities": []}}
+    row = {
+        "labels": {"next": [NOT_JUDGED, 4, 5, NOT_JUDGED], "bytes": 2, "tokens": [], "log_probabilities": []},
+        "question": -1,
+    }
     output = np.log(np.array([[0.9, 0.9], [0.5, 0.5], [0.25, 0.5], [0.9, 0.9]]))
     assert task.statistics([output], [row], None) == pytest.approx(np.array([[np.log(0.125), 2]]))
     # 3 bits for 2 bytes.
     assert task.figures([output], [row], None) == {"bits_per_byte": pytest.approx(1.5)}
+
+
+def test_how_far_a_teacher_is_away_is_told_of_what_counts_alone() -> None:
+    task = CausalLanguageModel(text="text", max_length=16, prompt_tokens=2, new_tokens=3)
+    (row,) = rows([turns("a", "ccc")])
+    # user a <end> assistant ccc <end>: after `assistant` and after `ccc` something is said.
+    assert [place for place, token in enumerate(row["labels"]["next"]) if token != NOT_JUDGED] == [3, 4]
+    told = {"tokens": [A, BB] * 6, "log_probabilities": np.log([0.5, 0.5] * 6).tolist()}
+    judged = {**row, "labels": {**row["labels"], **told}}
+    # Far away wherever nobody asks; the same after `assistant`, and after `ccc` three of four for what has one of two.
+    far, same, near = [0.1, 0.01, 0.9, 0.9], [0.5, 0.5, 0.5, 0.5], [0.1, 0.25, 0.75, 0.75]
+    output = np.log(np.array([far, far, far, same, near, far]))
+    figures = task.figures([output], [judged], None)
+    assert figures["kl_divergence"] == pytest.approx((0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)) / 2)
+    assert figures["same_top_token"] == 0.5
+    batch = task.collate([judged], tokenizer())
+    assert task.imitated(batch).tolist() == [[False, False, False, True, True, False]]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +157,8 @@ def test_a_column_of_chats_stands_for_the_text(column: str, tmp_path: Path) -> N
         label=None,
         reads="text",
         separator="\n\n",
+        choices=None,
+        choices_separator=" ",
         repeated="keep",
         validation_share=0.5,
         seed=0,

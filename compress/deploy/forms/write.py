@@ -75,7 +75,7 @@ def _comparison(judged: JudgedExport, form: ExportForm, examples: Path | None) -
     if signature.decoding is not None and not form.decodes:
         raise InputError(
             f"--to is {form.name}, which carries models that are called once, and {judged.folder} goes on with a text "
-            f"({task.name}). Use what the run exported, or --to gguf."
+            f"({task.name}). Use what the run exported, --to transformers or --to gguf."
         )
     return Comparison(task=task, signature=signature, batches=read_batches(judged, task, signature, examples))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -25,7 +26,8 @@ BATCH_OF_LARGE_OUTPUTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class FisherImportance:
-    """examples: training examples shown, with their labels.
+    """examples: training examples shown, with their labels. most_tokens: of models that give a number for every token
+    there is at every position, so many tokens in all at most: examples are then fewer, the longer they are.
 
     Every head and neuron is thought to be multiplied by a mask of 1; its importance is the square of the derivative of
     an example's loss by that mask, summed over the examples (Kwon et al. 2022, A Fast Post-Training Pruning Framework
@@ -36,12 +38,14 @@ class FisherImportance:
     """
 
     examples: int
+    most_tokens: int
 
     # All are shares of one loss.
     compares_layers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_integer("importance.examples", self.examples, 1, "Use 256, for example.")
+        require_integer("importance.most_tokens", self.most_tokens, 1, "Use 16384, for example.")
 
     def of(self, model: PreTrainedModel, context: Context) -> list[LayerImportance]:
         """Sums of squared derivatives by the mask of each head, neuron and layer."""
@@ -87,11 +91,20 @@ class FisherImportance:
     def _batches(self, model: PreTrainedModel, context: Context) -> Iterator[dict[str, Any]]:
         """The examples, those of similar lengths together, so that little is padding."""
         lengths = list(context.train["length"])
-        order = sorted(chosen_rows(context.seed, len(lengths), self.examples), key=lambda row: lengths[row])
         large = context.task.signature(model.config).asked is not None
+        chosen = chosen_rows(context.seed, len(lengths), self.examples)
+        if large:
+            chosen = _within(chosen, lengths, self.most_tokens)
+        order = sorted(chosen, key=lambda row: lengths[row])
         size = BATCH_OF_LARGE_OUTPUTS if large else BATCH
         for start in range(0, len(order), size):
             yield context.collate([context.train[row] for row in order[start : start + size]])
+
+
+def _within(rows: Sequence[int], lengths: Sequence[int], most: int) -> list[int]:
+    """The first of these rows, as many as have `most` tokens together, and one at least."""
+    totals = np.cumsum([lengths[row] for row in rows])
+    return list(rows[: max(1, int(np.searchsorted(totals, most, side="right")))])
 
 
 def _mask_gradients(

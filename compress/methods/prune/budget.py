@@ -21,14 +21,15 @@ from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
 from compress.core.words import ComponentImportance, Importance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
-from compress.methods.prune.cutting import UNCUTTABLE, sizes_left
+from compress.methods.prune.cutting import UNCUTTABLE, sizes_left, tell_uneven
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
 from compress.methods.training.low_rank import factorize, ranks_of, with_products
+from compress.methods.uniform_sizes import UniformChoices
 from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.ops.masks import strongest
-from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config
+from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config, tell_heads
 
 DESTROYED = (
     "a low rank destroys the zeros that pruning left in a product; set ranks=false, or leave out the pruning before it"
@@ -61,6 +62,9 @@ class PruneToBudget(StageDefaults):
     margin: the budget is this share smaller, because a prediction is off by a few percent. importance: the criterion;
     heads, neurons and layers compete for the same time, so values are shares of each layer's own total where the
     criterion does not compare layers. blocks: whether the attention or the FFN of a layer may leave alone.
+    uniform: whether all layers that stay keep as many heads, and as many neurons, as each other, so that the
+    configuration alone says what the model is, and any loader builds it; where a configuration could not say that there
+    are fewer heads, all of those stay. Not with blocks or ranks.
     ranks: whether products may become two thin ones, in the same time, but for query, key and value, which are fused
     into one, and for what is computed for one token; a rank loses the importance of the singular components that it
     leaves out. Factors cannot be cut again, so ranks come with the last cut. calibration_examples: training examples on
@@ -75,6 +79,7 @@ class PruneToBudget(StageDefaults):
     margin: float
     importance: Importance
     blocks: bool
+    uniform: bool
     ranks: bool
     calibration_examples: int
     neuron_multiple: int
@@ -104,7 +109,14 @@ class PruneToBudget(StageDefaults):
                 "compares_layers. Use importance@stages.prune.importance=fisher."
             )
         require_boolean("stages.prune.blocks", self.blocks)
+        require_boolean("stages.prune.uniform", self.uniform)
         require_boolean("stages.prune.ranks", self.ranks)
+        uneven = [name for name in ("blocks", "ranks") if getattr(self, name)]
+        if self.uniform and uneven:
+            raise InputError(
+                f"stages.prune.uniform is true and {uneven[0]} too; what {uneven[0]}=true leaves is not of one size. "
+                f"Set stages.prune.{uneven[0]}=false, or uniform=false."
+            )
         require_integer("stages.prune.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")
         if self.ranks and not isinstance(self.importance, ComponentImportance):
             raise InputError(
@@ -133,6 +145,8 @@ class PruneToBudget(StageDefaults):
         """Raise InputError where nothing says how much stays, or no latency table can be made."""
         if self.ranks:
             require_fused_form(model, "stages.prune.ranks", "Set ranks=false.")
+        if self.uniform:
+            _require_one_size(model)
         if all(getattr(self, name) is None for name in TARGETS):
             raise InputError(
                 f"stages.prune has none of {', '.join(TARGETS)} set; exactly one says how much stays. "
@@ -189,13 +203,7 @@ class PruneToBudget(StageDefaults):
             if self.ranks and progress == 1:
                 criterion = cast(ComponentImportance, self.importance)
                 found = with_products(model, context, found, criterion, self.calibration_examples)
-            choices = Choices(
-                found=self._comparable(found),
-                table=table,
-                blocks=self.blocks,
-                neuron_multiple=self.neuron_multiple,
-                keeps_first=family_of(model.config).first_layer is not None,
-            )
+            choices = self._choices(model, self._comparable(found), table)
             choice = self._choose(choices, whole, progress)
             sentence, why = explanation(choices, choice, stands_for)
             context.note(sentence)
@@ -209,14 +217,18 @@ class PruneToBudget(StageDefaults):
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
         ranks = ranks_of(model)
         context.tell(sizes_left(model, stands_for, ranks))
-        predicted = table.predict(_sizes(model), ranks)
+        left = _sizes(model)
+        predicted = table.predict(left, ranks)
+        # Last: where one key and value are left, heads are counted otherwise once the configuration says so.
+        tell_heads(model)
+        tell_uneven(model, context)
         context.predict(table.teacher / predicted)
         context.note(
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
         )
         if table.prompt is not None:
-            prompt = table.prompt.predict(_sizes(model))
+            prompt = table.prompt.predict(left)
             context.note(
                 f"of that {prompt:.3f} ms until the first token, {table.prompt.teacher / prompt:.1f} times the "
                 f"teacher's speed, and {predicted - prompt:.3f} ms for all after it, "
@@ -228,6 +240,17 @@ class PruneToBudget(StageDefaults):
         if self.importance.compares_layers:
             return found
         return [_shares(layer) for layer in found]
+
+    def _choices(self, model: PreTrainedModel, found: list[LayerImportance], table: LatencyTable) -> Choices:
+        family = family_of(model.config)
+        given: dict[str, Any] = {
+            "found": found,
+            "table": table,
+            "blocks": self.blocks,
+            "neuron_multiple": self.neuron_multiple,
+            "keeps_first": family.first_layer is not None,
+        }
+        return UniformChoices(**given, whole_heads=not family.tells_heads) if self.uniform else Choices(**given)
 
     def _choose(self, choices: Choices, whole: float, progress: float) -> Choice:
         if self.kept_importance is not None:
@@ -261,6 +284,21 @@ class PruneToBudget(StageDefaults):
             f"head and the smallest last layer alone take {least:.3f} ms, {table.teacher / least:.1f} times the "
             f"teacher's speed. {way_out}"
         )
+
+
+def _require_one_size(model: PreTrainedModel) -> None:
+    """Raise InputError where a layer has lost what every other one is to keep as much of."""
+    layers = layers_of(model)
+    whole = not family_of(model.config).tells_heads
+    for number, layer in enumerate(layers):
+        lacking = "its attention" if not layer.heads else "" if layer.neurons else "its FFN"
+        if not lacking and whole and layer.heads < max(each.heads for each in layers):
+            lacking = "part of its heads"
+        if lacking:
+            raise InputError(
+                f"stages.prune.uniform is true, and layer {number} has lost {lacking}, so layers of one size cannot "
+                "be had. Cut with uniform=true in every such stage, or set uniform=false."
+            )
 
 
 def _two_digits(value: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.core.context import Context
 from compress.core.fact_table import FactTable, Kind
 from compress.nn.family import layers_of
 
@@ -38,3 +39,15 @@ def sizes_left(
         for place, (number, layer, thin) in enumerate(zip(numbers, layers, ranks or [{}] * len(layers), strict=True))
     ]
     return FactTable.of("What each layer has now", COLUMNS, rows)
+
+
+def tell_uneven(model: PreTrainedModel, context: Context) -> None:
+    """Note which readers refuse layers of different sizes, where there are such in a model that goes on with a text."""
+    layers = layers_of(model)
+    attention, ffn = {layer.query_heads for layer in layers}, {layer.neurons for layer in layers}
+    if not context.task.decodes or (len(attention) == 1 and len(ffn) == 1):
+        return
+    refused = "from_pretrained and GGUF refuse them"
+    if len(attention - {0}) > 1:
+        refused = "from_pretrained, GGUF and ONNX Runtime GenAI refuse them (there is no genai_config.json)"
+    context.note(f"layers of different sizes are left: {refused}; stages.prune.uniform=true cuts all alike")

@@ -23,7 +23,7 @@ from compress.core.context import Context, LayerImportance
 from compress.core.errors import InputError
 from compress.core.stage import StageDefaults, Training
 from compress.core.words import Importance
-from compress.methods.prune.cutting import UNCUTTABLE, sizes_left
+from compress.methods.prune.cutting import UNCUTTABLE, sizes_left, tell_uneven
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
 from compress.methods.training.imitation import Imitation, inherited
@@ -38,6 +38,7 @@ from compress.nn.surgery import (
     require_cuttable_heads,
     require_first_layer,
     tell_config,
+    tell_heads,
 )
 
 
@@ -177,6 +178,9 @@ class PruneStructured(StageDefaults):
         settings, epochs = self.imitation, self.recovery_epochs
         title = "recovery after pruning"
         cut_and_recover(model, context, self.gradual, cut, imitation=settings, epochs=epochs, title=title)
+        # Last: where one key and value are left, heads are counted otherwise once the configuration says so.
+        tell_heads(model)
+        tell_uneven(model, context)
         context.tell(sizes_left(model, kept))
         return model
 

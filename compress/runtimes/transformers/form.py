@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from compress.runtimes.torch.runtime import TorchSession
 
 FUSED = "leave fuse out of order for this form"
+GOES_ON = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer, model = AutoTokenizer.from_pretrained("."), AutoModelForCausalLM.from_pretrained(".")
+inputs = tokenizer("Put the beginning of a text here.", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32, do_sample=False)[0]))
+"""
 FACTORS = "leave factorize out of order for this form"
 
 
@@ -29,15 +36,16 @@ class TransformersForm(FormDefaults):
     name: ClassVar[str] = "transformers"
     label: ClassVar[str] = "Transformers"
     package: ClassVar[tuple[str, str]] = ("transformers", "transformers")
+    decodes: ClassVar[bool] = True
     refuses: ClassVar[Mapping[str, str]] = {
         "fused_layer": f"no plain loader knows fused layers; {FUSED}",
         "fused_embeddings": f"no plain loader knows fused embeddings; {FUSED}",
         "low_rank": f"no plain loader knows layers in two factors; {FACTORS}",
         "low_rank_embedding": f"no plain loader knows tables in two factors; {FACTORS}",
         "nothing": "no plain loader builds a layer without one of its blocks; cut all layers alike, "
-        "stage/prune@stages.prune=structured",
+        "stages.prune.uniform=true",
         "no_attention": "no plain loader builds a layer without attention; cut all layers alike, "
-        "stage/prune@stages.prune=structured",
+        "stages.prune.uniform=true",
     }
 
     def write(self, exported: Exported, folder: Path) -> Sequence[str]:
@@ -72,6 +80,8 @@ class TransformersForm(FormDefaults):
                 "from sentence_transformers import SentenceTransformer\n\n"
                 'vectors = SentenceTransformer(".").encode(["Put one text here.", "Put another one here."])\n'
             )
+        if signature.decoding is not None:
+            return GOES_ON
         return (
             "import json\n\nimport transformers\n\n"
             'kind = json.load(open("config.json"))["architectures"][0]\n'

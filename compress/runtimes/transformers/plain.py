@@ -21,7 +21,7 @@ from compress.nn.structure import plain_form, replace_module, structure_of
 Table = Int4Embedding | Int8BlockEmbedding | Int8Embedding
 WAY_OUT = (
     "Give the folder to compress.load or the runtime that it was exported for, or make one of uniform shape: leave "
-    "fuse and factorize out of order, and cut all layers alike (stages.prune.scope=layer)."
+    "fuse and factorize out of order, and cut all layers alike (stages.prune.uniform=true)."
 )
 
 

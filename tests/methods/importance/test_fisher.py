@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.methods.importance.fisher import FisherImportance
+from compress.methods.importance.fisher import FisherImportance, _within
 from compress.nn.family import Layer, dense_layers, layers_of
 from compress.nn.structure import replace_module
 
@@ -51,7 +51,7 @@ def test_the_definition(plain_type: str, make_model: Callable, make_context: Cal
             module.weight.mul_(8)
     # Twenty examples: two batches, the second with padding.
     context = make_context(model, count=20)
-    found = FisherImportance(examples=20).of(model, context)
+    found = FisherImportance(examples=20, most_tokens=16384).of(model, context)
     exact = model.double()
     for number, layer in enumerate(layers_of(exact)):
         head = derivatives(exact, context, [(layer, "attention_output", slice(8, 16))])
@@ -70,7 +70,7 @@ def test_what_writes_nothing_does_not_matter(make_model: Callable, make_context:
         layer.part("attention_output").weight[:, 16:24] = 0
         layer.part("ffn_out").weight[:, 3] = 0
     with torch.no_grad():  # as a caller may have it
-        found = FisherImportance(examples=8).of(model.train(), make_context(model))[0]
+        found = FisherImportance(examples=8, most_tokens=1).of(model.train(), make_context(model))[0]
     assert [bool(value) for value in found.heads] == [True, True, False, True]
     assert found.neurons.count_nonzero() == 63 and found.neurons[3] == 0
     assert notes == ["importance from 8 examples (Fisher information)"]
@@ -102,7 +102,7 @@ def test_components_by_the_gradient_of_an_explicit_mask(
     for path in paths:
         left, singular, right = torch.linalg.svd(model.get_submodule(path).weight.double(), full_matrices=False)
         factors[path] = left * singular, right
-    found = FisherImportance(examples=20).of_components(model, context, factors)
+    found = FisherImportance(examples=20, most_tokens=16384).of_components(model, context, factors)
     exact = copy.deepcopy(model).double()
     for path in paths:
         masked = copy.deepcopy(exact)
@@ -119,4 +119,10 @@ def test_components_by_the_gradient_of_an_explicit_mask(
 
 def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match=r"importance.examples is 1.5; it must be a whole number of at least 1"):
-        FisherImportance(examples=1.5)  # type: ignore[arg-type]
+        FisherImportance(examples=1.5, most_tokens=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(9, [2, 0]), (8, [2]), (1, [2]), (14, [2, 0, 1]), (13, [2, 0])])
+def test_language_models_are_shown_no_more_tokens_than_asked(most: int, expected: list[int]) -> None:
+    # Of 8, 1 and 5 tokens, in the order drawn.
+    assert _within([2, 0, 1], [1, 5, 8], most) == expected

@@ -95,6 +95,7 @@ def stage(imitation: Imitation) -> PruneToBudget:
         margin=0.0,
         importance=Fixed(),
         blocks=False,
+        uniform=False,
         ranks=False,
         calibration_examples=8,
         neuron_multiple=16,
@@ -271,6 +272,45 @@ def test_a_model_without_some_blocks_is_cut_again(plain_type, stage, make_model,
     assert TABLE.predict(sizes(found)) <= 8.0
 
 
+def test_layers_of_one_size(stage, make_model, make_context, notes: list[str], tables: list[FactTable]) -> None:
+    # 1 is fixed, and the last layer takes a tenth. Two whole layers, 11, keep 13.2 x (2 + 1). With four heads and 32
+    # neurons a layer takes 8, three of them 16.8, and they keep 11.6 x (1 + 2 + 1): more.
+    asked = dataclasses.replace(stage, target_latency_ms=18.0, uniform=True)
+    found = applied(asked, make_model, make_context)
+    assert sizes(found) == [(4, 32)] * 3
+    assert structure_of(found).is_plain and found.config.intermediate_size == 32
+    assert [row[1] for row in tables[-1].rows] == [0, 1, 3]
+    # 46.4 of 52.932 in 1 + 2.1 x 8.
+    assert any("kept 87.7% of all importance in 17.800 ms" in note for note in notes)
+
+
+def test_configurations_that_cannot_say_fewer_heads_keep_them(stage, make_model, make_context) -> None:
+    # Two layers of four heads take 1.1 x 7 at least, more than the 5.6 that are left; with one head they would fit.
+    asked = dataclasses.replace(stage, target_latency_ms=6.6, uniform=True)
+    assert sizes(applied(asked, make_model, make_context)) == [(4, 64)]
+
+
+@pytest.mark.parametrize("budget", [14.0, 20.0])
+def test_the_configuration_says_what_layers_of_one_size_keep(
+    stage: PruneToBudget, make_model: Callable, make_context: Callable, budget: float
+) -> None:
+    table = dataclasses.replace(TABLE, last_attention={}, last_ffn={})
+    asked = dataclasses.replace(stage, importance=Magnitude(), target_latency_ms=budget, uniform=True)
+    found = asked.apply(make_model("qwen3"), make_context(make_model("qwen3"), latency=lambda _: table))
+    assert structure_of(found).is_plain
+    (queries,) = {layer.query_heads for layer in layers_of(found)}
+    assert found.config.num_attention_heads == queries
+    assert found.config.num_hidden_layers == len(layers_of(found))
+
+
+@pytest.mark.parametrize("lost", [drop_attention, drop_ffn])
+def test_what_is_uneven_already_is_refused(stage: PruneToBudget, make_model: Callable, lost: Callable) -> None:
+    model = make_model("qwen3")
+    lost(model, layers_of(model)[1])
+    with pytest.raises(InputError, match=r"uniform is true, and layer 1 has lost its \w+, so layers of one size"):
+        dataclasses.replace(stage, uniform=True).check(model)
+
+
 def low_ranks(model: Any) -> list[dict[str, int]]:
     names = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
     parts = [{name: layer.part(name) for name in names} for layer in layers_of(model)]
@@ -371,6 +411,8 @@ def test_shares_of_a_layer_are_taken_of_its_components_too(ranked) -> None:
         ({"target_latency_ms": None, "kept_importance": 1.5}, "kept_importance is 1.5"),
         ({"margin": 1}, "margin is 1"),
         ({"blocks": 1}, "blocks is 1; it must be true or false"),
+        ({"uniform": "yes"}, "uniform is 'yes'; it must be true or false"),
+        ({"uniform": True, "blocks": True}, r"uniform is true and stages\.prune\.blocks too; .*blocks=false"),
         ({"neuron_multiple": 0}, "neuron_multiple is 0"),
         ({"importance": "fisher"}, "importance is 'fisher'"),
     ],

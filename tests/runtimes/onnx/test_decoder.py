@@ -150,6 +150,17 @@ def test_what_a_decoder_says_is_what_torch_says(model_type: str, tied: bool, tmp
     assert max(difference(small(model_type, tie_word_embeddings=tied), tmp_path)) < 1e-5
 
 
+def test_weights_that_one_file_cannot_hold_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compress.runtimes.onnx.graph.LARGEST_BYTES", 1000)
+    assert max(difference(small("llama"), tmp_path)) < 1e-5
+    nodes, weights = ((tmp_path / name).stat().st_size for name in ("model.onnx", "model.onnx.data"))
+    monkeypatch.undo()
+    (tmp_path / "whole").mkdir()
+    whole = export_decoder(small("llama"), SIGNATURE, tmp_path / "whole").stat().st_size
+    assert weights > whole / 2 and nodes + weights == pytest.approx(whole, rel=0.2)
+    assert not (tmp_path / "whole" / "model.onnx.data").exists()
+
+
 def test_heads_wider_than_the_hidden_width_allows(tmp_path: Path) -> None:
     assert max(difference(small("qwen3", head_dim=16), tmp_path)) < 1e-5
 
