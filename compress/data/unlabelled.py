@@ -17,10 +17,10 @@ def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequen
     one without its label, would make the student look better on that very text than on new ones. Raises InputError
     where nothing is left.
     """
-    judging = {row for name in ("validation", "test") if name in splits for row in _rows(splits[name], columns)}
-    known = set(_rows(splits["train"], columns))
+    judging = {row for name in ("validation", "test") if name in splits for row in rows_of(splits[name], columns)}
+    known = set(rows_of(splits["train"], columns))
     kept, judged = [], 0
-    for number, row in enumerate(_rows(unlabelled, columns)):
+    for number, row in enumerate(rows_of(unlabelled, columns)):
         if row in judging:
             judged += 1
         elif row not in known:
@@ -39,7 +39,8 @@ def only_new(unlabelled: Dataset, splits: Mapping[str, Dataset], columns: Sequen
     return kept, note
 
 
-def _rows(part: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
+def rows_of(part: Dataset, columns: Sequence[str]) -> Iterator[bytes]:
+    """What stands for each row of encoded examples; equal where they are in `columns`."""
     # Batch by batch, and what stands for a row instead of the row: images are large.
     for batch in part.select_columns(list(columns)).iter(batch_size=1000):
         for row in zip(*(batch[column] for column in columns), strict=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.core.errors import InputError
 from compress.core.recipe import Recipe
 from compress.pipeline.encoded_data import EncodedData
 from compress.pipeline.make_or_find import Work, find, make_or_find
@@ -29,7 +30,8 @@ class RecipeInputs:
     them, by InputsCache.
 
     notes: what the source of the data decided by itself. config: the teacher's. shape: a model of the teacher's shape.
-    labelled: the examples, encoded when first asked for, but for the `unlabelled` ones. identify: says what the teacher
+    labelled: the examples, encoded when first asked for, but for the `unlabelled` ones, and for the `spare` ones, which
+    judge without labels. identify: says what the teacher
     is, by content. answers: what the teacher said of the examples, where that stands for their labels.
     """
 
@@ -40,6 +42,7 @@ class RecipeInputs:
     unlabelled: Any
     identify: Callable[[], Mapping[str, Any]]
     answers: tuple[Work[Any], ...] = ()
+    spare: Any = None
     _by_processor: dict[str, EncodedData] = field(default_factory=dict)
 
     @classmethod
@@ -59,7 +62,14 @@ class RecipeInputs:
                 found = find(recipe.store.resolve(), answers[-1])
                 known[name] = answer() if found is None else found
         encoded = EncodedData(task, known, processor, config, splits.origins)
-        return cls(notes, config, shape, encoded, splits.unlabelled, identify, tuple(answers))
+        spare = splits.unlabelled_validation
+        if spare is not None and task.classes(encoded.split("validation")) is None:
+            raise InputError(
+                f"data.unlabelled_validation is {recipe.settings['data']['unlabelled_validation']!r}; scores can be "
+                f"predicted where accuracy is the metric, and {task.name} is judged by {task.metric(config).title}. "
+                "Use null."
+            )
+        return cls(notes, config, shape, encoded, splits.unlabelled, identify, tuple(answers), spare)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -70,10 +80,14 @@ class RecipeInputs:
     def encoded(self) -> tuple[EncodedData, tuple[str, ...]]:
         """All examples as the teacher's processor encodes them, the unlabelled ones too where there are any, and all
         notes. Raises InputError where they cannot be used."""
-        if self.unlabelled is None:
-            return self.labelled, self.notes
-        encoded, note = self.labelled.with_unlabelled(self.unlabelled)
-        return encoded, (*self.notes, note)
+        encoded, notes = self.labelled, self.notes
+        if self.unlabelled is not None:
+            encoded, note = encoded.with_unlabelled(self.unlabelled)
+            notes = (*notes, note)
+        if self.spare is not None:
+            encoded, note = encoded.with_spare(self.spare)
+            notes = (*notes, note)
+        return encoded, notes
 
     def encoded_by(self, artifact: str, processor_and_config: Callable[[], tuple[Any, Any]]) -> EncodedData:
         """The same as the processor encodes them that an artifact brought, by the artifact's key."""

@@ -144,6 +144,19 @@ def batches_key(recipe: Recipe, rows: str, processor: str) -> str:
     )
 
 
+def outputs_key(recipe: Recipe, artifact: str, splits: Sequence[str]) -> str:
+    """The key of what an artifact answers on the runtime. splits: what those that it answers contain."""
+    return content_key(
+        what="outputs",
+        artifact=artifact,
+        splits=list(splits),
+        runtime=recipe.runtime.label,
+        task=_plain(_computing(recipe)),
+        versions=describe_machine(recipe.runtime)["versions"],
+        sources=_sources(type(recipe.task), type(recipe.runtime), modules=[BATCHED_BY, PROVEN_BY]),
+    )
+
+
 def evaluation_key(recipe: Recipe, artifact: str, baseline: str, split_fingerprint: str, *, timed: bool) -> str:
     """The key of an evaluation. Latency belongs to a machine and to how it was sampled; scores only to the runtime."""
     machine = describe_machine(recipe.runtime)

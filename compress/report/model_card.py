@@ -70,6 +70,7 @@ def _environment(unit: Unit) -> Environment:
         difference=lambda pair: wording.difference_with_interval(pair[0], pair[1], unit, wording.DECIMALS),
         counted=wording.counted,
         heading=wording.heading,
+        prediction_powered=lambda found: wording.prediction_powered_sentence(found, unit, wording.DECIMALS),
         figure=wording.figure,
         figure_name=wording.figure_name,
         fact=wording.fact,
