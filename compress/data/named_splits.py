@@ -118,9 +118,10 @@ class NamedSplits(SourceDefaults):
         if share is None or unlabelled is None:
             return unlabelled, None, ()
         read = what_is_read(unlabelled, _flat(self.reads), [])
-        grouped = self.group is not None and self.group in unlabelled.column_names
-        groups = number_groups([unlabelled[self.group][:]])[0] if grouped else range(len(unlabelled))
-        together = kept_together(np.array(groups), read)
+        named: Sequence[object] = range(len(unlabelled))
+        if self.group is not None and self.group in unlabelled.column_names:
+            named = unlabelled[self.group][:]
+        together = kept_together(np.array(number_groups([named])[0]), read)
         if len(np.unique(together)) < 2:
             raise InputError(
                 f"data.unlabelled_validation is {share} of data.unlabelled, which holds one example or one group; it "

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import stdtr
 
-from compress.measure.calibration import probabilities
+from compress.measure.calibration import predicted, probabilities
 from compress.measure.clusters import numbered_together, satterthwaite, variance_of_sums
 
 LEVEL = 0.05
@@ -21,19 +21,19 @@ LEVEL = 0.05
 MOST_CLASSES = 10
 
 
-def features(
-    teacher: np.ndarray, student: np.ndarray, expected: np.ndarray, lengths: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """What is compared, by name, each (rows,).
+def features(teacher: np.ndarray, student: np.ndarray, lengths: Sequence[int]) -> dict[str, np.ndarray]:
+    """What is compared, by name, each (rows,). teacher, student: logits, (rows, classes). lengths: of rows.
 
-    teacher, student: logits, (rows, classes). expected: (rows,), predicted differences. lengths: of rows.
+    Probabilities are as the teacher gives them, and the predicted difference is by the mean logits of both: what is
+    found of these by labels, such as a temperature, has no part here.
     """
-    chances, otherwise = probabilities([teacher], [1.0]), teacher.argmax(axis=1) != student.argmax(axis=1)
+    chances, both = probabilities([teacher], [1.0]), probabilities([teacher, student], [0.5, 0.5])
+    before, after = teacher.argmax(axis=1), student.argmax(axis=1)
     found = {
         "length": np.asarray(lengths, dtype=float),
         "confidence of the teacher": chances.max(axis=1),
-        "share answered otherwise by the student": otherwise.astype(float),
-        "predicted difference": expected,
+        "share answered otherwise by the student": (before != after).astype(float),
+        "predicted difference": predicted(both, before, after),
     }
     return found | {f"share of class {number}": chances[:, number] for number in range(chances.shape[1])}
 

@@ -64,11 +64,11 @@ def with_spare_text(
     if min(int(usable.sum()), texts) < FEWEST:
         few = f"it takes {FEWEST} texts, and as many labelled examples that training has not seen"
         return alone, PredictionPowered(texts, labels, refused=f"too few to compare: {few}")
-    models, of_models = (spare.teacher, spare.student), (spare.teacher_texts, spare.student_texts)
-    predicted, of_texts, scales = cross_fitted(models, of_models, spare.labels, groups)
-    refused = _unlike(spare, predicted, of_texts, groups)
+    refused = _unlike(spare, groups)
     if refused is not None:
         return alone, PredictionPowered(texts, labels, refused=refused)
+    models, of_models = (spare.teacher, spare.student), (spare.teacher_texts, spare.student_texts)
+    predicted, of_texts, scales = cross_fitted(models, of_models, spare.labels, groups)
     found, weight = powered(differences, groups, Predictions(predicted, usable, of_texts, rows.groups))
     return found, PredictionPowered(
         texts=texts,
@@ -81,12 +81,12 @@ def with_spare_text(
     )
 
 
-def _unlike(spare: SpareText, predicted: np.ndarray, of_texts: np.ndarray, groups: Sequence[int]) -> str | None:
+def _unlike(spare: SpareText, groups: Sequence[int]) -> str | None:
     """How the texts differ from the labelled examples that they should be like, in words; None where they are not shown
-    to differ. The teacher's probabilities are as it gives them: no label has a part in this."""
+    to differ."""
     rows, usable = spare.rows, np.asarray(spare.rows.usable, dtype=bool)
-    labelled = features(spare.teacher, spare.student, predicted, rows.lengths)
-    texts = features(spare.teacher_texts, spare.student_texts, of_texts, rows.text_lengths)
+    labelled = features(spare.teacher, spare.student, rows.lengths)
+    texts = features(spare.teacher_texts, spare.student_texts, rows.text_lengths)
     found = unlike(
         {name: values[usable] for name, values in labelled.items()},
         texts,

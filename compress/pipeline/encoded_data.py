@@ -82,7 +82,7 @@ class EncodedData:
         apart, names = ("train", UNLABELLED, "test"), examples.column_names
         known = [self.split(name) for name in apart if name in self._splits]
         grouped = "group" in names
-        groups = [group for name in ("train", "test") if name in self._splits for group in self.split(name)["group"]]
+        groups = [group for name in ("train", "test") if name in self._splits for group in self.split(name)["group"][:]]
         found = apart_from(
             encoded, labelled, known, told, examples["group"][:] if grouped else None, groups if grouped else ()
         )

@@ -34,13 +34,15 @@ def test_what_does_not_vary() -> None:
 
 
 def test_the_features_by_hand() -> None:
-    teacher, student = np.log([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]]), np.array([[3.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
-    found = features(teacher, student, np.array([0.0, -0.1]), [5, 9])
+    # Of the second text the student makes 1, 1, 4: the mean logits are the roots of 0.3, 0.4 and 1.2, but for a factor.
+    teacher, student = np.log([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3]]), np.log([[3.0, 1.0, 1.0], [1.0, 1.0, 4.0]])
+    found = features(teacher, student, [5, 9])
+    roots = np.sqrt([0.3, 0.4, 1.2])
     assert {name: values.round(12).tolist() for name, values in found.items()} == {
         "length": [5.0, 9.0],
         "confidence of the teacher": [0.7, 0.4],
         "share answered otherwise by the student": [0.0, 1.0],
-        "predicted difference": [0.0, -0.1],
+        "predicted difference": [0.0, round((roots[2] - roots[1]) / roots.sum(), 12)],
         "share of class 0": [0.7, 0.3],
         "share of class 1": [0.2, 0.4],
         "share of class 2": [0.1, 0.3],

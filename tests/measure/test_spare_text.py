@@ -13,10 +13,11 @@ from compress.tasks.metrics.accuracy import Accuracy
 
 
 def drawn(count: int, draw: np.random.Generator, *, ease: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, and the logits of two models that see what speaks for each of two classes with errors of their own."""
+    """Labels, and the logits of two models that see what speaks for each of two classes: the second with much larger
+    errors, so that the first is often sure where the second is wrong."""
     speaks = ease * draw.normal(0, 2, (count, 2))
     labels = (draw.random(count) < 1 / (1 + np.exp(speaks[:, 0] - speaks[:, 1]))).astype(int)
-    return labels, *(speaks + draw.normal(0, 0.7, (count, 2)) for _ in range(2))
+    return labels, speaks + draw.normal(0, 0.3, (count, 2)), speaks + draw.normal(0, 2.0, (count, 2))
 
 
 def spare_text(seed: int = 0, count: int = 400, texts: int = 3000, *, ease: float = 1.0) -> SpareText:

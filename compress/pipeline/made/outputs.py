@@ -11,7 +11,6 @@ from compress.data.assemble import SPARE
 from compress.measure.accuracy import logits_of
 from compress.measure.evaluate import candidate_of
 from compress.measure.spare_text import SpareText
-from compress.pipeline.encoded_data import joined_fingerprint
 from compress.pipeline.keys import outputs_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.batches import batch_file_of
@@ -54,7 +53,7 @@ def outputs_of(loaded: LoadedRecipe, artifact: Entry) -> Work[Outputs]:
     rows = sum(len(encoded.split(split)) for split in SPLITS)
     return Work(
         kind="outputs",
-        key=outputs_key(recipe, artifact.key, [joined_fingerprint(split, encoded, encoded) for split in SPLITS]),
+        key=outputs_key(recipe, artifact.key, [encoded.fingerprint(split) for split in SPLITS]),
         make=make,
         read=read,
         what="the answers to texts without labels",
