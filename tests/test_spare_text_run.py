@@ -94,17 +94,18 @@ def test_texts_of_another_kind_are_refused_and_the_ledger_says_so(
 
 
 def test_what_scores_are_not_predicted_for_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
-    rows = [
-        {"text": f"kas los {word}", "label": number / 4} for number, word in enumerate(("kas", "kat", "kan", "kam"))
-    ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 4), encoding="utf-8")
+    rows = [{"text": f"kas los {word}", "label": ["cold", "warm"][: 1 + word.count("t")]} for word in ("kas", "kat")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 8), encoding="utf-8")
+    (tmp_path / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "more.txt").write_text("kas los mit\n", encoding="utf-8")
     settings = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    settings |= {"id2label": {"0": "score"}, "label2id": {"score": 0}, "problem_type": "regression"}
+    settings |= {"problem_type": "multi_label_classification"}
     (checkpoint / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     recipe = compress.recipe(
-        "regression",
+        "multi_label_classification",
         f"model.path={checkpoint}",
+        "data.label=label",
+        "data.validation=" + str(tmp_path / "validation.jsonl"),
         f"data.train={tmp_path / 'rows.jsonl'}",
         f"data.unlabelled_validation={tmp_path / 'more.txt'}",
         f"store={tmp_path / 'store'}",
