@@ -165,6 +165,78 @@ def intervals(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def powered(result: Result) -> str:
+    """What texts without labels are worth to a gate, and how often it is wrong with them."""
+    columns = (
+        "teacher's probabilities",
+        "examples",
+        "n",
+        *(f"passes {when}, {by}".replace("_", " ") for when, by in LOOKS),
+        "labels worth",
+    )
+    rows = [
+        (
+            row["teacher"],
+            row["layout"],
+            f"{row['examples']:,}",
+            *(f"{row[f'passed_{when}'][by]:.1%}" for when, by in LOOKS),
+            _worth(row["worth"]),
+        )
+        for row in result["rows"]
+    ]
+    return markdown(columns, rows)
+
+
+LOOKS = (("at_margin", "alone"), ("at_margin", "with_texts"), ("equal", "alone"), ("equal", "with_texts"))
+
+
+def shifted(result: Result) -> str:
+    """Texts that are harder than the labelled examples."""
+    columns = ("what tells classes apart in the texts", "refused", "passes at the margin", "labels alone")
+    rows = [
+        (
+            f"{row['shift']:g} times",
+            f"{row['refused']:.1%}",
+            f"{row['passed_at_margin']['with_texts']:.1%}",
+            f"{row['passed_at_margin']['alone']:.1%}",
+        )
+        for row in result["shifted"]
+    ]
+    return markdown(columns, rows)
+
+
+def resampled(result: Result) -> str:
+    """Real models, of which all labels are known and few are shown."""
+    columns = (
+        "data",
+        "labels",
+        "texts",
+        "draws",
+        "interval holds, labels alone",
+        "with texts",
+        "width",
+        "labels worth",
+    )
+    rows = [
+        (
+            row["data"],
+            f"{row['labels']:,}",
+            f"{row['texts']:,}",
+            f"{row['draws']:,}",
+            f"{row['covered_alone']:.1%}",
+            f"{row['covered']:.1%}",
+            f"{row['width']:.2f} of labels alone",
+            _worth(row["worth"]),
+        )
+        for row in result["real"]
+    ]
+    return markdown(columns, rows)
+
+
+def _worth(share: float | None) -> str:
+    return "" if share is None else f"{share:.2f} times"
+
+
 def clients(result: Result) -> str:
     """Which client opened what, and how far its vectors are from the judged ones."""
     columns = ("client", "version", "opens", "model", "texts", "largest difference", "other nearest text", "run on")
@@ -204,6 +276,9 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "intervals": intervals,
     "clients": clients,
     "busy": busy,
+    "powered": powered,
+    "shifted": shifted,
+    "resampled": resampled,
 }
 
 if __name__ == "__main__":

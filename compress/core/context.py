@@ -26,8 +26,9 @@ class Splits:
     """Train, validation and (perhaps) test examples, as read: columns are the source's own. A `group` column, where
     there is one, numbers the group each example belongs to; FILE, where there is one, names its file. `notes` say what
     the source decided by itself.
-    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on. `origins`: for a
-    split that was cut from what was read as one, that one's name, and for each example its row there. `read`: for each
+    `unlabelled`: further examples whose labels nobody knows, for a student to imitate its teacher on.
+    `unlabelled_validation`: others, never learned from, that judge beside the validation split. `origins`: for a split
+    that was cut from what was read as one, that one's name, and for each example its row there. `read`: for each
     example of a split what stands for the values that the model reads, equal where they are; or nothing. `once`:
     whether of examples that the model reads alike only one is wanted."""
 
@@ -36,6 +37,7 @@ class Splits:
     test: Dataset | None
     notes: tuple[str, ...] = ()
     unlabelled: Dataset | None = None
+    unlabelled_validation: Dataset | None = None
     origins: Mapping[str, tuple[str, Sequence[int]]] = field(default_factory=dict)
     read: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     once: bool = False

@@ -104,6 +104,38 @@ class Disturbance:
 
 
 @dataclass(frozen=True)
+class PredictionPowered:
+    """What texts without labels did to the interval of a difference, or why they did nothing.
+
+    texts: how many there are, without those that were left out. labels: how many examples have one. refused: why the
+    labels alone judge, where they do: a sentence; the numbers below are None then. weight: 0 to 1, that the predictions
+    had. scales: that the logits of teacher and student were multiplied by, the mean over parts. labels_difference,
+    labels_interval: what the labels alone say. worth: how many labels alone would give as narrow an interval.
+    """
+
+    texts: int
+    labels: int
+    refused: str | None = None
+    weight: float | None = None
+    scales: tuple[float, float] | None = None
+    labels_difference: float | None = None
+    labels_interval: Interval | None = None
+    worth: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PredictionPowered:
+        """What `to_json` wrote. Raises ValueError, TypeError or KeyError for what is none."""
+        told = {entry.name: data[entry.name] for entry in fields(cls)}
+        require_types(cls, told)
+        pairs = {name: told[name] for name in ("scales", "labels_interval") if told[name] is not None}
+        return cls(**{**told, **{name: (pair[0], pair[1]) for name, pair in pairs.items()}})
+
+
+@dataclass(frozen=True)
 class Latency:
     """Milliseconds per call, `rounds[round][call]`, and those of the baseline it took turns with.
 
@@ -224,6 +256,8 @@ class Comparison:
     empty where no class is counted or nobody asked. constant: the class that the candidate answers every example with,
     where there are several, else None; baseline_constant: the baseline's.
     batch_effect: the candidate's. disturbance: why there is no speed-up though it was timed, where that is so.
+    prediction_powered: where there were texts without labels to judge by; unless it was refused, difference and
+    interval are those that it gives.
     """
 
     score_difference: float
@@ -241,3 +275,4 @@ class Comparison:
     constant: str | None = None
     baseline_constant: str | None = None
     disturbance: Disturbance | None = None
+    prediction_powered: PredictionPowered | None = None

@@ -141,7 +141,10 @@ class Gate:
             needed = "the difference lies on the limit, and no number of examples that one would label decides it"
         else:
             needed = f"about {comparison.examples_to_decide} validation examples would decide it"
-        return Verdict("inconclusive", (f"{text}: {comparison.examples} examples cannot tell, {needed}",), within)
+        powered, judged = comparison.prediction_powered, f"{comparison.examples} examples"
+        if powered is not None and powered.refused is None:
+            judged = f"{comparison.examples} labels and {powered.texts} texts without"
+        return Verdict("inconclusive", (f"{text}: {judged} cannot tell, {needed}",), within)
 
     def _not_measured(self, comparison: Comparison) -> tuple[str, ...]:
         """What a busy machine kept from being measured, where no limit asks for it: of one that does, it is the

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.blame import Blame
-from compress.core.evaluation import Disturbance
+from compress.core.evaluation import Disturbance, PredictionPowered
 from compress.core.fact_table import FactTable
 from compress.core.json_file import require_types
 from compress.core.metric import ACCURACY, Label
@@ -31,7 +31,8 @@ class Row:
     stage reported; tables: what it did, part by part. blame: why it may have missed its limits, where it did and that
     was looked into; a ledger of an earlier release has none. disturbance: why there are no latencies and no speed-up
     though they were timed, where a busy machine kept them from being measured; of an earlier release none, whose notes
-    may say so. predicted_speedup: what the latency table expects of this model, where it does.
+    may say so. predicted_speedup: what the latency table expects of this model, where it does. prediction_powered: what
+    texts without labels did to the interval, where there were some.
     """
 
     stage: str
@@ -62,6 +63,7 @@ class Row:
     tables: tuple[FactTable, ...] = ()
     disturbance: Disturbance | None = None
     predicted_speedup: float | None = None
+    prediction_powered: PredictionPowered | None = None
 
     @property
     def contradiction(self) -> str | None:
@@ -113,6 +115,8 @@ class Row:
             told[name] = None if told[name] is None else tuple(told[name])
         disturbance = None if told["disturbance"] is None else Disturbance.from_json(told["disturbance"])
         told = {**told, "metric": metric, "blame": _blame(told["blame"]), "disturbance": disturbance}
+        if told["prediction_powered"] is not None:
+            told["prediction_powered"] = PredictionPowered.from_json(told["prediction_powered"])
         always = ("stage", "verdict", "decision")
         require_types(cls, {name: value for name, value in told.items() if value is not None or name in always})
         return cls(**told)

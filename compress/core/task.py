@@ -181,6 +181,11 @@ class Task(Protocol):
         """How many rows get another answer by `others` than by `outputs`, each the same rows' in the same order."""
         ...
 
+    def classes(self, rows: Dataset) -> Sequence[int] | None:
+        """The number of each row's true class, where the metric is the share of rows whose largest output is that of
+        their class; None elsewhere. Of such, the teacher's probabilities predict scores where there are no labels."""
+        ...
+
     def kinds(self, rows: Dataset, config: Any) -> Sequence[str]:
         """For each judged example, the name of the kind of answer it should get: the metric is also looked at by
         kind."""
@@ -250,6 +255,10 @@ class TaskDefaults:
 
     def imitated(self, batch: Batch) -> torch.Tensor | None:
         """None: at all positions."""
+        return None
+
+    def classes(self, rows: Dataset) -> Sequence[int] | None:
+        """None: scores are not predicted."""
         return None
 
     def units(self, rows: Dataset) -> list[int] | None:

@@ -15,6 +15,9 @@ from compress.data.image_bytes import with_image_bytes
 from compress.data.repeats import kept_together, repeats_told, what_is_read, without_repeats
 from compress.data.splits import held_out, number_groups
 
+# The setting of examples without labels that judge; they are no split of the labelled ones.
+SPARE = "unlabelled_validation"
+
 
 def assemble(
     parts: Mapping[str, Dataset],
@@ -25,13 +28,15 @@ def assemble(
     reads: Sequence[str] = (),
     label: str | None = None,
     repeated: str = "keep",
+    spare: Dataset | None = None,
 ) -> Splits:
     """The splits from those that were read: `parts` holds train, validation or both, and perhaps test.
 
     Columns stay as read, except that class numbers become class names, images the bytes of their files, and that
     `group` (a column of each part) is numbered, across all parts, in a column `group`. reads: the columns that the
     model reads; examples that are alike there stay on one side of a split, and are told, or left out where `repeated`
-    is `drop`. label: the column of the labels. Raises InputError where a column is missing or incomplete, and where
+    is `drop`. label: the column of the labels. spare: examples without labels that judge; their groups are numbered
+    with those of the parts. Raises InputError where a column is missing or incomplete, and where
     there is too little to split.
     """
     parts = {name: with_image_bytes(with_class_names(part)) for name, part in parts.items()}
@@ -40,10 +45,14 @@ def assemble(
     if label is not None:
         notes += [note for name, part in parts.items() for note in _labels_looked_at(name, part, label)]
     if group is not None:
-        parts = _with_groups(parts, group)
+        numbered = _with_groups(parts if spare is None else {**parts, SPARE: spare}, group)
+        spare = numbered.pop(SPARE, None)
+        parts = numbered
     elif any("group" in part.column_names for part in parts.values()):
         parts = {name: _without(part, "group") for name, part in parts.items()}
         notes.append("the column 'group' is not used, because data.group is null: set data.group=group to use it")
+    if group is None and spare is not None:
+        spare = _without(spare, "group")
     about = [name for name in (label, group) if name is not None]
     read: dict[str, Sequence[bytes]] = {name: what_is_read(part, reads, about) for name, part in parts.items()}
     if repeated == "drop":
@@ -65,6 +74,7 @@ def assemble(
         parts["validation"],
         parts.get("test"),
         told,
+        unlabelled_validation=spare,
         origins=origins,
         read=read,
         once=repeated == "drop",

@@ -69,6 +69,6 @@ class Documents(Files):
         found = next((name for name in CHATS if name in rows.column_names), None)
         return rows if found is None else rows.rename_column(found, self.reads)
 
-    def read_unlabelled(self, path: str) -> Dataset:
+    def read_unlabelled(self, setting: str, path: str) -> Dataset:
         """Documents too: what comes next is in every text itself."""
-        return self.read("data.unlabelled", path)
+        return self.read(setting, path)

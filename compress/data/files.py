@@ -21,14 +21,17 @@ class Files(NamedSplits):
 
     def files(self) -> list[Path]:
         """The files that are read."""
-        return [Path(name).expanduser() for name in (*self.named.values(), self.unlabelled) if name is not None]
+        names = (*self.named.values(), self.unlabelled, self.spare_file)
+        return [Path(name).expanduser() for name in names if name is not None]
 
     def check_files(self) -> None:
         """Raise InputError for a file that is not there, before any is read."""
         for split, path in self.named.items():
             require_file(f"data.{split}", path, plain_text=self.plain_text)
-        if self.unlabelled is not None:
-            require_file("data.unlabelled", self.unlabelled, plain_text=True)
+        others = {"unlabelled": self.unlabelled, "unlabelled_validation": self.spare_file}
+        for setting, name in others.items():
+            if name is not None:
+                require_file(f"data.{setting}", name, plain_text=True)
 
     def load(self) -> Splits:
         """Read the files, all columns. Raises InputError where one cannot be used."""

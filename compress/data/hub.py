@@ -38,7 +38,8 @@ class Hub(NamedSplits):
         folder = Path(self.name).expanduser()
         if not folder.is_dir():
             return None
-        unlabelled = [] if self.unlabelled is None else [Path(self.unlabelled).expanduser()]
+        others = (self.unlabelled, self.spare_file)
+        unlabelled = [Path(name).expanduser() for name in others if name is not None]
         return [*(path for path in folder.rglob("*") if path.is_file()), *unlabelled]
 
     def load(self) -> Splits:

@@ -29,7 +29,8 @@ class Images(NamedSplits):
 
     def files(self) -> list[Path]:
         """The files that are read."""
-        paths = [Path(name).expanduser() for name in (*self.named.values(), self.unlabelled) if name is not None]
+        names = (*self.named.values(), self.unlabelled, self.spare_file)
+        paths = [Path(name).expanduser() for name in names if name is not None]
         return [file for path in paths for file in (_files(path) if path.is_dir() else [path])]
 
     def check_files(self) -> None:
@@ -37,8 +38,9 @@ class Images(NamedSplits):
         for split, path in self.named.items():
             if not Path(path).expanduser().is_dir():
                 _require_parquet(f"data.{split}", path)
-        if self.unlabelled is not None and not Path(self.unlabelled).expanduser().is_dir():
-            _require_parquet("data.unlabelled", self.unlabelled)
+        for setting, name in {"unlabelled": self.unlabelled, "unlabelled_validation": self.spare_file}.items():
+            if name is not None and not Path(name).expanduser().is_dir():
+                _require_parquet(f"data.{setting}", name)
 
     def load(self) -> Splits:
         """Read the images' bytes. Columns of a folder: image, label. Raises InputError where one cannot be used."""
@@ -52,15 +54,15 @@ class Images(NamedSplits):
             }
         )
 
-    def read_unlabelled(self, path: str) -> Dataset:
+    def read_unlabelled(self, setting: str, path: str) -> Dataset:
         """Column of a folder: image."""
         folder = Path(path).expanduser()
         if not folder.is_dir():
-            return super().read_unlabelled(path)
+            return super().read_unlabelled(setting, path)
         files = _files(folder)
         if not files:
-            raise InputError(f"data.unlabelled is {path!r}; that folder holds no images. Check the path, or use null.")
-        return Dataset(_table("data.unlabelled", folder, files))
+            raise InputError(f"{setting} is {path!r}; that folder holds no images. Check the path, or use null.")
+        return Dataset(_table(setting, folder, files))
 
     def _same(self, one: str, other: str) -> bool:
         return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()

@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
 from compress.core.checks import require_choice, require_integer
@@ -18,7 +19,8 @@ from compress.core.words import SourceDefaults
 from compress.data.assemble import assemble
 from compress.data.formats import read_file
 from compress.data.image_bytes import with_image_bytes
-from compress.data.splits import require_share
+from compress.data.repeats import kept_together, what_is_read, without_repeats
+from compress.data.splits import held_out, number_groups, require_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,9 @@ class NamedSplits(SourceDefaults):
     group: the column whose equal values mark examples that belong together, or None; such examples stay on one side of
     a split. reads: the column, or columns, that the model reads; a part need not have all. label: the column of labels.
     repeated: `keep` or `drop`, what happens to examples that the model reads alike. unlabelled: path of a file of
-    examples without labels, or None; `.txt` holds one text per line.
+    examples without labels, or None; `.txt` holds one text per line. unlabelled_validation: such a file of others,
+    which judge and are never learned from, or the share of `unlabelled` (0 to 1) that is kept for that, drawn by
+    `seed`, or None; left out by recipes of before there was any.
     """
 
     train: str | None
@@ -42,6 +46,7 @@ class NamedSplits(SourceDefaults):
     repeated: str
     validation_share: float
     seed: int
+    unlabelled_validation: str | float | None = None
 
     def __post_init__(self) -> None:
         for name, value in {**self._splits(), "unlabelled": self.unlabelled, "group": self.group}.items():
@@ -52,6 +57,7 @@ class NamedSplits(SourceDefaults):
                 "data.train is null, and so is data.validation; at least one of the two is needed. "
                 "Set data.train: the validation examples are then split off it."
             )
+        self._require_spare()
         require_different(self.named, self._same)
         require_choice("data.repeated", self.repeated, ("keep", "drop"))
         require_share("data.validation_share", self.validation_share)
@@ -64,8 +70,10 @@ class NamedSplits(SourceDefaults):
 
     def assembled(self, parts: Mapping[str, Dataset]) -> Splits:
         """All splits, from those given. Raises InputError where they, or the unlabelled text, cannot be used."""
+        unlabelled, spare, notes = self._without_labels()
         splits = assemble(
             parts,
+            spare=spare,
             group=self.group,
             validation_share=self.validation_share,
             seed=self.seed,
@@ -73,13 +81,66 @@ class NamedSplits(SourceDefaults):
             label=self.label,
             repeated=self.repeated,
         )
-        if self.unlabelled is None:
-            return splits
-        return dataclasses.replace(splits, unlabelled=self.read_unlabelled(self.unlabelled))
+        return dataclasses.replace(splits, unlabelled=unlabelled, notes=(*splits.notes, *notes))
 
-    def read_unlabelled(self, path: str) -> Dataset:
-        """The examples without labels, all columns. Raises InputError where they cannot be read."""
-        return with_image_bytes(read_file("data.unlabelled", path, plain_text=True))
+    @property
+    def spare_file(self) -> str | None:
+        """The file of `unlabelled_validation`; None where there is none, or where it is a share."""
+        return self.unlabelled_validation if isinstance(self.unlabelled_validation, str) else None
+
+    def read_unlabelled(self, setting: str, path: str) -> Dataset:
+        """The examples without labels that a setting names, all columns. Raises InputError where they cannot be
+        read."""
+        return with_image_bytes(read_file(setting, path, plain_text=True))
+
+    def _require_spare(self) -> None:
+        given = self.unlabelled_validation
+        if given is None or (isinstance(given, str) and given):
+            return
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+            raise InputError(
+                f"data.unlabelled_validation is {given!r}; it must be the path of a file, or a share of "
+                "data.unlabelled in (0, 1), both ends excluded. Use 0.3 to keep so much of it from training, or null."
+            )
+        if self.unlabelled is None:
+            raise InputError(
+                f"data.unlabelled_validation is {given}, a share of data.unlabelled, which is null. Set "
+                "data.unlabelled, or name a file of texts that nothing learns from."
+            )
+
+    def _without_labels(self) -> tuple[Dataset | None, Dataset | None, tuple[str, ...]]:
+        """What is learned from without labels, what judges without, and a sentence where one was split off the
+        other."""
+        unlabelled = None if self.unlabelled is None else self.read_unlabelled("data.unlabelled", self.unlabelled)
+        share = self.unlabelled_validation
+        if isinstance(share, str):
+            return unlabelled, self._each_once(self.read_unlabelled("data.unlabelled_validation", share)), ()
+        if share is None or unlabelled is None:
+            return unlabelled, None, ()
+        read = what_is_read(unlabelled, _flat(self.reads), [])
+        named: Sequence[object] = range(len(unlabelled))
+        if self.group is not None and self.group in unlabelled.column_names:
+            named = unlabelled[self.group][:]
+        together = kept_together(np.array(number_groups([named])[0]), read)
+        if len(np.unique(together)) < 2:
+            raise InputError(
+                f"data.unlabelled_validation is {share} of data.unlabelled, which holds one example or one group; it "
+                "takes two to split. Give more text, or null."
+            )
+        away = held_out(together, share, self.seed)
+        note = (
+            f"data.unlabelled_validation is {share:g}: {int(away.sum())} of the {len(unlabelled)} examples of "
+            f"data.unlabelled are kept from training, to judge without labels (seed {self.seed})"
+        )
+        spare = self._each_once(unlabelled.select(np.flatnonzero(away)))
+        return unlabelled.select(np.flatnonzero(~away)), spare, (note,)
+
+    def _each_once(self, spare: Dataset) -> Dataset:
+        """Without repeats where the labelled examples have none: else what is frequent would count more here."""
+        if self.repeated != "drop":
+            return spare
+        read = what_is_read(spare, _flat(self.reads), [])
+        return spare.select(without_repeats({"validation": read})["validation"])
 
     def _same(self, one: str, other: str) -> bool:
         """Whether two settings name the same examples."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtrit
 
 from compress.core.evaluation import Comparison, Evaluation, Interval, Latency
 from compress.core.metric import Label, Metric
 from compress.measure.classes import only_answer, recalls
+from compress.measure.estimate import Estimate
 from compress.measure.paired import mean_and_error
+from compress.measure.spare_text import SpareText, with_spare_text
 
 RESAMPLES = 4999
 # Resamples are computed in so many parts, to hold less in memory.
@@ -28,36 +30,6 @@ BLOCKS = 200
 SEED = 0
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A difference of two values, candidate minus baseline, as it is judged by Student's t.
-
-    centre: the difference itself but for proportions, see `paired_interval`. error: its standard error as seen. one:
-    what one thing lost more costs; see `jackknife`. freedom: degrees of freedom.
-    """
-
-    difference: float
-    centre: float
-    error: float
-    one: float
-    freedom: float
-
-    def interval(self, confidence: float) -> Interval:
-        """Two-sided; each end is a one-sided bound at `confidence`."""
-        quantile = float(stdtrit(self.freedom, confidence))
-        # The half width h with h = quantile * sqrt(error² + h * one).
-        linear = quantile**2 * self.one / 2
-        half = linear + math.sqrt(linear**2 + (quantile * self.error) ** 2)
-        return self.centre - half, self.centre + half
-
-    def chance_of_no_loss(self) -> float:
-        """The p-value of a difference of 0 or more, one-sided: small where the candidate is shown to be worse. Below
-        1 - confidence where the interval's upper end is below 0."""
-        if self.centre == 0:
-            return 0.5
-        return float(stdtr(self.freedom, self.centre / math.sqrt(self.error**2 + abs(self.centre) * self.one)))
-
-
 def compare(
     baseline: Evaluation,
     candidate: Evaluation,
@@ -66,9 +38,11 @@ def compare(
     confidence: float,
     margin: float,
     recall_margin: float | None = None,
+    spare: SpareText | None = None,
 ) -> Comparison:
     """The candidate against the baseline. margin: on the scale of values, see `Unit.limit`. recall_margin: see
-    `recalls`; None where nobody asks for single classes.
+    `recalls`; None where nobody asks for single classes. spare: texts without labels that both have answered, by which
+    they are judged too, unless these are unlike the labelled examples.
 
     Raises ValueError where they were not judged by this metric on the same examples.
     """
@@ -77,6 +51,11 @@ def compare(
     if len(baseline.statistics) != len(candidate.statistics) or baseline.groups != candidate.groups:
         raise ValueError("the two evaluations are not of the same examples")
     found = estimate(np.asarray(baseline.statistics), np.asarray(candidate.statistics), candidate.groups, metric)
+    # How many labels decide is said of labels alone: more of them, and not more text, is what a user would add.
+    alone, powered = found.interval(confidence), None
+    if spare is not None:
+        differences = np.asarray(candidate.statistics)[:, 0] - np.asarray(baseline.statistics)[:, 0]
+        found, powered = with_spare_text(found, differences, candidate.groups, spare, confidence)
     interval, examples = found.interval(confidence), len(candidate.statistics)
     ratio, ratio_interval, disturbance = (None, None, None)
     if candidate.latency is not None and candidate.latency.baseline_rounds:
@@ -96,7 +75,7 @@ def compare(
         speedup_interval=ratio_interval,
         speedup_vs_torch=versus_torch,
         examples=examples,
-        examples_to_decide=examples_to_decide(found.difference, interval, margin, examples, confidence),
+        examples_to_decide=examples_to_decide(found.difference, alone, margin, examples, confidence),
         confidence=confidence,
         lost=lost_classes(baseline.by_class, candidate.by_class, metric.thing),
         batch_effect=candidate.batch_effect,
@@ -106,6 +85,7 @@ def compare(
         constant=only_answer(candidate),
         baseline_constant=only_answer(baseline),
         disturbance=disturbance,
+        prediction_powered=powered,
     )
 
 

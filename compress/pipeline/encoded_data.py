@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,10 +12,13 @@ from datasets import Dataset, List
 from compress.core.context import TeacherReading
 from compress.core.errors import ExampleError, InputError, TooLittleError
 from compress.core.task import Task
+from compress.data.assemble import SPARE
 from compress.data.repeats import alike_once_encoded
+from compress.data.spare import apart_from
 from compress.data.splits import fingerprint
 from compress.data.unlabelled import only_new, rows_read
 from compress.measure.evaluate import timed
+from compress.measure.spare_text import SpareRows
 
 UNLABELLED = "unlabelled"
 # Columns of encoded examples that say something about them, such as where in a longer document a row lies, and are not
@@ -24,7 +28,10 @@ Origins = Mapping[str, tuple[str, Sequence[int]]]
 
 
 class EncodedData:
-    """Each split encoded, when it is first asked for. The split `unlabelled`, where there is one, has no labels."""
+    """Each split encoded, when it is first asked for. The splits `unlabelled` and `unlabelled_validation`, where there
+    are any, have no labels. spare: what the second one judges beside; None where there is none."""
+
+    spare: SpareRows | None = None
 
     def __init__(
         self, task: Task, splits: Mapping[str, Dataset], processor: Any, config: Any, origins: Origins | None = None
@@ -40,7 +47,9 @@ class EncodedData:
 
     def encoded_by(self, processor: Any, config: Any) -> EncodedData:
         """The same examples as another processor encodes them."""
-        return EncodedData(self._task, self._splits, processor, config, self._origins)
+        again = EncodedData(self._task, self._splits, processor, config, self._origins)
+        again.spare = self.spare
+        return again
 
     def with_unlabelled(self, examples: Dataset) -> tuple[EncodedData, str]:
         """The same and those of `examples` that this processor reads as nothing else here, with a sentence about them.
@@ -99,6 +108,40 @@ class EncodedData:
         fewer._encoded = encoded
         return fewer
 
+    def with_spare(self, examples: Dataset) -> tuple[EncodedData, str]:
+        """The same and those of `examples` that judge without labels, with a sentence about them: those that neither
+        training nor the test split holds, as this processor reads them. Nothing that is learned from changes.
+
+        Raises InputError where none is left.
+        """
+        encoded, labelled = self._encoded_without_labels(SPARE, examples), self.split("validation")
+        told = [column for column in encoded.column_names if column not in ABOUT]
+        apart, names = ("train", UNLABELLED, "test"), examples.column_names
+        known = [self.split(name) for name in apart if name in self._splits]
+        grouped = "group" in names
+        groups = [group for name in ("train", "test") if name in self._splits for group in self.split(name)["group"][:]]
+        found = apart_from(
+            encoded, labelled, known, told, examples["group"][:] if grouped else None, groups if grouped else ()
+        )
+        more = EncodedData(
+            self._task, {**self._splits, SPARE: examples.select(found.kept)}, self.processor, self.config, self._origins
+        )
+        more._encoded = {**self._encoded, SPARE: encoded.select(found.kept)}
+        more.spare = SpareRows(
+            usable=found.usable,
+            groups=found.groups,
+            lengths=labelled["length"][:],
+            text_lengths=more.split(SPARE)["length"][:],
+            unit=self._task.size_unit,
+        )
+        gone, alone = len(examples) - len(found.kept), len(found.usable) - sum(found.usable)
+        note = f"data.unlabelled_validation: {len(found.kept)} of {len(examples)} examples judge without labels"
+        if gone:
+            note += f"; {gone} are left out because they, or their groups, are in the train, unlabelled or test split"
+        if alone:
+            note += f"; {alone} of the validation split are in one of these, and their labels alone judge them"
+        return more, note
+
     @property
     def names(self) -> tuple[str, ...]:
         """The splits that there are."""
@@ -144,7 +187,7 @@ class EncodedData:
         """At most `count` encoded rows, each made of parts of two training examples; no row's example is one of a split
         that there is."""
         if (count, seed) not in self._spliced:
-            judging = [split for name, split in self._splits.items() if name not in ("train", UNLABELLED)]
+            judging = [split for name, split in self._splits.items() if name not in ("train", UNLABELLED, SPARE)]
             examples = self._task.splice(self._splits["train"], count, seed, apart_from=judging)
             nothing_new = self.split("train").select([])
             self._spliced[count, seed] = (
@@ -180,8 +223,8 @@ class EncodedData:
 
     def _encode(self, name: str) -> Dataset:
         examples = self._splits[name]
-        if name == UNLABELLED:
-            return self._task.encode_unlabelled(examples, self.processor, self.config)
+        if name in (UNLABELLED, SPARE):
+            return self._encoded_without_labels(name, examples)
         try:
             return self._task.encode(examples, self.processor, self.config, name)
         except (ExampleError, TooLittleError) as error:
@@ -194,6 +237,15 @@ class EncodedData:
             raise InputError(
                 f"{error} Its {len(rows)} examples were cut from data.{whole}, by data.validation_share and seed."
             ) from None
+
+    def _encoded_without_labels(self, name: str, examples: Dataset) -> Dataset:
+        try:
+            return self._task.encode_unlabelled(examples, self.processor, self.config)
+        except ExampleError as error:
+            raise error.at(name, error.row) from None
+        except InputError as error:
+            # A task knows one setting of such examples; the user typed this one.
+            raise InputError(re.sub(rf"\bdata\.{UNLABELLED}\b", f"data.{name}", str(error))) from None
 
 
 def _of_tokens(part: Dataset, columns: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from compress.core.context import Splits
+from compress.core.errors import InputError
 from compress.core.recipe import Recipe
 from compress.pipeline.encoded_data import EncodedData
 from compress.pipeline.make_or_find import Work, find, make_or_find
@@ -30,7 +31,7 @@ class RecipeInputs:
     them, by InputsCache.
 
     notes: what the source of the data decided by itself. config: the teacher's. shape: a model of the teacher's shape.
-    given: the examples, encoded when first asked for, but for the unlabelled ones. splits: those that were read.
+    given: the examples, encoded when first asked for, but for those without labels. splits: those that were read.
     identify: says what the teacher is, by content. answers: what the teacher said of the examples, where that stands
     for their labels.
     """
@@ -61,6 +62,13 @@ class RecipeInputs:
                 found = find(recipe.store.resolve(), answers[-1])
                 known[name] = answer() if found is None else found
         encoded = EncodedData(task, known, processor, config, splits.origins)
+        spare = splits.unlabelled_validation
+        if spare is not None and task.classes(encoded.split("validation")) is None:
+            raise InputError(
+                f"data.unlabelled_validation is {recipe.settings['data']['unlabelled_validation']!r}; scores can be "
+                f"predicted where accuracy is the metric, and {task.name} is judged by {task.metric(config).title}. "
+                "Use null."
+            )
         return cls(notes, config, shape, encoded, splits, identify, tuple(answers))
 
     @property
@@ -83,10 +91,14 @@ class RecipeInputs:
         """All examples as the teacher's processor encodes them, the unlabelled ones too where there are any, and all
         notes. Raises InputError where they cannot be used."""
         encoded, told = self._looked_at
-        if self.splits.unlabelled is None:
-            return encoded, (*self.notes, *told)
-        encoded, note = encoded.with_unlabelled(self.splits.unlabelled)
-        return encoded, (*self.notes, *told, note)
+        notes = (*self.notes, *told)
+        if self.splits.unlabelled is not None:
+            encoded, note = encoded.with_unlabelled(self.splits.unlabelled)
+            notes = (*notes, note)
+        if self.splits.unlabelled_validation is not None:
+            encoded, note = encoded.with_spare(self.splits.unlabelled_validation)
+            notes = (*notes, note)
+        return encoded, notes
 
     def encoded_by(self, artifact: str, processor_and_config: Callable[[], tuple[Any, Any]]) -> EncodedData:
         """The same as the processor encodes them that an artifact brought, by the artifact's key."""

@@ -3,9 +3,10 @@
 An artifact's key changes with the settings that its stage reads, the parent artifact, the teacher, the content of the
 training split and of the unlabelled examples, the seed, the device, the task's settings, the source that computes it,
 and the versions of the libraries that compute. It does not change with paths, names of stages, the order of other
-stages, the gate, the validation or test split, or the machine. One exception: a stage that reads the latency table
-makes something else on another machine, for another runtime, other lengths of validation examples, or another
-precision at the end. docs/runs.md says it for users, and tests/pipeline/test_keys.py tests it one by one.
+stages, the gate, the validation or test split, texts that judge without labels, or the machine. One exception: a stage
+that reads the latency table makes something else on another machine, for another runtime, other lengths of validation
+examples, or another precision at the end. docs/runs.md says it for users, and tests/pipeline/test_keys.py tests it one
+by one.
 
 The source that computes a piece of work: the modules of its classes (a stage's with the parts it is built of, such as a
 criterion; the task's; the table of the model's family, which is found by its name; the runtime's) and all that these
@@ -144,6 +145,19 @@ def batches_key(recipe: Recipe, rows: str, processor: str, together: Sequence[Se
         task=_plain(_computing(recipe)),
         sources=_sources(type(recipe.task), modules=[BATCHED_BY]),
         versions=versions(COMPUTING),
+    )
+
+
+def outputs_key(recipe: Recipe, artifact: str, splits: Sequence[str]) -> str:
+    """The key of what an artifact answers on the runtime. splits: what those that it answers contain."""
+    return content_key(
+        what="outputs",
+        artifact=artifact,
+        splits=list(splits),
+        runtime=recipe.runtime.label,
+        task=_plain(_computing(recipe)),
+        versions=describe_machine(recipe.runtime)["versions"],
+        sources=_sources(type(recipe.task), type(recipe.runtime), modules=[BATCHED_BY, PROVEN_BY]),
     )
 
 

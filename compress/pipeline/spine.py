@@ -36,6 +36,7 @@ from compress.pipeline.made.evaluations import measured, scores_on_test
 from compress.pipeline.made.explanations import explanation_of
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.made.latency_tables import latency_checks
+from compress.pipeline.made.outputs import spare_text
 from compress.pipeline.made.plots import plots_of
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.preflight import check_model, check_order, check_threads
@@ -149,6 +150,7 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) ->
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
             recall_margin=gate.max_recall_drop,
+            spare=spare_text(loaded, store, teacher.entry, artifact),
         )
         verdict = gate.judge(comparison)
         decision = gate.decide(verdict)

@@ -85,6 +85,7 @@ def row_of(
         tables=tuple(FactTable.from_json(table) for table in step.entry.facts.get("tables", ())),
         disturbance=disturbance,
         predicted_speedup=predicted,
+        prediction_powered=comparison.prediction_powered if comparison else None,
     )
     if row.contradiction is None:
         return row

@@ -256,12 +256,15 @@ def _gained(difference: float, metric: Label) -> str:
 def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
     stage = summary["exported"]["stage"]
     gate = summary["gates"].get(stage)
+    row = next((row for row in rows if row.stage == stage), None)
+    powered = None if row is None else row.prediction_powered
     count = f"{summary['examples']['validation']:,} validation examples"
+    if powered is not None and powered.refused is None:
+        count += f" and {powered.texts:,} texts without labels"
     if summary["exported"]["proven"]:
         metric = Label.from_json(summary)
         limit = "" if gate is None else f" of {_limit(gate, metric)}"
         return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} limit{limit}."
-    row = next((row for row in rows if row.stage == stage), None)
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
     if row is not None and misses_limits(row, gate):
         return f"Unproven: the model misses its limits.{reason}"

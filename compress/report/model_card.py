@@ -73,6 +73,7 @@ def _environment(unit: Unit) -> Environment:
         heading=wording.heading,
         figure_of=wording.figure_of,
         figure_names=wording.figure_names,
+        prediction_powered=lambda found: wording.prediction_powered_sentence(found, unit, wording.DECIMALS),
         figure_name=wording.figure_name,
         fact=wording.fact,
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from compress.core.evaluation import PredictionPowered
 from compress.core.ledger import Row
-from compress.core.metric import Label
+from compress.core.metric import Label, Unit
 from compress.report import wording
 from compress.report.decision import decide
 from compress.report.drawing import Plot
@@ -32,6 +33,7 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         figure_of=wording.figure_of,
         figure_names=wording.figure_names,
         figure_name=wording.figure_name,
+        prediction_powered=_prediction_powered,
         advice_sentence=wording.advice_sentence,
     )
     text = templates.get_template("page.html.jinja").render(
@@ -45,6 +47,10 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         settings=json.dumps(summary["settings"], indent=2, ensure_ascii=False, default=str),
     )  # fmt: skip
     path.write_text(text, encoding="utf-8")
+
+
+def _prediction_powered(found: PredictionPowered, unit: Unit) -> str:
+    return wording.capitalized(wording.prediction_powered_sentence(found, unit, wording.DECIMALS))
 
 
 def _f1(counts: Sequence[float] | None) -> str:

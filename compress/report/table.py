@@ -81,13 +81,15 @@ class StageTable:
 
     def row(self, row: Row) -> None:
         """Print one stage. A value that is missing or not a number prints as `-`."""
-        tone = wording.verdict_tone(row)
+        tone, powered = wording.verdict_tone(row), row.prediction_powered
         cells = [Text(column.text(row)) for column in self._columns]
         cells[0].stylize("bold")
         cells[-1].stylize(STYLES[tone])
         self._print(cells, "top")
         if row.figures:
             self._indented(wording.figures_sentence(row.figures))
+        if powered is not None:
+            self._indented(wording.prediction_powered_sentence(powered, row.metric.unit, 1))
         if tone in ("bad", "unsure"):
             for reason in row.reasons:
                 self._indented(reason)

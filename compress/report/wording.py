@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.core.blame import Advice, Blame, Restored, Slice
-from compress.core.evaluation import BUSY
+from compress.core.evaluation import BUSY, PredictionPowered
 from compress.core.fact_table import Kind
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label, Unit
@@ -245,6 +245,19 @@ def fact(number: str | float | None, kind: Kind) -> str:
     if kind == "milliseconds":
         return f"{number:.3f}"
     return f"{number:,}" if kind == "count" else f"{number:.3g}"
+
+
+def prediction_powered_sentence(found: PredictionPowered, unit: Unit, decimals: int) -> str:
+    """`the 500 labels alone: -0.4 [-1.9, +1.1] points; 12,000 texts without labels make them worth 640 (predictions
+    have the weight 0.71)`, or why the labels alone judge."""
+    if found.refused is not None:
+        alone = f"the {found.labels:,} labels alone do"
+        return f"{found.texts:,} texts without labels do not judge, {alone}: {found.refused}"
+    alone = counted(difference_with_interval(found.labels_difference, found.labels_interval, unit, decimals), unit)
+    return (
+        f"the {found.labels:,} labels alone: {alone}; {found.texts:,} texts without labels make them worth "
+        f"{found.worth or 0:,} (predictions have the weight {found.weight or 0:.2f})"
+    )
 
 
 def verdict_words(row: Row) -> str:

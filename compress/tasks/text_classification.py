@@ -99,6 +99,10 @@ class TextClassification(TextTask):
         answers = [int(np.argmax(logits)) for logits in outputs]
         return counts_of_labels([row["labels"] for row in rows], answers, config)
 
+    def classes(self, rows: Dataset) -> list[int]:
+        """The label of each row."""
+        return list(rows["labels"])
+
     def kinds(self, rows: Dataset, config: Any) -> list[str]:
         """The label's name."""
         return [str(config.id2label[label]) for label in rows["labels"]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compress.core.blame import Advice, Blame, Restored, Slice
-from compress.core.evaluation import Disturbance
+from compress.core.evaluation import Disturbance, PredictionPowered
 from compress.core.fact_table import FactTable
 from compress.core.ledger import Ledger, Row
 from compress.core.metric import ACCURACY, SHARE, Label
@@ -128,3 +128,19 @@ def test_a_prediction_is_a_second_witness(
     if contradicted:
         assert f"measured {speedup:.1f} times" in str(row.contradiction)
         assert f"predicted {predicted:.1f}" in str(row.contradiction)
+
+
+def test_what_texts_did_to_an_interval_comes_back() -> None:
+    told = PredictionPowered(12000, 500, None, 0.7, (0.5, 0.4), -0.004, (-0.019, 0.011), 640)
+    for found in (told, PredictionPowered(12000, 500, refused="they are unlike the labelled examples")):
+        row = dataclasses.replace(ROW, prediction_powered=found)
+        line = json.loads(json.dumps(row.to_json()))
+        assert Row.from_json(line) == row
+    assert json.loads(json.dumps(ROW.to_json()))["prediction_powered"] is None
+    line = json.loads(json.dumps(dataclasses.replace(ROW, prediction_powered=told).to_json()))
+    del line["prediction_powered"]["worth"]
+    with pytest.raises(KeyError):
+        Row.from_json(line)
+    line["prediction_powered"] |= {"worth": "many"}
+    with pytest.raises(ValueError, match="worth"):
+        Row.from_json(line)

@@ -71,6 +71,69 @@ def test_text_without_labels(tmp_path: Path) -> None:
         _files(train=train, unlabelled=str(tmp_path / "more.txt")).load()
 
 
+def test_texts_that_judge_without_labels(tmp_path: Path) -> None:
+    train, more = _write(tmp_path / "a.jsonl", _rows(0, 4)), tmp_path / "more.txt"
+    assert _files(train=train).load().unlabelled_validation is None
+    more.write_text("first\nsecond\nfirst\n", encoding="utf-8")
+    source = _files(train=train, unlabelled_validation=str(more))
+    splits = source.load()
+    assert splits.unlabelled is None
+    assert splits.unlabelled_validation is not None
+    # What is frequent stays frequent, as among the labelled examples; dropped there, it is dropped here too.
+    assert splits.unlabelled_validation["text"][:] == ["first", "second", "first"]
+    once = _files(train=train, unlabelled_validation=str(more), repeated="drop").load().unlabelled_validation
+    assert once is not None and once["text"][:] == ["first", "second"]
+    assert more in source.files()
+    with pytest.raises(InputError, match=r"^data\.unlabelled_validation is '.*mroe\.txt'; there is no such file"):
+        _files(train=train, unlabelled_validation=str(tmp_path / "mroe.txt")).check_files()
+
+
+def test_a_share_of_the_unlabelled_texts_is_kept_from_training(tmp_path: Path) -> None:
+    train, more = _write(tmp_path / "a.jsonl", _rows(0, 4)), tmp_path / "more.txt"
+    texts = [f"text {number % 40}" for number in range(50)]
+    more.write_text("\n".join(texts), encoding="utf-8")
+    splits = _files(train=train, unlabelled=str(more), unlabelled_validation=0.3).load()
+    assert splits.unlabelled is not None and splits.unlabelled_validation is not None
+    learned, judging = splits.unlabelled["text"][:], splits.unlabelled_validation["text"][:]
+    assert sorted(learned + judging) == sorted(texts)
+    # Ten texts are there twice, each on one side: 15, or one more or less.
+    assert not set(learned) & set(judging) and 14 <= len(judging) <= 16
+    assert splits.notes[-1].startswith(
+        f"data.unlabelled_validation is 0.3: {len(judging)} of the 50 examples of data.un"
+    )
+    again = _files(train=train, unlabelled=str(more), unlabelled_validation=0.3, seed=1).load().unlabelled_validation
+    assert again is not None and again["text"][:] != judging
+
+
+@pytest.mark.parametrize(
+    ("given_value", "message"),
+    [
+        (0.0, r"is 0\.0; it must be the path of a file, or a share .* Use 0\.3 "),
+        (1.5, r"is 1\.5; it must be the path of a file"),
+        (True, r"is True; it must be the path of a file"),
+        ("", r"is ''; it must be the path of a file"),
+        (0.3, r"is 0\.3, a share of data\.unlabelled, which is null\. Set data\.unlabelled"),
+    ],
+)
+def test_what_cannot_be_a_share(given_value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=rf"^data\.unlabelled_validation {message}"):
+        _files(train="a.jsonl", unlabelled_validation=given_value)
+
+
+def test_groups_of_texts_that_judge_are_numbered_with_the_labelled_ones(tmp_path: Path) -> None:
+    rows = [{"text": f"sentence {n}", "label": "01", "article": f"a{n // 2}"} for n in range(8)]
+    texts = [{"text": "one", "article": "a1"}, {"text": "two", "article": "b"}]
+    train, more = _write(tmp_path / "a.jsonl", rows), _write(tmp_path / "more.jsonl", texts)
+    splits = _files(train=train, group="article", unlabelled_validation=more).load()
+    numbers = dict(zip(splits.train["article"], splits.train["group"], strict=True))
+    numbers |= dict(zip(splits.validation["article"], splits.validation["group"], strict=True))
+    assert splits.unlabelled_validation is not None
+    assert splits.unlabelled_validation["group"][:] == [numbers["a1"], 4]
+    plain = _write(tmp_path / "plain.jsonl", [{"text": "one"}])
+    with pytest.raises(InputError, match=r"data\.group is 'article'; data\.unlabelled_validation has no such column"):
+        _files(train=train, group="article", unlabelled_validation=plain).load()
+
+
 def test_formats_may_be_mixed(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("text,label\nb,02\n")
     splits = _files(train=_write(tmp_path / "a.jsonl", _rows(0, 2)), validation=str(tmp_path / "b.csv")).load()

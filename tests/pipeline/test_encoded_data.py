@@ -83,6 +83,37 @@ def test_no_unlabelled_texts(tokenizer: Any, make_model: Callable) -> None:
     assert whole.fingerprint("unlabelled") == ""
 
 
+def test_texts_that_judge_without_labels_change_nothing_that_is_learned_from(
+    tokenizer: Any, make_model: Callable
+) -> None:
+    before, _, _ = with_unlabelled(tokenizer, make_model)
+    # The first is learned from, the second unlabelled, the third a validation text; the fourth only reads otherwise.
+    texts = Dataset.from_dict({"text": ["kam kas", "kat kas", "kas", "kas  kas kas", "kas kas kas"]})
+    whole, note = before.with_spare(texts)
+    assert note == (
+        "data.unlabelled_validation: 3 of 5 examples judge without labels; 2 are left out because they, or their "
+        "groups, are in the train, unlabelled or test split"
+    )
+    assert whole.split("unlabelled_validation")["input_ids"][:] == [[2, 4, 3], [2, 4, 4, 4, 3], [2, 4, 4, 4, 3]]
+    assert whole.spare is not None
+    # `kas` is the second validation text; the two that read alike are one group, the first after those.
+    assert (whole.spare.groups, whole.spare.usable) == ([1, 2, 2], [True, True])
+    assert (whole.spare.lengths, whole.spare.text_lengths, whole.spare.unit) == ([5, 3], [3, 5, 5], "tokens")
+    for name in ("train", "validation", "unlabelled"):
+        assert whole.fingerprint(name) == before.fingerprint(name)
+    assert whole.spliced(50, seed=0)["input_ids"][:] == before.spliced(50, seed=0)["input_ids"][:]
+    trimmed = whole.encoded_by(TokenizerVocabulary(tokenizer).keep([0, 1, 2, 3, 4, 7]), whole.config)
+    assert len(trimmed.split("unlabelled_validation")) == 3 and trimmed.spare is whole.spare
+
+
+def test_an_empty_text_that_judges_is_named_by_its_own_setting(tokenizer: Any, make_model: Callable) -> None:
+    whole, _, _ = with_unlabelled(tokenizer, make_model)
+    with pytest.raises(InputError, match=r"example 2 of data\.unlabelled_validation has no text"):
+        whole.with_spare(Dataset.from_dict({"text": ["kas los", " "]}))
+    with pytest.raises(InputError, match=r"a column that data\.unlabelled_validation does not have"):
+        whole.with_spare(Dataset.from_dict({"one": ["kas los"], "other": ["kas"]}))
+
+
 def test_what_a_stage_is_told_of_the_teacher(tokenizer: Any, make_model: Callable) -> None:
     whole, trimmed, _ = with_unlabelled(tokenizer, make_model)
     assert whole.for_student(whole, 0) is None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from compress.core.evaluation import PredictionPowered
 from compress.core.fact_table import FactTable
 from compress.core.ledger import Row
 from compress.report.model_card import plain_text, write_model_card
@@ -233,3 +234,23 @@ def test_what_a_stage_did_part_by_part_is_a_table(tmp_path: Path, rows: list[Row
         "| layer.1 | 8 | -17.0% | 0.165 |\n"
     ) in card
     assert "- **quantize**\n  - reason of quantize\n" in card
+
+
+def test_what_the_labels_alone_say_stands_beside_it(tmp_path: Path, rows: list[Row], summary: dict[str, Any]) -> None:
+    found = PredictionPowered(12000, 500, None, 0.7, (0.5, 0.4), -0.0061, (-0.0191, 0.0111), 640)
+    last = rows.index(next(row for row in rows if row.stage == summary["student"]["stage"]))
+    told = [*rows[:last], dataclasses.replace(rows[last], prediction_powered=found), *rows[last + 1 :]]
+    write_model_card(tmp_path, told, summary, USAGE)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert (
+        "| the same by these labels alone, without 12000 texts that have none | | | -0.61 [-1.91, +1.11] points |"
+        in text
+    )
+    assert "12,000 texts without labels make them worth 640" in text
+    refused = PredictionPowered(
+        12000, 500, refused="they are unlike the labelled examples: mean length 31.2 against 9.0"
+    )
+    told[last] = dataclasses.replace(rows[last], prediction_powered=refused)
+    write_model_card(tmp_path, told, summary, USAGE)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "labels alone, without" not in text and "texts without labels do not judge" in text

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from compress.core.blame import Blame
+from compress.core.evaluation import PredictionPowered
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY
 from compress.report.table import StageTable
@@ -93,3 +94,10 @@ def test_further_figures_follow_a_row(make_row: Callable[..., Row]) -> None:
 def test_a_warning_about_the_teacher_follows_its_row(make_row: Callable[..., Row]) -> None:
     row = make_row("teacher", "baseline", "keep", value=0.5, findings=("warning: the teacher is a guess",))
     assert "  warning: the teacher is a guess" in [line.rstrip() for line in printed([row], 120)]
+
+
+def test_both_intervals_and_what_the_texts_are_worth_are_told(rows: list[Row]) -> None:
+    found = PredictionPowered(12000, 500, None, 0.7, (0.5, 0.4), -0.004, (-0.019, 0.011), 640)
+    text = " ".join(" ".join(printed([dataclasses.replace(rows[1], prediction_powered=found)], 120)).split())
+    assert "-0.3 [-0.8, +0.2]" in text
+    assert "the 500 labels alone: -0.4 [-1.9, +1.1] points; 12,000 texts without labels make them worth 640" in text

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from compress.core.blame import Advice, Blame
+from compress.core.evaluation import PredictionPowered
 from compress.core.metric import CORRELATION, PERPLEXITY, SHARE
 from compress.report import wording
 
@@ -131,3 +132,18 @@ def test_a_fact_is_written_by_its_kind(value: Any, kind: Any, told: str) -> None
 )
 def test_a_figure_has_decimals_where_they_say_something(value: float | None, text: str) -> None:
     assert wording.figure(value) == text
+
+
+def test_texts_without_labels_in_words() -> None:
+    found = PredictionPowered(12000, 500, None, 0.708, (0.5, 0.4), -0.004, (-0.0191, 0.0111), 640)
+    assert wording.prediction_powered_sentence(found, SHARE, 1) == (
+        "the 500 labels alone: -0.4 [-1.9, +1.1] points; 12,000 texts without labels make them worth 640 (predictions "
+        "have the weight 0.71)"
+    )
+    refused = PredictionPowered(
+        12000, 500, refused="they are unlike the labelled examples: mean length 31.2 against 9.0"
+    )
+    assert wording.prediction_powered_sentence(refused, SHARE, 1) == (
+        "12,000 texts without labels do not judge, the 500 labels alone do: they are unlike the labelled examples: "
+        "mean length 31.2 against 9.0"
+    )

@@ -10,10 +10,12 @@ from typing import Any
 
 from compress.core.evaluation import Evaluation
 from compress.measure.effort import Effort, Estimate, estimate
+from compress.measure.spare_text import SpareText
 from compress.measure.statistics import compare
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
 from compress.pipeline.made.evaluations import evaluation_of, scores_on_test
+from compress.pipeline.made.outputs import found_spare_text
 from compress.pipeline.make_or_find import find
 from compress.pipeline.plan.disk import free_bytes
 from compress.pipeline.plan.plan import Need, Piece, Plan
@@ -82,10 +84,15 @@ class Chain:
             entry = replace(entry, facts={"processor": key})
             self._unseen[key] = name
         evaluation = None if found is None else self._evaluation(entry, teacher)
-        verdict, decision = self._judged(name, evaluation)
+        spare = None
+        if evaluation is not None and self._loaded.teacher_encoded.spare is not None:
+            spare = found_spare_text(self._loaded, self._store, teacher, entry)
+            # What judges too has still to be answered.
+            evaluation = None if spare is None else evaluation
+        verdict, decision = self._judged(name, evaluation, spare)
         return entry, self._piece(name, at, entry, found, evaluation, verdict, decision, waits_for)
 
-    def _judged(self, name: str, evaluation: Evaluation | None) -> tuple[str | None, str]:
+    def _judged(self, name: str, evaluation: Evaluation | None, spare: SpareText | None) -> tuple[str | None, str]:
         if evaluation is None or self._teacher_evaluation is None:
             return None, "keep"
         gate = self._loaded.recipe.gates[name]
@@ -96,6 +103,7 @@ class Chain:
             confidence=gate.confidence,
             margin=gate.max_accuracy_drop,
             recall_margin=gate.max_recall_drop,
+            spare=spare,
         )
         verdict = gate.judge(found)
         return verdict.outcome, gate.decide(verdict)
