@@ -125,11 +125,12 @@ class Outcome:
         }
 
 
-def _predicted(problem: Problem, placement: Placement) -> dict[str, float]:
+def _predicted(problem: Problem, placement: Placement) -> dict[str, float | None]:
+    two = fits(problem, placement, requests=2)
     return {
         "token_ms": total_ms(problem, placement, "token"),
         "prompt_ms": total_ms(problem, placement, "prompt"),
-        "period_ms_with_two_requests": period_ms(problem, placement),
+        "period_ms_with_two_requests": period_ms(problem, placement) if two else None,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.core.evaluation import BUSY
 from compress.deploy.placement.files import gpu_layers
 from compress.deploy.placement.place import Outcome, size, without_times
 from compress.deploy.placement.problem import Needs, Placement, alone, busy_ms, bytes_on, fits, period_ms, total_ms
@@ -14,6 +13,8 @@ from compress.report.wording import three_digits
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Another plan for prompts is named where it takes less than this share of the time.
+WORTH_SAYING = 0.95
 COLUMNS = ("device", "holds", "needs", "of", "a token, ms", "a prompt, ms")
 
 
@@ -57,6 +58,12 @@ def compared(outcome: Outcome) -> list[tuple[str, ...]]:
     """A row for the plan, and for each of the placements that need no search."""
     problem = outcome.problem
     found = {"the plan": outcome.plan, **outcome.others()}
+
+    def together(placement: Placement) -> str:
+        if not fits(problem, placement, requests=2):
+            return "two do not fit"
+        return three_digits(1000 / period_ms(problem, placement))
+
     return [
         (name, "does not fit", "", "")
         if placement is None
@@ -64,7 +71,7 @@ def compared(outcome: Outcome) -> list[tuple[str, ...]]:
             name,
             three_digits(1000 / total_ms(problem, placement, "token")),
             three_digits(total_ms(problem, placement, "prompt")),
-            three_digits(1000 / period_ms(problem, placement)),
+            together(placement),
         )
         for name, placement in found.items()
     ]
@@ -97,11 +104,9 @@ def notes(outcome: Outcome) -> list[str]:
             f"{outcome.bits} bits, such as llama.cpp, is faster. Give its times: --costs FILE."
         )
     if costs.disturbed:
-        told.append(f"Measure again: {BUSY}.")
-    if len(plan.devices) > 1 and not fits(problem, plan, requests=2):
-        told.append("A second request's cache does not fit beside the first's: two cannot be in flight.")
+        told.append("Others used the processors while pieces were timed: measure again before believing it.")
     prompt, fastest = (total_ms(problem, one, "prompt") for one in (plan, outcome.for_prompts))
-    if fastest < prompt:
+    if fastest < WORTH_SAYING * prompt:
         told.append(
             f"For prompts alone another plan is faster, {three_digits(fastest)} instead of {three_digits(prompt)} ms: "
             + "; ".join(f"{name}: {held(outcome.for_prompts, name)}" for name in outcome.for_prompts.devices)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -196,9 +196,9 @@ class Server:
             if self._waiting:
                 self._compute(self._waiting.popleft())
                 continue
-            for ready in wait([self._control, *self._incoming]):
+            for ready in cast(list[Connection], wait([self._control, *self._incoming])):
                 try:
-                    found = ready.recv()  # type: ignore[union-attr]
+                    found = ready.recv()
                 except (EOFError, ConnectionError):
                     return
                 if ready is self._control:

@@ -94,7 +94,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_a_plan_for_a_gpu_that_is_not_here(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--devices", f"cuda:{kib(32, 3, ends=1)},cpu:1GiB", "--costs", "costs.json", "--out", "plan")
+    # Room for the caches of two requests, and not for a fourth block.
+    given = ("--devices", f"cuda:{kib(32, 3, ends=3)},cpu:1GiB", "--costs", "costs.json", "--out", "plan")
     said = typed(capsys, *given)
     # Three blocks on the GPU, one on the CPU, and two hops of half a millisecond: 9 ms; alone 20.
     plan = json.loads((workplace / "plan" / "plan.json").read_text())
@@ -118,6 +119,25 @@ def test_fewer_bits_may_need_no_split(workplace: Path, capsys: pytest.CaptureFix
     assert "timed in 32: a program with kernels for 8 bits" in said
     lines = {line.split()[0]: line for line in said.splitlines() if line[:2].strip() in ("32", "16", "8", "4")}
     assert "fits on cpu alone" in lines["32"] and "fits on cuda or cpu alone" in lines["8"]
+
+
+def test_two_requests_need_two_caches_and_prompts_may_want_another_plan(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Room for a third cache is there, and not for six; and a prompt is slow on the GPU.
+    changed = costs()
+    changed["devices"]["cuda"]["blocks"] = [{"prompt_ms": 20, "token_ms": 1}]
+    (workplace / "slow.json").write_text(json.dumps(changed), encoding="utf-8")
+    said = typed(capsys, "--devices", f"cuda:{kib(32, 3, ends=1)},cpu:1GiB", "--costs", "slow.json", "--out", "plan")
+    (line,) = [line for line in said.splitlines() if line.startswith("the plan")]
+    assert line.rstrip().endswith("two do not fit")
+    record = json.loads((workplace / "plan" / "plan.json").read_text())
+    assert record["predicted"]["period_ms_with_two_requests"] is None
+    # All on the CPU, four blocks of 10 ms, instead of three of 20, one of 10, and a hop.
+    assert (
+        "For prompts alone another plan is faster, 40.0 instead of 70.5 ms: cpu: embeddings, blocks 0 to 3, head."
+        in said
+    )
 
 
 def test_what_does_not_fit_says_what_is_missing_and_what_would_do() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from compress.core.errors import StageError
 from compress.core.placement import Device, Step
-from compress.measure.placement.pipeline import Server, _packed, part_of, period_of, run_placement
+from compress.measure.placement.pipeline import Server, Workers, _packed, part_of, period_of, run_placement
 
 ONE = Device(name="cpu/1", kind="cpu", threads=1)
 OTHER = Device(name="cpu/1@50%", kind="cpu", threads=1, share=0.5)
@@ -106,6 +108,14 @@ def test_halves_go_through_a_pipe_as_they_are() -> None:
     packed = _packed(values)
     assert packed.dtype == "int16"
     assert torch.equal(torch.from_numpy(packed).view(torch.bfloat16), values)
+
+
+def test_a_process_that_ends_is_not_waited_for() -> None:
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(0,))
+    process.start()
+    ours, _theirs = multiprocessing.Pipe()
+    with pytest.raises(StageError, match="--verify: the process that ran blocks on cpu/1 ended by itself"):
+        Workers({"cpu/1": ours}, {"cpu/1": process}).answer("cpu/1")
 
 
 def test_a_process_for_each_device_gives_times(model: PreTrainedModel, tmp_path: Path) -> None:
