@@ -5,7 +5,8 @@ training split and of the unlabelled examples, the seed, the device, the task's 
 and the versions of the libraries that compute. It does not change with paths, names of stages, the order of other
 stages, the gate, the validation or test split, texts that judge without labels, or the machine. One exception: a stage
 that reads the latency table makes something else on another machine, for another runtime, other lengths of validation
-examples, or another precision at the end. docs/runs.md says it for users, and tests/pipeline/test_keys.py tests it one by one.
+examples, or another precision at the end. docs/runs.md says it for users, and tests/pipeline/test_keys.py tests it one
+by one.
 
 The source that computes a piece of work: the modules of its classes (a stage's with the parts it is built of, such as a
 criterion; the task's; the table of the model's family, which is found by its name; the runtime's) and all that these
