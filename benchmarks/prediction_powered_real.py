@@ -1,11 +1,12 @@
-"""What texts without labels are worth on real text, where all labels are known and few of them are shown.
+"""What examples without labels are worth on real data, where all labels are known and few of them are shown.
 
-python -m benchmarks.prediction_powered_real RUN FILE --data "movie reviews" [--labels 500] [--draws 500]
+python -m benchmarks.prediction_powered_real TEACHER EXPORT FILE [FILE ...] --data clothes [--labels 500] [--draws 300]
 
-RUN: the folder of a finished text-classification run. FILE: labelled texts that it has not learned from, .jsonl. The
-run's teacher and student answer all of them once. Then, many times, some keep their labels, the rest are texts without,
-and the interval of the difference is looked at: whether it holds the difference over all of FILE, and how wide it is.
-Adds a row to benchmarks/results/prediction_powered.json.
+TEACHER: a run's teacher, a folder. EXPORT: what the run exported. FILE: labelled examples that neither has learned
+from. Both models answer all of them once. Then, many times, some keep their labels, the rest have none, and the
+interval of the difference is looked at: whether it holds the difference over all, and how wide it is. Its two ends are
+one-sided bounds at 95%, so at least 90% of intervals should hold it. Adds a row to
+benchmarks/results/prediction_powered.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,20 @@ from compress.measure.statistics import estimate
 from compress.tasks.metrics.accuracy import Accuracy
 
 SEED = 29
-BATCH = 32
+BATCH = 64
 
 
 def main() -> int:
     """Write a row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--data", required=True, help="what the texts are, for the table")
     parser.add_argument("--labels", type=int, default=500)
-    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--draws", type=int, default=300)
     arguments = parser.parse_args()
-    answers = answered(arguments.run, arguments.file)
+    answers = answered(arguments.teacher, arguments.export, arguments.files)
     row = resampled(*answers, labels_shown=arguments.labels, draws=arguments.draws)
     facts = json.loads(RESULTS.read_text(encoding="utf-8"))
     kept = [
@@ -50,33 +53,38 @@ def main() -> int:
     return 0
 
 
-def answered(run: Path, file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (rows,), logits of teacher and student (rows, classes), and lengths in tokens (rows,)."""
+def answered(
+    teacher: Path, export: Path, files: Sequence[Path]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (rows,), logits of teacher and student (rows, classes), and lengths (rows,)."""
     import torch
+    from datasets import concatenate_datasets
 
+    from compress.core.json_file import read_json
+    from compress.core.manifest import MANIFEST
+    from compress.data.assemble import with_class_names
+    from compress.data.formats import read_file
+    from compress.data.image_bytes import with_image_bytes
     from compress.nn.checkpoint import load_model
-    from compress.tasks.text import load_tokenizer
+    from compress.nn.forward import forward
+    from compress.pipeline.described import task_of
 
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    store = Path(summary["settings"]["store"]) / "artifacts"
-    folders = [store / summary[name]["artifact"] for name in ("teacher", "student")]
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    data, found = summary["settings"]["data"], []
-    for folder in folders:
-        model, tokenizer = load_model(folder), load_tokenizer(folder)
-        texts = [row[data["text"]] for row in rows]
-        ids = tokenizer(texts, truncation=True, max_length=data["max_length"])["input_ids"]
-        lengths = np.array([len(one) for one in ids])
-        logits = np.zeros((len(rows), len(model.config.id2label)), dtype=np.float32)
-        order = np.argsort(lengths, kind="stable")
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
-            batch = tokenizer.pad({"input_ids": [ids[row] for row in chosen]}, return_tensors="pt")
+    task = task_of(export, read_json(export / MANIFEST)["facts"], {})
+    models = task.load_model(teacher), load_model(export)
+    config, processor = models[0].config, task.load_processor(export)
+    raw = concatenate_datasets([with_image_bytes(with_class_names(read_file("data", str(file)))) for file in files])
+    rows = task.encode(raw, processor, config, "data")
+    labels, lengths = task.classes(rows), np.array(rows["length"][:])
+    assert labels is not None
+    found = [np.zeros((len(rows), len(config.id2label)), dtype=np.float32) for _ in models]
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        batch = task.collate([rows[int(row)] for row in chosen], processor)
+        for model, logits in zip(models, found, strict=True):
             with torch.inference_mode():
-                logits[chosen] = model(**batch).logits.numpy()
-        found.append(logits)
-        labels = np.array([model.config.label2id[str(row[data["label"]])] for row in rows])
-    return labels, found[0], found[1], lengths
+                logits[chosen] = forward(model.eval(), task.signature(config), batch).output.numpy()
+    return np.array(labels), found[0], found[1], lengths
 
 
 def resampled(
@@ -104,7 +112,7 @@ def resampled(
             groups=range(labels_shown, len(labels)),
             lengths=lengths[shown].tolist(),
             text_lengths=lengths[others].tolist(),
-            unit="tokens",
+            unit="in length",
         )
         spare = SpareText(
             rows=rows,

@@ -172,15 +172,19 @@ def powered(result: Result) -> str:
         "examples",
         "n",
         *(f"passes {when}, {by}".replace("_", " ") for when, by in LOOKS),
-        "labels worth",
+        "refused",
+        "labels worth, equal",
+        "at margin",
     )
     rows = [
         (
             row["teacher"],
             row["layout"],
             f"{row['examples']:,}",
-            *(f"{row[f'passed_{when}'][by]:.1%}" for when, by in LOOKS),
+            *(f"{row[f'passed_{when}'][by]:.0%}" for when, by in LOOKS),
+            f"{row['refused']:.1%}",
             _worth(row["worth"]),
+            _worth(row["worth_at_margin"]),
         )
         for row in result["rows"]
     ]

@@ -18,7 +18,7 @@ FOLDS = 5
 LARGEST = 20.0
 
 
-def probabilities(models: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
+def probabilities(models: Sequence[np.ndarray], scales: Sequence[float] | np.ndarray) -> np.ndarray:
     """softmax of the sum of scale * logits over the models, (rows, classes). models: logits, (rows, classes) each."""
     total = sum(scale * np.asarray(logits, dtype=float) for scale, logits in zip(scales, models, strict=True))
     raised = np.exp(total - np.max(total, axis=1, keepdims=True))
