@@ -260,6 +260,22 @@ def clients(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def fuzz(result: Result) -> str:
+    """How many damaged files of each kind were tried, and what came of it."""
+    columns = ("damaged", "tried", "refused", "as it was, or read", "another function", "over time", "foreign errors")
+    counted = [(kind, *_tried(counts)) for kind, counts in result["kinds"].items()]
+    total = ("**all**", *(sum(of_kind[place] for of_kind in counted) for place in range(1, len(columns))))
+    rows = [(str(name), *(f"{number:,}" for number in numbers)) for name, *numbers in (*counted, total)]
+    release = ", ".join(f"{name} {version}" for name, version in result["release"].items())
+    return f"{result['date']}, at most {result['longest_s']} s each; {release}.\n\n{markdown(columns, rows)}"
+
+
+def _tried(counts: Mapping[str, int]) -> tuple[int, ...]:
+    bad = counts["wrong"], counts["hung"], counts["foreign"]
+    whole = counts["tried"] - counts["refused"] - sum(bad)
+    return counts["tried"], counts["refused"], whole, *bad
+
+
 def busy(result: Result) -> str:
     """What was claimed beside others, and how much of it was wrong."""
     columns = ("pair", "beside", "runs", "not measured", "claims", "wrong claims", "wrong, had nobody looked")
@@ -283,6 +299,7 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "powered": powered,
     "shifted": shifted,
     "resampled": resampled,
+    "fuzz": fuzz,
 }
 
 if __name__ == "__main__":

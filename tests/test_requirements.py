@@ -65,4 +65,5 @@ def test_the_lower_bounds_are_those_that_are_tried() -> None:
     lowest = pinned("requirements/lowest.txt")
     for requirement in asked(*TRIED):
         (bound,) = (part.version for part in requirement.specifier if part.operator == ">=")
-        assert lowest[canonicalize_name(requirement.name)] == {Version(bound)}, requirement
+        # Later releases of Python may need later ones.
+        assert min(lowest[canonicalize_name(requirement.name)]) == Version(bound), requirement

@@ -120,3 +120,21 @@ def test_the_modules_of_a_run_are_those_of_its_settings() -> None:
 def test_a_run_that_did_not_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="has not ended"):
         record.found(tmp_path, "compress")
+
+
+def test_what_came_of_damaged_files() -> None:
+    counts = {"tried": 1500, "refused": 1200, "wrong": 0, "hung": 1, "foreign": 2}
+    told = {
+        "date": "2026-11-30",
+        "longest_s": 10,
+        "release": {"torch": "2.13.0"},
+        "kinds": {"exports": counts, "teachers": {**counts, "hung": 0, "foreign": 0}},
+    }
+    lines = render.fuzz(told).split("\n")
+    assert lines[0] == "2026-11-30, at most 10 s each; torch 2.13.0."
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    assert cells == [
+        ["exports", "1,500", "1,200", "297", "0", "1", "2"],
+        ["teachers", "1,500", "1,200", "300", "0", "0", "0"],
+        ["**all**", "3,000", "2,400", "597", "0", "1", "2"],
+    ]

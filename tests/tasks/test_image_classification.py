@@ -254,7 +254,7 @@ def test_processors_that_do_not_fit(tmp_path: Path) -> None:
         load_image_processor(tmp_path, vit(channels=4))
     with pytest.raises(InputError, match=r"bert model, which takes no images"):
         load_image_processor(tmp_path, AutoConfig.for_model("bert"))
-    for name, value in (("rescale_factor", "x"), ("image_std", 0.0), ("resample", 99), ("rescale_factor", [1, 2])):
+    for name, value in (("rescale_factor", "x"), ("image_std", 0.0), ("rescale_factor", [1, 2, 3])):
         plain().save_pretrained(tmp_path)
         path = tmp_path / "preprocessor_config.json"
         told = {**json.loads(path.read_text(encoding="utf-8")), "do_rescale": True, "do_normalize": True, name: value}
