@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.cli.version import FLAG, version
 from compress.report.terminal import terminal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def main() -> None:
         description="Look at this machine and installation, time a small model against itself (10 to 30 seconds), and "
         "say what will be slow or wrong, why, and what to do. Exit status 1 where something would make runs wrong.",
     )
+    parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument("--store", type=Path, metavar="DIR", help="where finished work is kept (default: the recipes')")
     parser.add_argument("--json", action="store_true", help="print facts and findings as JSON")
     arguments = parser.parse_args()

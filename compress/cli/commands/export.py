@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.version import FLAG, version
 from compress.core.errors import CompressError
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write what a run exported in another form, and compare what was written with what was judged: by "
         "its outputs on real examples, each in a process of its own, or byte by byte.",
     )
+    parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run's folder, or the one that it exported")
     parser.add_argument("--to", required=True, metavar="FORM", help=forms)
     parser.add_argument("--out", required=True, type=Path, help="a folder that is not there yet")

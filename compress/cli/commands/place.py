@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.version import FLAG, version
 from compress.core.errors import CompressError
 
 
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         "how fast that will be. Each block is timed on each device, and what goes from one to the other; of all "
         "ways to place consecutive blocks the best is found exactly.",
     )
+    parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that save_pretrained or a run wrote")
     parser.add_argument(
         "--devices",

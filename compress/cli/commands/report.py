@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.version import FLAG, version
 from compress.core.checks import require_fraction
 from compress.core.errors import CompressError, InputError
 from compress.core.run_files import LEDGER, REPORT
@@ -28,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         description="One page over many runs: the front of accuracy against speed and bytes, what each stage and "
         "setting did, the runs that failed, and the one to take. The same is written at the end of a sweep.",
     )
+    parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's or a run's folder; searched with all below"
     )

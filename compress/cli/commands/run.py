@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from compress.cli import version
 from compress.cli.commands.dry_run import FLAG, asks_hydra, dry_run
 from compress.cli.commands.folders import leave_none_empty
 from compress.cli.commands.job import run_alone, run_in_sweep
@@ -39,6 +40,9 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # For every Python that a library starts, such as a launcher's workers: none looks in the current folder first.
     os.environ["PYTHONSAFEPATH"] = "1"
+    if version.FLAG in sys.argv[1:]:
+        print(version.version())
+        return
     register()
     _collect_less()
     typed, alone = sys.argv, _Alone()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.version import FLAG, version
 from compress.core.errors import CompressError, InputError
 
 
@@ -29,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         "process of its own; what is not shown to be better stays at its default. The choice is written as "
         "runtime.json beside the model, where compress.Predictor finds it.",
     )
+    parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument("export", type=Path, metavar="EXPORT", help="the folder `export` of a finished run")
     sample = parser.add_mutually_exclusive_group(required=True)
     sample.add_argument(
