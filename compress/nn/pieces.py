@@ -77,7 +77,7 @@ class Part(nn.Module):
         norm, last = (model.get_submodule(path) for path in pieces.head)
         words, self._tied = model.get_input_embeddings(), embeddings and head and is_tied(model)
         self.words: nn.Module | None = words if embeddings else None
-        # What a head without weights of its own reads.
+        # What a head without weights of its own reads: a part of this, so that it is moved and filled with it.
         self.table: nn.Module | None = words if head and isinstance(last, TiedBlockHead) else None
         self.norm: nn.Module | None = norm if head else None
         self.head: nn.Module | None = last if head else None
@@ -90,18 +90,16 @@ class Part(nn.Module):
             self.base.set_submodule(family_of(model.config).words or "", nn.Identity())
         self._layers = layers_of(model) if blocks else []
         self._kept: dict[int, DynamicCache] = {}
-        self.read_table()
 
     @property
     def layers(self) -> list[Layer]:
         """Its blocks."""
         return self._layers
 
-    def read_table(self) -> None:
-        """Have a head that is the embeddings' table read the one that is here."""
-        if isinstance(self.head, TiedBlockHead):
-            self.head.read(self.table)  # type: ignore[arg-type]
-        elif self._tied and self.head is not None and self.words is not None:
+    def tie(self) -> None:
+        """Have head and embeddings be one table again, where they are and both are here."""
+        if self._tied and not isinstance(self.head, TiedBlockHead):
+            assert self.head is not None and self.words is not None
             self.head.weight = self.words.weight
 
     def forward(self, values: Tensor, text: int = 0) -> Tensor:
@@ -148,5 +146,5 @@ def with_random_weights(part: Part, device: torch.device, dtype: torch.dtype) ->
         path = family_of(part.base.config).decoder.rotary  # type: ignore[union-attr]
         rotary = part.base.get_submodule(path)
         part.base.set_submodule(path, type(rotary)(config=part.base.config).to(device))
-    part.read_table()
+    part.tie()
     return part

@@ -101,8 +101,7 @@ def steps_of(placement: Placement) -> tuple[Step, ...]:
         if before.device != part.device:
             steps.append(part)
             continue
-        start = part.start if before.start == before.end else before.start
-        steps[-1] = Step(part.device, before.embeddings, start, part.end, part.head)
+        steps[-1] = Step(part.device, before.embeddings, before.start, part.end, part.head)
     return tuple(steps)
 
 

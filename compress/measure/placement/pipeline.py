@@ -28,7 +28,7 @@ from compress.measure.placement.torch_device import computing_on, rest, torch_de
 from compress.nn.checkpoint import load_shapes
 from compress.nn.pieces import Part, computed_in, with_random_weights
 
-TOKENS, WARMUP = 48, 4
+TOKENS, WARMUP, PROMPTS = 48, 4, 5
 FASTEST = 0.25
 IN_FLIGHT = 2
 
@@ -60,11 +60,13 @@ def run_placement(
     """Run requests over these steps, with random weights, and time them. Raises StageError where a process ends."""
     with ExitStack() as stack:
         workers = _started(folder, steps, devices, bits, stack)
-        _requests(workers, steps, 1, WARMUP, prompt_tokens)
+        # Short ones, of which the first is thrown away: a single prompt would be chance.
+        short = [_requests(workers, steps, 1, WARMUP, prompt_tokens)[0] for _ in range(1 + PROMPTS)]
         alone = _requests(workers, steps, 1, TOKENS, prompt_tokens)
         together = _requests(workers, steps, IN_FLIGHT, TOKENS, prompt_tokens)
     (first,) = alone.values()
-    return Ran(first[1] - first[0], _fast(np.diff(first[1:])), period_of(together))
+    prompts = [moments[1] - moments[0] for moments in (*short[1:], first)]
+    return Ran(_fast(prompts), _fast(np.diff(first[1:])), period_of(together))
 
 
 def period_of(moments: Mapping[int, Sequence[float]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from compress.deploy.placement.memory import needs_of
 from compress.deploy.placement.place import Asked, require_room, size
 from compress.deploy.placement.problem import Needs
 from compress.measure.placement.pipeline import Ran
+from compress.nn.checkpoint import save_model
+from compress.nn.family import layers_of
+from compress.nn.layers import Int8BlockLinear
+from compress.nn.structure import replace_module
+from compress.nn.surgery import keep_neurons
 
 FAST = {"prompt_ms": 1, "token_ms": 1}
 SLOW = {"prompt_ms": 10, "token_ms": 5}
@@ -204,6 +210,29 @@ def test_what_cannot_be_used_is_refused(workplace: Path, capsys: pytest.CaptureF
     assert "has no link between cuda and cpu" in refused(capsys, "model", *room, "--costs", "apart.json")
     (workplace / "wrong.json").write_text('{"format": 1, "format": 1}', encoding="utf-8")
     assert "stands twice" in refused(capsys, "model", *room, "--costs", "wrong.json")
+
+
+def test_an_artifact_of_ours_is_placed_as_it_is_stored(
+    model: PreTrainedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = copy.deepcopy(model)
+    keep_neurons(cut, layers_of(cut)[1], torch.arange(32))
+    replace_module(cut, "model.layers.2.mlp.up_proj", Int8BlockLinear.of(layers_of(cut)[2].part("ffn_in")))
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    save_model(cut, folder)
+    main([str(folder), "--devices", "cpu/1:1GiB", "--context", "10", "--prompt", "8", "--out", str(tmp_path / "plan")])
+    assert "load it by compress.load, then dispatch_model" in capsys.readouterr().out
+    plan = json.loads((tmp_path / "plan" / "plan.json").read_text())
+    # Blocks are of three kinds, each timed by itself: the first is like the last.
+    first, second, third, last = (block["token_ms"] for block in plan["costs"]["devices"]["cpu/1"]["blocks"])
+    assert first == last and len({first, second, third}) == 3
+    with torch.device("meta"):
+        whole = needs_of(type(model)(model.config), bits=32, context=10)
+    # 32 neurons less in three products of 32 x 64; of one product 2048 integers and 64 scales of two bytes.
+    less = 3 * 32 * 32 * 4 + (2048 * 4 - 2048 - 64 * 2)
+    # The widest FFN is the others', so what computing needs is the same.
+    assert plan["devices"]["cpu/1"]["needed_bytes"] == whole.total - less
 
 
 def test_a_model_that_says_nothing_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,9 @@ def test_a_table_that_embeddings_and_head_share_is_there_once_where_both_are() -
     tied = replace(NEEDS, shared=9)
     assert bytes_on(tied, alone("cpu", 4)) == {"cpu": 3 + 10 + 100 + 10 - 9} == {"cpu": tied.total}
     assert bytes_on(tied, IN_ORDER) == bytes_on(NEEDS, IN_ORDER)
+    # 123 bytes, 9 of them counted twice.
+    assert best(replace(PROBLEM, needs=tied, memory={"cpu": 114}), "token") == alone("cpu", 4)
+    assert best(replace(PROBLEM, needs=tied, memory={"cpu": 113}), "token") is None
 
 
 def test_what_a_token_takes_adds_up() -> None:

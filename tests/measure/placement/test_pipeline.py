@@ -99,7 +99,8 @@ def test_two_devices_say_what_the_whole_model_says(model: PreTrainedModel) -> No
 
 def test_the_period_is_counted_while_both_are_in_flight() -> None:
     # The second has its first token at 30, and the first its last at 70: of what is between, gaps of 10 and of 14.
-    moments = {0: [0, 10, 20, 30, 40, 50, 60, 70], 1: [12, 30, 44, 58, 100]}
+    # Before, the first was alone, and fast.
+    moments = {0: [0, 10, 11, 12, 13, 30, 40, 50, 60, 70], 1: [12, 30, 44, 58, 100]}
     assert period_of(moments) == pytest.approx(10 / 2)
 
 

@@ -49,7 +49,12 @@ def test_each_piece_is_what_lies_between_two_marks() -> None:
         costs, taken = found[name], pytest.approx(each)
         assert [costs.embeddings.prompt, costs.entry.prompt, costs.head.prompt] == [taken] * 3
         assert [(block.prompt, block.token) for block in costs.blocks] == [(taken, taken)] * 3
-    assert torch.get_num_threads() == 1
+
+
+def test_a_device_has_its_threads_and_leaves_the_callers_alone() -> None:
+    with torch_device.computing_on(Device(name="cpu/2", kind="cpu", threads=2)):
+        assert torch.get_num_threads() == 2 and torch.is_inference_mode_enabled()
+    assert torch.get_num_threads() == 1 and not torch.is_inference_mode_enabled()
 
 
 def test_the_fast_calls_count_and_blocks_of_a_kind_are_one() -> None:
