@@ -91,7 +91,9 @@ def test_integers_in_blocks_are_proven_though_a_runtime_rounds_the_inputs(
     assert size_of(artifact, export, OnnxRuntime(threads=1)).bytes == size.bytes + 100
 
 
-def test_outputs_that_are_no_numbers_are_not_kept(tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any) -> None:
+def test_outputs_that_are_no_numbers_are_not_kept(
+    tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any
+) -> None:
     model = make_model("bert")
     with torch.no_grad():
         # Weights are finite, and their sums are not.
