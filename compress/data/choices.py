@@ -46,7 +46,10 @@ def with_choices(splits: Splits, name: str | None, separator: str) -> Splits:
             f"{WAY_OUT}."
         )
     values = zip(*(table[column] for column in COLUMNS), strict=True)
-    questions = [_question(row, *value, separator) for row, value in enumerate(values, start=1)]
+    questions = [
+        _question(row, prompt, options, answer, separator)
+        for row, (prompt, options, answer) in enumerate(values, start=1)
+    ]
     validation = splits.validation
     columns: dict[str, Any] = {CHOICE: questions}
     if "group" in validation.column_names:

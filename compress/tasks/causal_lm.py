@@ -198,8 +198,8 @@ class CausalLanguageModel(TaskDefaults):
             told = torch.tensor(rows[row]["next"], device=output.device)
             counted = told != NOT_JUDGED
             found[row] = float(output[counted].gather(1, told[counted][:, None]).double().sum())
-        for row, likelihood in zip(rows, found, strict=True):
-            column[before + row["question"]].append(likelihood)
+        for option, likelihood in zip(rows, found, strict=True):
+            column[before + option["question"]].append(likelihood)
         return examples.add_column(LIKELIHOODS, column)
 
     def _asked(

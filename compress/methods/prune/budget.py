@@ -114,7 +114,7 @@ class PruneToBudget(StageDefaults):
         uneven = [name for name in ("blocks", "ranks") if getattr(self, name)]
         if self.uniform and uneven:
             raise InputError(
-                f"stages.prune.uniform is true and {uneven[0]} too; what {uneven[0]}=true leaves is not of one size. "
+                f"stages.prune.uniform is true and stages.prune.{uneven[0]} too, which leaves layers of other sizes. "
                 f"Set stages.prune.{uneven[0]}=false, or uniform=false."
             )
         require_integer("stages.prune.calibration_examples", self.calibration_examples, 1, "Use 256, for example.")

@@ -412,7 +412,7 @@ def test_shares_of_a_layer_are_taken_of_its_components_too(ranked) -> None:
         ({"margin": 1}, "margin is 1"),
         ({"blocks": 1}, "blocks is 1; it must be true or false"),
         ({"uniform": "yes"}, "uniform is 'yes'; it must be true or false"),
-        ({"uniform": True, "blocks": True}, r"uniform is true and stages\.prune\.blocks too; .*blocks=false"),
+        ({"uniform": True, "blocks": True}, r"uniform is true and stages\.prune\.blocks too, .*blocks=false"),
         ({"neuron_multiple": 0}, "neuron_multiple is 0"),
         ({"importance": "fisher"}, "importance is 'fisher'"),
     ],
