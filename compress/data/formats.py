@@ -43,11 +43,22 @@ def read_file(setting: str, name: str, *, plain_text: bool = False) -> Dataset:
         table = read(data)
         if table.num_rows == 0:
             raise _UnreadableError("it holds no rows. Give a file with at least one example")
+        return _data_set(table)
     except _UnreadableError as error:
         raise error.of(setting, name) from error
     except OSError as error:
         raise _denied(setting, name, error) from error
-    return Dataset(table)
+
+
+def _data_set(table: pa.Table) -> Dataset:
+    try:
+        return Dataset(table)
+    # A name that holds a zero, for one, is cut there by one library and not by the other.
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        names = ", ".join(ascii(name) for name in table.column_names)
+        raise _UnreadableError(
+            f"its columns cannot be used ({_shortened(names)}). Name them by plain text, each by its own"
+        ) from error
 
 
 def read_text(setting: str, name: str) -> str:

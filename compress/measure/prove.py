@@ -104,7 +104,7 @@ def _read_by(task: Task, examples: Dataset, processor: Any, config: Any) -> dict
     return numpy_batch(task.signature(config), task.collate(list(rows), processor))
 
 
-def _require_same_reading(artifact: Path, task: Task, config: Any) -> None:
+def require_same_reading(artifact: Path, task: Task, config: Any) -> None:
     """Raise ReloadError where the processor in `artifact` makes something else of raw examples than was measured."""
     if not (artifact / RAW).is_file():
         # An artifact of an earlier release.
@@ -190,7 +190,7 @@ def _prove_here(artifact: Path, export: Path | None, task: Task, runtime: Runtim
         model = load_model(artifact)
     except InputError as error:
         raise ReloadError(str(error)) from error
-    _require_same_reading(artifact, task, model.config)
+    require_same_reading(artifact, task, model.config)
     batches, signature = list(load_batches(artifact / PROBE)), task.signature(model.config)
     with np.load(artifact / EXPECTED, allow_pickle=False) as arrays:
         before = [arrays[f"arr_{i}"] for i in range(len(batches))]

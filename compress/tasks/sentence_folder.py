@@ -87,7 +87,7 @@ def load_encoder(folder: Path, pooling: str | None) -> SentenceEncoder:
     if said.dense is not None:
         # Before memory is taken for as many as the settings say.
         weights, width = _dense_weights(said.dense), int(encoder.config.hidden_size)
-        wanted = {"weight": (said.readout.dimensions, width)}
+        wanted: dict[str, tuple[int, ...]] = {"weight": (said.readout.dimensions, width)}
         wanted |= {"bias": (said.readout.dimensions,)} if said.readout.bias else {}
         if {name: tuple(value.shape) for name, value in weights.items()} != wanted:
             raise InputError(

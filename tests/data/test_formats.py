@@ -128,6 +128,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("a.jsonl", '{"a": 123456789012345678901234567890}\n', "column 'a' mixes kinds of value ("),
         ("a.jsonl", b'{"a": "b"}\n{"a": "caf\xe9"}\n', "line 2 is not UTF-8 (byte 0xe9). Save"),
         ("a.csv", b"text\nok\ncaf\xe9\n", "line 3 is not UTF-8 (byte 0xe9). Save"),
+        ("a.csv", "\0a,b\n1,2\n", "its columns cannot be used ("),
         ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 has 3 values, the first line 2 (a, b). Put"),
         ("a.csv", "a;b\n1;2;3\n", "line 2 has 3 values, the first line 2 (a, b). Put values that contain a semicolon"),
         ("a.csv", "a,b\n1\n", "line 2 has 1 values, the first line 2 (a, b). Put"),

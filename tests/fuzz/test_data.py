@@ -22,6 +22,7 @@ from compress.data.documents import Documents
 from compress.data.files import Files
 from compress.data.rated_pairs import rated_split
 from compress.data.texts import Texts
+from compress.nn.sentence_encoder import Readout
 from compress.tasks.causal_lm import CausalLanguageModel
 from compress.tasks.multi_label_classification import MultiLabelClassification
 from compress.tasks.regression import Regression
@@ -114,11 +115,15 @@ ALIKE = SentenceEmbedding(
     text="text", max_length=8, pooling=None, vector_weight=1.0, ranking_weight=1.0, sharpness=20.0, dimensions=(),
     pairs=True, stored=(),
 )  # fmt: skip
+READOUT = Readout(pooling="mean", dimensions=0, bias=False, activation="identity", normalize=True, prompts={})
 LANGUAGE = CausalLanguageModel(text="text", max_length=8, prompt_tokens=2, new_tokens=3)
-TAGGED = "\n\n".join("kas O\nkat B-x\nlos I-x\n-DOCSTART- O\nmis O" for _ in range(4)).encode()
+TAGGED = "\n\n".join(f"{text.split()[0]} O\nkat B-x\nlos I-x\n-DOCSTART- O\nmis O" for text in TEXTS).encode()
 CONLLU = "\n\n".join(
-    "# newdoc\n" + "\n".join(f"{i}\t{word}" + "\t_" * 1 + f"\t{tag}" + "\t_" * 6 for i, (word, tag) in enumerate(
-        (("kas", "O"), ("kat", "B-x"), ("los", "I-x")), start=1)) for _ in range(4)
+    "# newdoc\n" + "\n".join(
+        f"{i}\t{word}\t_\t{tag}" + "\t_" * 6
+        for i, (word, tag) in enumerate(((text.split()[0], "O"), ("kat", "B-x"), ("los", "I-x")), start=1)
+    )
+    for text in TEXTS
 ).encode()  # fmt: skip
 CHATS = _jsonl(
     [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "lon kan"}]} for text in TEXTS]
@@ -160,6 +165,7 @@ def configs() -> dict[str, Any]:
             "llama" if task is LANGUAGE else "bert", vocab_size=40, max_position_embeddings=40
         )
         config.id2label, config.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+        config.sentence_encoder = READOUT.to_json()
         config.pad_token_id, config.num_attention_heads, config.hidden_size = 0, 4, 32
         found[task.name] = config
     return found

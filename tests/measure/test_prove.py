@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from compress.core.errors import InputError, ReloadError, StageError
 from compress.core.signature import Signature
 from compress.measure.evaluate import size_of
-from compress.measure.prove import EXPECTED, compare, prove, write_probe, write_raw_probe
+from compress.measure.prove import EXPECTED, compare, prove, require_same_reading, write_probe, write_raw_probe
 from compress.nn.checkpoint import load_model, save_model, settle
 from compress.nn.layers import Int4BlockLinear
 from compress.nn.structure import replace_module
@@ -237,25 +237,27 @@ def test_agreement_is_counted_place_by_place_in_rows_of_any_length() -> None:
         (lambda said: {**said, "model": {"type": "nothing"}}, "its processor cannot be used once it is loaded again"),
     ],
 )
-def test_the_proof_begins_with_raw_examples(artifact: Path, change: Callable[[Any], Any], told: str | None) -> None:
+def test_raw_examples_are_read_again_as_they_were(
+    artifact: Path, change: Callable[[Any], Any], told: str | None
+) -> None:
     path = artifact / "tokenizer.json"
     path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
     if told is None:
         # What the task sets itself with every call.
-        assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
+        require_same_reading(artifact, TASK, load_model(artifact).config)
         return
     with pytest.raises(ReloadError, match=told):
-        prove(artifact, None, TASK, TorchRuntime(threads=1))
+        require_same_reading(artifact, TASK, load_model(artifact).config)
 
 
-def test_the_side_of_truncation_is_a_part_of_the_proof(artifact: Path) -> None:
+def test_the_proof_begins_with_raw_examples(artifact: Path) -> None:
     path = artifact / "tokenizer_config.json"
     said = json.loads(path.read_text(encoding="utf-8"))
     long = " ".join(["kas kat kan kam kar"] * 8)
-    model = load_model(artifact)
     raw = Dataset.from_dict({"text": [long, "kas"], "label": ["cold", "warm"]})
-    write_raw_probe(artifact, model.config, TASK, raw, TASK.load_processor(artifact))
-    assert prove(artifact, None, TASK, TorchRuntime(threads=1)).torch_exact
+    config = load_model(artifact).config
+    write_raw_probe(artifact, config, TASK, raw, TASK.load_processor(artifact))
+    require_same_reading(artifact, TASK, config)
     path.write_text(json.dumps({**said, "truncation_side": "left"}), encoding="utf-8")
     with pytest.raises(ReloadError, match="makes other input_ids of the same examples"):
         prove(artifact, None, TASK, TorchRuntime(threads=1))
