@@ -33,20 +33,20 @@ class NamedSplits(SourceDefaults):
     repeated: `keep` or `drop`, what happens to examples that the model reads alike. unlabelled: path of a file of
     examples without labels, or None; `.txt` holds one text per line. unlabelled_validation: such a file of others,
     which judge and are never learned from, or the share of `unlabelled` (0 to 1) that is kept for that, drawn by
-    `seed`, or None; left out by recipes of before there was any.
+    `seed`, or None.
     """
 
     train: str | None
     validation: str | None
     test: str | None
     unlabelled: str | None
+    unlabelled_validation: str | float | None
     reads: str | Sequence[Any]
     label: str | None
     group: str | None
     repeated: str
     validation_share: float
     seed: int
-    unlabelled_validation: str | float | None = None
 
     def __post_init__(self) -> None:
         for name, value in {**self._splits(), "unlabelled": self.unlabelled, "group": self.group}.items():

@@ -15,7 +15,14 @@ from compress.data.texts import Texts
 
 
 def source(train: Path, **more: Any) -> Documents:
-    given: dict[str, Any] = {"validation": None, "test": None, "unlabelled": None, "group": None, "label": None}
+    given: dict[str, Any] = {
+        "validation": None,
+        "test": None,
+        "unlabelled": None,
+        "unlabelled_validation": None,
+        "group": None,
+        "label": None,
+    }
     given |= {"reads": "text", "separator": "\n\n", "choices": None, "choices_separator": " "}
     return Documents(**{**given, "train": str(train), "repeated": "keep", "validation_share": 0.5, "seed": 0, **more})
 

@@ -19,6 +19,7 @@ def _files(**changes: Any) -> Files:
         "validation": None,
         "test": None,
         "unlabelled": None,
+        "unlabelled_validation": None,
         "reads": "text",
         "label": "label",
         "group": None,

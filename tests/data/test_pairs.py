@@ -12,7 +12,13 @@ COLUMNS = ["query", "passage"]
 
 
 def source(folder: Path, parts: dict[str, list[dict[str, Any]]], **changes: Any) -> Pairs:
-    paths: dict[str, Any] = {"train": None, "validation": None, "test": None, "unlabelled": None}
+    paths: dict[str, Any] = {
+        "train": None,
+        "validation": None,
+        "test": None,
+        "unlabelled": None,
+        "unlabelled_validation": None,
+    }
     for name, rows in parts.items():
         path = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -153,6 +153,7 @@ def test_a_column_of_chats_stands_for_the_text(column: str, tmp_path: Path) -> N
         validation=None,
         test=None,
         unlabelled=None,
+        unlabelled_validation=None,
         group=None,
         label=None,
         reads="text",

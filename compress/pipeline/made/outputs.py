@@ -11,6 +11,7 @@ from compress.data.assemble import SPARE
 from compress.measure.accuracy import logits_of
 from compress.measure.evaluate import candidate_of
 from compress.measure.spare_text import SpareText
+from compress.measure.worker import save_arrays
 from compress.pipeline.keys import outputs_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.batches import batch_file_of
@@ -43,7 +44,7 @@ def outputs_of(loaded: LoadedRecipe, artifact: Entry) -> Work[Outputs]:
         for split in SPLITS:
             rows = logits_of(candidate, make_or_find(store, batch_file_of(loaded, artifact, split)))
             found[split] = np.concatenate(rows).astype(np.float32)
-        np.savez(folder / FILE, **found)
+        save_arrays(found.items(), folder / FILE)
         return {"artifact": artifact.key}
 
     def read(entry: Entry) -> Outputs:
