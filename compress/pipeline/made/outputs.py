@@ -39,16 +39,16 @@ def outputs_of(loaded: LoadedRecipe, artifact: Entry) -> Work[Outputs]:
     def make(store: Store, folder: Path) -> Facts:
         form = make_or_find(store, exported).folder
         candidate = candidate_of(recipe.runtime, artifact.folder, form, loaded.signature)
-        found = {}
-        for split in SPLITS:
-            rows = logits_of(candidate, make_or_find(store, batch_file_of(loaded, artifact, split)))
-            found[split] = np.concatenate(rows).astype(np.float32)
-        np.savez(folder / FILE, **found)
+        labelled, texts = (
+            np.concatenate(logits_of(candidate, make_or_find(store, batch_file_of(loaded, artifact, split))))
+            for split in SPLITS
+        )
+        np.savez(folder / FILE, labelled=labelled.astype(np.float32), texts=texts.astype(np.float32))
         return {"artifact": artifact.key}
 
     def read(entry: Entry) -> Outputs:
         with np.load(entry.folder / FILE, allow_pickle=False) as arrays:
-            return Outputs(*(arrays[split] for split in SPLITS))
+            return Outputs(arrays["labelled"], arrays["texts"])
 
     rows = sum(len(encoded.split(split)) for split in SPLITS)
     return Work(
