@@ -21,7 +21,9 @@ from compress.data.splits import fingerprint
 
 
 def images(**changes: Any) -> Images:
-    given: dict[str, Any] = dict.fromkeys(("train", "validation", "test", "unlabelled", "group"))
+    given: dict[str, Any] = dict.fromkeys(
+        ("train", "validation", "test", "unlabelled", "unlabelled_validation", "group")
+    )
     return Images(
         **{
             **given,

@@ -11,7 +11,6 @@ from compress.data.assemble import SPARE
 from compress.measure.accuracy import logits_of
 from compress.measure.evaluate import candidate_of
 from compress.measure.spare_text import SpareText
-from compress.measure.worker import save_arrays
 from compress.pipeline.keys import outputs_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
 from compress.pipeline.made.batches import batch_file_of
@@ -40,16 +39,16 @@ def outputs_of(loaded: LoadedRecipe, artifact: Entry) -> Work[Outputs]:
     def make(store: Store, folder: Path) -> Facts:
         form = make_or_find(store, exported).folder
         candidate = candidate_of(recipe.runtime, artifact.folder, form, loaded.signature)
-        found = {}
-        for split in SPLITS:
-            rows = logits_of(candidate, make_or_find(store, batch_file_of(loaded, artifact, split)))
-            found[split] = np.concatenate(rows).astype(np.float32)
-        save_arrays(found.items(), folder / FILE)
+        labelled, texts = (
+            np.concatenate(logits_of(candidate, make_or_find(store, batch_file_of(loaded, artifact, split))))
+            for split in SPLITS
+        )
+        np.savez(folder / FILE, labelled=labelled.astype(np.float32), texts=texts.astype(np.float32))
         return {"artifact": artifact.key}
 
     def read(entry: Entry) -> Outputs:
         with np.load(entry.folder / FILE, allow_pickle=False) as arrays:
-            return Outputs(*(arrays[split] for split in SPLITS))
+            return Outputs(arrays["labelled"], arrays["texts"])
 
     rows = sum(len(encoded.split(split)) for split in SPLITS)
     return Work(
