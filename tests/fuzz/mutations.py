@@ -76,7 +76,8 @@ def _mutated_once(data: bytes, draw: random.Random, *, text: bool) -> bytes:
     elif what == "join":
         lines[first : first + 2] = [b"".join(lines[first : first + 2])]
     else:
-        lines[first:first] = [lines[second]] * 2000
+        # Many, and not more than a file of data has that is read at once.
+        lines[first:first] = [lines[second]] * min(2000, 1 + 1_000_000 // (1 + len(lines[second])))
     return b"\n".join(lines)
 
 
