@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
-from compress.core.errors import CompressError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,13 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     from compress.deploy.forms.write import write_form
 
-    try:
+    with refusing("compress-export"):
         examples = None if given.examples is None else given.examples.expanduser()
         for line in write_form(given.folder.expanduser(), given.to, given.out.expanduser(), examples):
             print(line)
-    except CompressError as error:
-        print(f"compress-export: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
-from compress.core.errors import CompressError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,11 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     # Processes that are started in turn look for no library in the current folder, which holds the user's files.
     os.environ["PYTHONSAFEPATH"] = "1"
-    try:
+    with refusing("compress-place"):
         _place(given)
-    except CompressError as error:
-        print(f"compress-place: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
 
 
 def _parser() -> argparse.ArgumentParser:

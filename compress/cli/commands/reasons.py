@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
+from collections.abc import Iterator
 
 from compress.core.errors import CompressError, InputError
 from compress.core.secrets import masked
@@ -31,6 +33,16 @@ def complain(message: str, status: int) -> int:
     if is_main():
         print(f"compress: {masked(message)}", file=sys.stderr, flush=True)
     return status
+
+
+@contextlib.contextmanager
+def refusing(command: str) -> Iterator[None]:
+    """Print why `command` cannot do what is inside, and exit with the error's status."""
+    try:
+        yield
+    except CompressError as error:
+        print(f"{command}: {masked(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_status)
 
 
 def refuse(error: CompressError) -> int:

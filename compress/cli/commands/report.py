@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 from compress.core.checks import require_fraction
-from compress.core.errors import CompressError, InputError
+from compress.core.errors import InputError
 from compress.core.run_files import LEDGER, REPORT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 where the page was written, 2 for input that cannot be used."""
     given = _parser().parse_args(arguments)
-    try:
+    with refusing("compress-report"):
         _report(given.folders, given.out, given.margin)
-    except CompressError as error:
-        print(f"compress-report: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
-from compress.core.errors import CompressError, InputError
+from compress.core.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 where runtime.json was written, 2 for input that cannot be used, and for an aim
     that no setting reaches."""
     given = _parser().parse_args(arguments)
-    try:
+    with refusing("compress-tune"):
         _tune(given)
-    except CompressError as error:
-        print(f"compress-tune: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
 
 
 def _parser() -> argparse.ArgumentParser:
