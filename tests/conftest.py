@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PreTrainedModel,
@@ -114,6 +115,38 @@ def tiny_model(model_type: str = "bert", layers: int = 4, seed: int = 0) -> PreT
     config = AutoConfig.for_model(model_type, **(settings | family.typical))
     auto = AutoModelForImageClassification if family.words is None else AutoModelForSequenceClassification
     return auto.from_config(config).eval()
+
+
+def tiny_decoder(model_type: str = "llama", **settings: Any) -> PreTrainedModel:
+    """A language model with random weights, in evaluation mode: 34 words, four layers, hidden width 32, 4 heads of 8
+    that share 2 keys and values, 64 neurons, a head of its own; settings: what is otherwise."""
+    torch.manual_seed(0)
+    plain: dict[str, Any] = {
+        "vocab_size": len(SPECIAL) + len(WORDS),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": False,
+    }
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **(plain | settings)))
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()
+
+
+def byte_level_tokenizer(texts: Sequence[str], size: int, end: str = "<|end|>") -> PreTrainedTokenizerFast:
+    """Byte-level BPE: `end`, all bytes, and as many merges found in the texts as make `size` tokens, if there are so
+    many."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[end], initial_alphabet=alphabet)
+    backend.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end)
 
 
 def tiny_batch(model_type: str, rows: int = 3, length: int = 9, lengths: Sequence[int] | None = None) -> dict[str, Any]:
@@ -244,6 +277,18 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def make_tokenizer() -> Callable[[], PreTrainedTokenizerFast]:
     """`make_tokenizer()`: a tiny tokenizer of one's own."""
     return tiny_tokenizer
+
+
+@pytest.fixture(scope="session")
+def make_decoder() -> Callable[..., PreTrainedModel]:
+    """`make_decoder(model_type="llama", **settings)`: a tiny language model."""
+    return tiny_decoder
+
+
+@pytest.fixture(scope="session")
+def make_byte_level() -> Callable[..., PreTrainedTokenizerFast]:
+    """`make_byte_level(texts, size)`: a tokenizer that reads any bytes."""
+    return byte_level_tokenizer
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import tokenizers
 import torch
 from tokenizers import processors
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import compress
 from compress.cli.commands.run import main
@@ -47,23 +47,14 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[[], PreTrainedTokenizerFast]) -> Path:
+def place(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_tokenizer: Callable[[], PreTrainedTokenizerFast],
+    make_decoder: Callable[..., PreTrainedModel],
+) -> Path:
     place = tmp_path_factory.mktemp("language")
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "qwen3",
-        vocab_size=34,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        eos_token_id=3,
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(place / "model")
+    model = make_decoder("qwen3", intermediate_size=48, tie_word_embeddings=True, eos_token_id=3)
+    model.save_pretrained(place / "model")
     tokenizer = make_tokenizer()
     # A text does not end where the user stopped writing.
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B")

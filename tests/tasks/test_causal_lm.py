@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.nn.forward import forward
@@ -32,19 +33,8 @@ def task(**settings: Any) -> CausalLanguageModel:
 
 
 @pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=7,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=32,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+def model(make_decoder: Callable[..., PreTrainedModel]) -> PreTrainedModel:
+    return make_decoder(vocab_size=7, num_hidden_layers=1, max_position_embeddings=32)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from datasets import Dataset, concatenate_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.nn.forward import forward
@@ -119,20 +120,8 @@ def test_who_is_exchanged_changes_the_sign(count: int, data: st.DataObject) -> N
 
 
 @pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=32,
-        initializer_range=1.0,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+def model(make_decoder: Callable[..., PreTrainedModel]) -> PreTrainedModel:
+    return make_decoder(vocab_size=len(WORDS), num_hidden_layers=1, initializer_range=1.0)
 
 
 def test_a_teacher_agrees_with_itself(model: PreTrainedModel) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import dispatch_model
 from accelerate.utils import check_device_map
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from compress.core.errors import InputError
 from compress.core.placement import Device
@@ -26,19 +27,8 @@ PLAN = Placement("cpu/2", (Run("cpu/2", 0, 1), Run("cuda:1", 1, 3)), "cuda:1")
 
 
 @pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=34,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=0,
-        tie_word_embeddings=False,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+def model(make_decoder: Callable[..., PreTrainedModel]) -> PreTrainedModel:
+    return make_decoder(num_hidden_layers=3, pad_token_id=0)
 
 
 def test_a_device_map_names_every_module_as_transformers_does(model: PreTrainedModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,8 @@ def costs(**changed: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=34,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=False,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+def model(make_decoder: Callable[..., PreTrainedModel]) -> PreTrainedModel:
+    return make_decoder()
 
 
 @pytest.fixture
@@ -68,16 +58,7 @@ def workplace(model: PreTrainedModel, tmp_path: Path, monkeypatch: pytest.Monkey
 def kib(bits: int, blocks: int, *, ends: int = 0) -> str:
     """Memory that holds so many blocks of the model with a context of 10, and `ends` of embeddings and head."""
     with torch.device("meta"):
-        config = AutoConfig.for_model(
-            "llama",
-            vocab_size=34,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            tie_word_embeddings=False,
-        )
+        config = AutoConfig.from_pretrained("model")
         needs = needs_of(AutoModelForCausalLM.from_config(config), bits=bits, context=10)
     count = needs.activations + blocks * (needs.blocks[0] + needs.caches[0]) + ends * needs.head
     return f"{count / 1000 + 0.001:.3f}KB"

@@ -6,11 +6,12 @@ import copy
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from compress.core.errors import StageError
 from compress.core.placement import Device, Step
@@ -27,19 +28,8 @@ STEPS = (
 
 
 @pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=34,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=100,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+def model(make_decoder: Callable[..., PreTrainedModel]) -> PreTrainedModel:
+    return make_decoder(num_hidden_layers=3, max_position_embeddings=100)
 
 
 class Chosen(Server):

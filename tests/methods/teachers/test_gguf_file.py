@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.methods.teachers.folder import FolderTeacher
@@ -22,34 +21,19 @@ TASK = CausalLanguageModel(text="text", max_length=12, prompt_tokens=4, new_toke
 
 
 @pytest.fixture
-def byte_level() -> PreTrainedTokenizerFast:
+def byte_level(make_byte_level: Callable[..., PreTrainedTokenizerFast]) -> PreTrainedTokenizerFast:
     """Letters, a few merges of two, and a mark of the end."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=262, special_tokens=["<|end|>"], initial_alphabet=alphabet)
-    backend.train_from_iterator(["the lazy dog and the other lazy dog"] * 3, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>")
+    return make_byte_level(["the lazy dog and the other lazy dog"] * 3, 262)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
-def test_it_is_the_model_that_was_written(model_type: str, byte_level: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        model_type,
-        vocab_size=262,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        eos_token_id=0,
-    )
-    expected = AutoModelForCausalLM.from_config(config).eval()
+def test_it_is_the_model_that_was_written(
+    model_type: str,
+    byte_level: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    make_decoder: Callable[..., PreTrainedModel],
+) -> None:
+    expected = make_decoder(model_type, vocab_size=262, num_hidden_layers=2, tie_word_embeddings=True, eos_token_id=0)
     write_gguf(expected, byte_level, tmp_path / "model.gguf")
     teacher = FolderTeacher(path=str(tmp_path / "model.gguf"))
     teacher.check_files()
