@@ -82,11 +82,13 @@ def _parquet() -> bytes:
 
 
 def _files(reads: Any = "text", label: str | None = "label", **others: Any) -> Callable[[Path], Splits]:
-    return lambda path: Files(train=str(path), reads=reads, label=label, **{**SHARED, **others}).load()
+    settings = {"label": label, "unlabelled_validation": None, **SHARED, **others}
+    return lambda path: Files(train=str(path), reads=reads, **settings).load()
 
 
 def _documents(path: Path) -> Splits:
-    return Documents(train=str(path), reads="text", label=None, separator="\n\n", **SHARED).load()
+    more = {"unlabelled_validation": None, "choices": None, "choices_separator": " "}
+    return Documents(train=str(path), reads="text", label=None, separator="\n\n", **more, **SHARED).load()
 
 
 def _texts(path: Path) -> Splits:

@@ -70,7 +70,8 @@ def test_the_second_waits_for_the_first(shared: Path) -> None:
 def test_a_dead_measurement_blocks_nobody(shared: Path) -> None:
     said = shared / "said"
     other = measure(said, seconds=600)
-    wait_for(said.exists)
+    # A file is there before what is written to it.
+    wait_for(lambda: said.exists() and said.read_text(encoding="utf-8"))
     os.kill(other, signal.SIGKILL)
     os.waitpid(other, 0)
     with one_measurement_at_a_time():

@@ -115,7 +115,8 @@ def test_the_files_of_each_source(recipe_of: Make, checkpoint: Path, examples: P
     assert {path.name for path in recipe_of().teacher.files()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     learns = recipe_of("model=fine_tuned", f"model.path={checkpoint}").teacher
     assert isinstance(learns, FineTunedTeacher) and sorted(learns.files()) == sorted(recipe_of().teacher.files())
-    named = dict.fromkeys(("train", "validation", "test", "unlabelled", "group", "config", "label"))
+    settings = ("train", "validation", "test", "unlabelled", "unlabelled_validation", "group", "config", "label")
+    named = dict.fromkeys(settings)
     named |= {"train": "train", "reads": "text", "repeated": "keep"}
     hub = Hub(name="a/set", **named, validation_share=0.2, seed=0)
     assert hub.files() is None

@@ -49,14 +49,27 @@ def timed_batches_of(loaded: LoadedRecipe, *artifacts: Entry) -> tuple[list[Work
 
     In bulk they are all rows of the validation split, documents that judge nothing too: those are what is many.
     """
-    at_once = loaded.recipe.objective.at_once
-    if at_once == 1:
+    if loaded.recipe.objective.at_once == 1:
         works = [batch_file_of(loaded, artifact, "validation") for artifact in artifacts]
-        return works, loaded.encoded(artifacts[0]).timed_lengths("validation")
+    else:
+        _, chosen = _chosen(loaded, artifacts)
+        works = [_together(loaded, artifact, chosen) for artifact in artifacts]
+    return works, timed_lengths(loaded, *artifacts)
+
+
+def timed_lengths(loaded: LoadedRecipe, *artifacts: Entry) -> list[int]:
+    """The length of each batch of `timed_batches_of`."""
+    if loaded.recipe.objective.at_once == 1:
+        return loaded.encoded(artifacts[0]).timed_lengths("validation")
+    lengths, chosen = _chosen(loaded, artifacts)
+    return [lengths[part[-1]] for part in chosen]
+
+
+def _chosen(loaded: LoadedRecipe, artifacts: Sequence[Entry]) -> tuple[list[int], list[list[int]]]:
+    """The rows' lengths as the first artifact's processor makes them, and which rows are together in a batch."""
     splits = [loaded.encoded(artifact).split("validation") for artifact in artifacts]
     lengths = splits[0]["length"][: min(len(rows) for rows in splits)]
-    chosen = alike(lengths, at_once)
-    return [_together(loaded, artifact, chosen) for artifact in artifacts], [lengths[part[-1]] for part in chosen]
+    return lengths, alike(lengths, loaded.recipe.objective.at_once)
 
 
 def _together(loaded: LoadedRecipe, artifact: Entry, chosen: Sequence[Sequence[int]]) -> Work[Path]:

@@ -26,7 +26,7 @@ from compress.nn.head import PROBED, positions_read
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.pipeline.keys import latency_table_key, precision_of
 from compress.pipeline.loaded_recipe import LoadedRecipe
-from compress.pipeline.made.batches import timed_batches_of
+from compress.pipeline.made.batches import timed_batches_of, timed_lengths
 from compress.pipeline.made.exports import export_of
 from compress.pipeline.make_or_find import BEGUN_WITH, Facts, Work, make_or_find, the_entry
 from compress.pipeline.preflight import foreseen
@@ -65,8 +65,7 @@ def key_of_table(loaded: LoadedRecipe, teacher: Entry, sizes: dict[str, int]) ->
     """The key of the table for layers of these sizes; with none, of what all of a recipe's tables depend on."""
     decoding = loaded.signature.decoding
     if decoding is None:
-        _, lengths = timed_batches_of(loaded, teacher)
-        return latency_table_key(loaded.recipe, teacher.key, lengths, sizes)
+        return latency_table_key(loaded.recipe, teacher.key, timed_lengths(loaded, teacher), sizes)
     request = {"prompt_tokens": decoding.prompt_tokens, "new_tokens": decoding.new_tokens}
     return latency_table_key(loaded.recipe, teacher.key, [], {**sizes, **request})
 

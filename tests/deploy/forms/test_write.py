@@ -176,7 +176,7 @@ def test_layers_of_different_sizes(
     arguments = [str(run), "--to", "transformers", "--out", str(tmp_path / "out"), "--examples", str(texts)]
     message = refusal(arguments, capsys)
     assert "bert.encoder.layer.1.intermediate.dense is a linear (" in message and "outputs=32" in message
-    assert "stages.prune.scope=layer" in message
+    assert "stages.prune.uniform=true" in message
     assert not (tmp_path / "out").exists()
 
 

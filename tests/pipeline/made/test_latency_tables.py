@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from compress.core.latency_table import LatencyTable
+from compress.core.objective import Objective
 from compress.core.signature import Decoding
 from compress.pipeline.made import latency_tables
 from compress.pipeline.made.latency_tables import begun_with, doubt, key_of_table, quietest
@@ -155,7 +156,9 @@ def test_a_decoders_table_is_of_a_workload_and_of_no_data(monkeypatch: pytest.Mo
     def key(decoding: Decoding | None) -> Any:
         encoded = SimpleNamespace(timed_lengths=lambda split: [7, 9])
         loaded: Any = SimpleNamespace(
-            recipe=None, signature=SimpleNamespace(decoding=decoding), encoded=lambda teacher: encoded
+            recipe=SimpleNamespace(objective=Objective(speedup=None, max_accuracy_drop=None)),
+            signature=SimpleNamespace(decoding=decoding),
+            encoded=lambda teacher: encoded,
         )
         return key_of_table(loaded, teacher, {"heads": 4})
 
