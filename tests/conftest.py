@@ -55,6 +55,44 @@ with contextlib.suppress(ImportError):
 # Models this small gain nothing from a second thread, and lose much where another process holds the core.
 torch.set_num_threads(1)
 
+# Longer than all others together (`pytest --durations=0`, two cores): whole runs of every task, launchers, kills, real
+# latency tables, other runtimes, a browser. `make test` leaves them to `make more`.
+EXTENSIVE = (
+    "cli/commands/test_dry_run.py",
+    "cli/sweep/test_grid.py",
+    "cli/sweep/test_launchers.py",
+    "cli/sweep/test_search.py",
+    "deploy/forms/test_write.py",
+    "deploy/test_predictor.py",
+    "measure/test_classes.py",
+    "measure/test_latency_table.py",
+    "measure/test_prove.py",
+    "measure/test_unfused.py",
+    "methods/training/test_processes.py",
+    "pipeline/made/test_artifacts.py",
+    "report/sweep/test_browser.py",
+    "report/tracking/test_run.py",
+    "runtimes/openvino/test_runtime.py",
+    "test_blame.py",
+    "test_causal_lm_run.py",
+    "test_doubtful_runs.py",
+    "test_images_run.py",
+    "test_multi_label_run.py",
+    "test_objective.py",
+    "test_package.py",
+    "test_pairs_run.py",
+    "test_post_training.py",
+    "test_regression_run.py",
+    "test_reranker_run.py",
+    "test_sentence_embedding_run.py",
+    "test_shared_work.py",
+    "test_spare_text_run.py",
+    "test_survival.py",
+    "test_token_classification_run.py",
+    "test_uniform_run.py",
+    "test_vocabulary_run.py",
+)
+
 # Before any command was run in this process.
 SAFE_PATH = os.environ.get("PYTHONSAFEPATH")
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
@@ -169,6 +207,21 @@ def write_examples(path: Path, count: int, seed: int = 0) -> Path:
             row = {"text": " ".join(words), "label": LABELS[warm], "article": number // 4}
             file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, before `-m` chooses."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix() in EXTENSIVE:
+            item.add_marker(pytest.mark.extensive)
+
+
+@pytest.fixture
+def extensive() -> Sequence[str]:
+    """The files of tests that take long, below `tests`."""
+    return EXTENSIVE
 
 
 @pytest.fixture(autouse=True, scope="session")
