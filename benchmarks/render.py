@@ -120,10 +120,11 @@ def _tested(result: Result) -> str:
         return "No test split was read."
     unit, name = row.metric.unit, row.metric.name
     lost = wording.difference_with_interval(student["difference"], student["interval"], unit, 2)
+    compared = "a ratio of" if unit.kind == "ratio" else "difference"
     return (
         f"On the test split, read once ({student['examples']:,} examples): teacher "
-        f"{wording.value(teacher[name], unit, 1)}, student {wording.value(student[name], unit, 1)}, difference "
-        f"{wording.counted(lost, unit)}."
+        f"{wording.value(teacher[name], unit, 1)}, student {wording.value(student[name], unit, 1)}, {compared} "
+        f"{lost if unit.kind == 'ratio' else wording.counted(lost, unit)}."
     )
 
 

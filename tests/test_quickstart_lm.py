@@ -31,9 +31,11 @@ def test_it_is_composed_of_what_it_says() -> None:
     settings = compose_settings("quickstart_lm", ["device=cpu"])
     assert settings.model.path == f"package:{PACKAGE}/{FILE}"
     recipe = build(settings, "quickstart_lm")
-    assert list(recipe.order) == ["prune", "quantize"]
+    assert list(recipe.order) == ["quantize"]
     assert isinstance(recipe.data, BbcArticles) and isinstance(recipe.task, CausalLanguageModel)
-    prune = recipe.stages["prune"]
+    faster = build(compose_settings("quickstart_lm", ["device=cpu", "objective.speedup=3"]), "quickstart_lm")
+    assert list(faster.order) == ["prune", "quantize"]
+    prune = faster.stages["prune"]
     assert isinstance(prune, PruneToBudget)
     assert (prune.uniform, prune.target_speedup, prune.imitation.max_steps) == (True, 3, 24)
     assert prune.importance.examples == 32
@@ -79,5 +81,5 @@ def test_it_is_looked_at_before_anything_is_done(
     (tmp_path / "empty").mkdir()
     status, told, errors = _look(capsys, tmp_path / "empty")
     assert status == 0, errors
-    assert "prune" in told and "quantize" in told
+    assert "teacher" in told and "quantize" in told
     assert not list((tmp_path / "empty").iterdir())
