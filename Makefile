@@ -38,7 +38,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 test: $(READY)  ## the tests for every day, a file at a time on each processor: about 12 minutes on two
 	$(PYTEST) -m "not extensive"
 
-more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; about 18 minutes
+more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; about 20 minutes
 	$(PYTEST) -m extensive
 
 test_all: test more  ## both
