@@ -153,8 +153,7 @@ def quiet_rounds(launches: Sequence[Sequence[Round]]) -> list[list[Round]]:
     them; else all, also where nobody knows.
 
     What is left out is chosen by how long threads waited, and not by what was measured, so that it favours nobody. A
-    disturbed round that stays does: of 2,000 simulated measurements of a model against itself (six launches of six
-    rounds) 5.4% claimed a difference, 7.2% with one such round on one side, 16.1% with one in each launch.
+    disturbed round that stays does: it makes a model against itself look faster, or slower, more often than promised.
     """
     fewest = min((sum(disturbed is False for _, disturbed in launch) for launch in launches), default=0)
     if fewest < LEAST_QUIET * max(map(len, launches), default=0):
