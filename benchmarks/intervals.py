@@ -11,10 +11,8 @@ benchmarks/results/intervals.json.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
 
+from benchmarks.record import simulated_facts
 from compress.core.metric import Metric
-from compress.measure.environment import describe_processor
 from compress.measure.statistics import estimate, examples_to_decide
 from compress.tasks.metrics.accuracy import Accuracy
 from compress.tasks.metrics.entity_f1 import EntityF1
@@ -194,13 +191,7 @@ def main() -> int:
             flush=True,
         )
     facts = {
-        "command": " ".join(["python -m benchmarks.intervals", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
-        "processor": describe_processor(),
-        "seed": SEED,
-        "trials": arguments.trials,
-        "confidence": CONFIDENCE,
+        **simulated_facts("intervals", SEED, trials=arguments.trials, confidence=CONFIDENCE),
         "seconds": round(time.monotonic() - began, 1),
         "rows": rows,
     }

@@ -12,9 +12,7 @@ the end. Writes benchmarks/results/prediction_powered.json, and keeps what `pred
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,11 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import scipy
 
 from benchmarks.intervals import shares
+from benchmarks.record import simulated_facts
 from compress.core.evaluation import PredictionPowered
-from compress.measure.environment import describe_processor
 from compress.measure.spare_text import SpareRows, SpareText, with_spare_text
 from compress.measure.statistics import estimate
 from compress.tasks.metrics.accuracy import Accuracy
@@ -185,14 +182,7 @@ def main() -> int:
         shifted.append({"shift": shift, **row_of(case, arguments.trials, SEED + 100 + number)})
     before = json.loads(arguments.output.read_text("utf-8")) if arguments.output.exists() else {}
     facts = {
-        "command": " ".join(["python -m benchmarks.prediction_powered", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
-        "processor": describe_processor(),
-        "seed": SEED,
-        "trials": arguments.trials,
-        "confidence": CONFIDENCE,
-        "margin": MARGIN,
+        **simulated_facts("prediction_powered", SEED, trials=arguments.trials, confidence=CONFIDENCE, margin=MARGIN),
         "texts_per_label": TEXTS,
         "processor_seconds": round(time.process_time() - began, 1),
         "rows": rows,

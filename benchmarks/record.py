@@ -12,14 +12,19 @@ import argparse
 import datetime
 import hashlib
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import scipy
+
 from compress.core.ledger import Row
 from compress.core.run_files import LEDGER, SUMMARY
+from compress.measure.environment import describe_processor
 from compress.pipeline.sources import sources_of
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,6 +76,18 @@ def found(run: Path, command: str) -> dict[str, Any]:
         "exported": summary["exported"] and {name: summary["exported"][name] for name in ("stage", "proven")},
         "modules": modules,
         "sources": digest(modules),
+    }
+
+
+def simulated_facts(module: str, seed: int, **settings: Any) -> dict[str, Any]:
+    """What stands above the rows of a simulation: its command, the date, the versions, the processor."""
+    return {
+        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
+        "processor": describe_processor(),
+        "seed": seed,
+        **settings,
     }
 
 

@@ -261,6 +261,62 @@ def clients(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def drawn(result: Result) -> str:
+    """What labels are worth where only texts that are answered differently get them."""
+    columns = (
+        "texts",
+        "groups of",
+        "answered differently",
+        "labels",
+        "passes at margin",
+        "passes equal",
+        "points on each side",
+        "as many labels of any texts",
+    )
+    rows = [
+        (
+            f"{row['texts']:,}",
+            str(row["together"]),
+            f"{row['share']:.1%}",
+            f"{row['labels']:,.0f}",
+            f"{row['passed_at_margin']:.1%}",
+            f"{row['passed_equal']:.0%}",
+            f"{100 * row['half_width']:.2f}",
+            f"{row['labels_alone']:,}" if row["together"] == 1 else "",
+        )
+        for row in result["rows"]
+    ]
+    return markdown(columns, rows)
+
+
+def drawn_real(result: Result) -> str:
+    """Real models, on texts whose labels are all known."""
+    columns = (
+        "data",
+        "texts",
+        "answered differently",
+        "difference over all",
+        "labels drawn",
+        "interval holds it",
+        "points on each side",
+        "as many labels of any texts",
+    )
+    rows = [
+        (
+            row["data"],
+            f"{row['texts']:,}",
+            f"{row['differing']:,}",
+            f"{100 * row['difference']:+.2f} points",
+            f"{row['labels']:,}",
+            f"{row['holds']:.1%} of {row['draws']:,} draws",
+            f"{100 * row['half_width']:.2f}",
+            f"{row['labels_alone']:,}",
+        )
+        for row in result["real"]
+    ]
+    return markdown(columns, rows)
+
+
 def fuzz(result: Result) -> str:
     """How many damaged files of each kind were tried, and what came of it."""
     columns = ("damaged", "tried", "refused", "as it was, or read", "another function", "over time", "foreign errors")
@@ -300,6 +356,8 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "powered": powered,
     "shifted": shifted,
     "resampled": resampled,
+    "drawn": drawn,
+    "drawn_real": drawn_real,
     "fuzz": fuzz,
 }
 

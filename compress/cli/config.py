@@ -106,10 +106,14 @@ def hydra_in(folder: Path) -> Iterator[None]:
 
 def build(settings: DictConfig, name: str) -> Recipe:
     """The recipe that the settings describe. Raises InputError where they do not describe one."""
+    _require_groups(OmegaConf.to_container(settings, resolve=False))
+    return built(_plain(settings, name), name)
+
+
+def built(plain: dict[str, Any], name: str) -> Recipe:
+    """The same of settings without any that refer to others, as a run's summary has them."""
     from compress.core.recipe import Recipe
 
-    _require_groups(OmegaConf.to_container(settings, resolve=False))
-    plain = _plain(settings, name)
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
     objective = _build("objective", _one_limit(plain["objective"]), offers=("speedup", "max_accuracy_drop"))
     plain["gates"] = _gates(plain)

@@ -80,13 +80,19 @@ def make_or_find(store: Store, work: Work[Result]) -> Result:
 def find(root: Path, work: Work[Result]) -> Result | None:
     """The result of finished work in the store `root`, or None where it, or what it needs, is not there or damaged.
     Nothing is made, set aside or waited for."""
-    folder = root / work.kind / work.key
     if any(find(root, needed) is None for needed in work.needs):
         return None
-    if not folder.is_dir() or find_damage(folder, key=work.key) is not None:
+    entry = find_entry(root, work.kind, work.key)
+    return None if entry is None else work.read(entry)
+
+
+def find_entry(root: Path, kind: str, key: str) -> Entry | None:
+    """The finished entry of a key in the store `root`, or None where it is not there or damaged."""
+    folder = root / kind / key
+    if not folder.is_dir() or find_damage(folder, key=key) is not None:
         return None
     facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["facts"]
-    return work.read(Entry(work.key, folder, facts, reused=True))
+    return Entry(key, folder, facts, reused=True)
 
 
 def the_entry(entry: Entry) -> Entry:

@@ -13,6 +13,10 @@ from compress.report import wording
 from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 LEAST_SHARE_OF_OBJECTIVE = 0.95
+FEW_LABELS = (
+    "More text decides it with few labels: those of texts that teacher and student answer differently "
+    "(compress-label --help)."
+)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,22 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
+    if _labels_would_tell(row, summary) and not missed and not contradicted:
+        details.append(FEW_LABELS)
     if row is not None and not exported["proven"]:
         reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
         headline += f" Unproven: {reason}." if missed else " Unproven."
     tone = "bad" if contradicted or missed else "good" if exported["proven"] else "unsure"
     return Decision(headline, tone, tuple(details))
+
+
+def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:
+    """Whether the metric is one that few labels decide, and a split left it undecided."""
+    if row is None or row.metric != ACCURACY or row.stage not in summary["gates"]:
+        return False
+    limit, test = -summary["gates"][row.stage]["max_accuracy_drop"], summary["student"]["test"]
+    ends = [finite_interval(row.interval), None if test is None else finite_interval(test["interval"])]
+    return any(interval is not None and interval[0] <= limit < interval[1] for interval in ends)
 
 
 def disturbance_of(summary: Mapping[str, Any]) -> Disturbance | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from compress.core.ledger import Row
 from compress.core.metric import PERPLEXITY, Label
-from compress.report.decision import decide, limits_missed, shortfall
+from compress.report.decision import FEW_LABELS, decide, limits_missed, shortfall
 
 
 def test_a_proven_export(rows: list[Row], summary: dict[str, Any]) -> None:
@@ -224,3 +224,13 @@ def test_a_constant_is_never_as_accurate(rows: list[Row], summary: dict[str, Any
     decision = decide(rows, summary)
     assert f"not as good: {lost}" in decision.headline and "as accurate" not in decision.headline
     assert decision.tone == "bad" and lost in " ".join(decision.details)
+
+
+def test_few_labels_are_offered_where_they_would_decide(rows: list[Row], summary: dict[str, Any]) -> None:
+    assert FEW_LABELS not in decide(rows, summary).details
+    summary["student"]["test"]["interval"] = [-0.012, 0.004]
+    assert decide(rows, summary).details[-1] == FEW_LABELS
+    # Of a perplexity nothing is known without the text's own continuation, and a contradiction is decided.
+    assert FEW_LABELS not in decide(_as_perplexity(rows, summary), summary).details
+    summary["student"]["test"].update(difference=-0.03, interval=[-0.04, -0.02])
+    assert FEW_LABELS not in decide(rows, summary).details

@@ -1,0 +1,1 @@
+"""Proof with fewer labels: only texts that teacher and student answer differently are labelled."""

@@ -1,0 +1,205 @@
+"""`compress-label`: a run that its labels could not decide is judged by texts that its models answer differently."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import compress
+from compress.cli.commands.label import main
+from compress.deploy.labelling.sheet import FACTS, TABLE, VERDICT
+
+
+def status_of(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    return int(stopped.value.code or 0)
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / TABLE).open(encoding="utf-8-sig", newline="") as file:
+        delimiter = ";" if ";" in file.readline() else ","
+        file.seek(0)
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def fill(folder: Path, label: Callable[[dict[str, str]], str]) -> None:
+    """As somebody does in a spreadsheet, and sorts the lines by text."""
+    rows = [row | {"label": label(row)} for row in rows_of(folder)]
+    with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: row["text"]))
+
+
+@pytest.fixture
+def run(checkpoint: Path, examples: Path, tmp_path: Path, in_this_process: None) -> Path:
+    """Heads and neurons are taken from a model with random weights, and nothing is learned again. It answers half of
+    the examples with each label."""
+    halve(checkpoint, examples)
+    recipe = compress.recipe(
+        "text_classification",
+        f"model.path={checkpoint}",
+        f"data.train={examples}",
+        "data.max_length=16",
+        f"store={tmp_path / 'store'}",
+        "order=[prune]",
+        "stage/prune@stages.prune=structured",
+        "stages.prune.heads=0.5",
+        "stages.prune.neurons=0.25",
+        "stages.prune.recovery_epochs=0",
+        "gates.prune.on_failure=warn",
+        "gates.prune.max_recall_drop=null",
+        "blame_seconds=0",
+        "device=cpu",
+        "runtime.threads=1",
+        "measurement.launches=1",
+        "measurement.rounds=1",
+    )
+    compress.run(recipe, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_texts_are_drawn_labelled_and_judged(
+    run: Path, tmp_path: Path, make_examples: Callable[..., Path], examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = make_examples(tmp_path / "texts.jsonl", 400, seed=5)
+    # The run's own texts are in it too, once more.
+    with texts.open("a", encoding="utf-8") as file:
+        file.write(examples.read_text(encoding="utf-8"))
+    out = tmp_path / "labels"
+    assert status_of([str(run), "--texts", str(texts), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"{len(fresh(texts, examples))} texts that the run has not seen" in told
+    assert f"{560 - len(fresh(texts, examples))} are left out, as it learned or chose by them" in told
+
+    expected = answers(run, texts, examples)
+    drawn = json.loads((out / FACTS).read_text(encoding="utf-8"))["drawn"]
+    differing = {text for text, (before, after) in expected.items() if before != after}
+    assert 5 < len(differing) < len(expected) - 5, "the student is to differ on some"
+    assert drawn["pool"]["texts"] == sum(1 for _ in fresh(texts, examples))
+    assert {row["text"] for row in rows_of(out)} == differing
+    for row, before, after in zip(rows_of(out), drawn["teacher"], drawn["student"], strict=True):
+        assert (before, after) == expected[row["text"]] and row["answers"] == "cold | warm" and row["label"] == ""
+        # A column that the texts have themselves is no place to write into.
+        assert row["given label"] in ("cold", "warm")
+
+    # Before they are labelled, and where a label is no class.
+    assert status_of([str(out)]) == 2
+    assert f"{len(differing)} of {len(differing)} texts have no label, the first is number 1" in capsys.readouterr().err
+    fill(out, lambda row: "wram")
+    assert status_of([str(out)]) == 2
+    assert "label is 'wram', which is no class of the model. Did you mean 'warm'?" in capsys.readouterr().err
+
+    # A labeller who always agrees with the student, then one who agrees with the teacher.
+    by_text = dict(expected)
+    fill(out, lambda row: by_text[row["text"]][1].upper())
+    assert status_of([str(out)]) == 0
+    assert "proven to lie within the limit" in capsys.readouterr().out
+    verdict = json.loads((out / VERDICT).read_text(encoding="utf-8"))
+    counts = [row["text"] for row in rows_of(out)]
+    assert verdict["better"] == len(counts) and verdict["worse"] == 0
+    assert verdict["difference"] == pytest.approx(len(counts) / drawn["pool"]["texts"])
+    assert verdict["artifact"] == json.loads((run / "summary.json").read_text())["exported"]["artifact"]
+    fill(out, lambda row: by_text[row["text"]][0])
+    assert status_of([str(out)]) == 3
+    assert "shown to lie beyond the limit" in capsys.readouterr().out
+
+
+def test_some_are_drawn_by_whole_groups(
+    run: Path, tmp_path: Path, make_examples: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = make_examples(tmp_path / "texts.jsonl", 400, seed=5), tmp_path / "labels"
+    assert status_of([str(run), "--texts", str(texts), "--out", str(out), "--labels", "6", "--group", "article"]) == 0
+    drawn = json.loads((out / FACTS).read_text(encoding="utf-8"))["drawn"]
+    assert len(drawn["sizes"]) == 6 and drawn["pool"]["groups"] <= 100
+    of_each: dict[int, set[str]] = {}
+    for row, group in zip(rows_of(out), drawn["groups"], strict=True):
+        of_each.setdefault(group, set()).add(row["article"])
+    assert len(of_each) == 6 and all(len(articles) == 1 for articles in of_each.values())
+
+
+def test_what_cannot_be_drawn_or_judged_is_refused(
+    run: Path, tmp_path: Path, make_examples: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = make_examples(tmp_path / "texts.jsonl", 150, seed=5), tmp_path / "labels"
+    few = make_examples(tmp_path / "few.jsonl", 20, seed=6)
+    ask = [str(run), "--out", str(out), "--texts"]
+
+    def refused(arguments: list[str]) -> str:
+        assert status_of(arguments) == 2 and not out.exists()
+        told = capsys.readouterr().err
+        assert told.startswith("compress-label: ") and told.count("\n") == 1
+        return told
+
+    assert "it takes 100" in refused([*ask, str(few)])
+    assert "--group is articel, which is no column of" in refused([*ask, str(texts), "--group", "articel"])
+    assert "--labels is 1; it must be at least 2" in refused([*ask, str(texts), "--labels", "1"])
+    assert "--out is missing" in refused([str(run), "--texts", str(texts)])
+    assert "is no folder that compress-label wrote" in refused([str(run)])
+    assert "it has no summary.json" in refused([str(tmp_path), "--out", str(out), "--texts", str(texts)])
+    assert "there is no such file" in refused([*ask, str(tmp_path / "no.jsonl")])
+    shutil.rmtree(tmp_path / "store" / "artifacts")
+    assert "has not the teacher of it now" in refused([*ask, str(texts)])
+
+
+def test_a_sheet_that_was_changed_is_refused(
+    run: Path, tmp_path: Path, make_examples: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = make_examples(tmp_path / "texts.jsonl", 300, seed=5), tmp_path / "labels"
+    assert status_of([str(run), "--texts", str(texts), "--out", str(out)]) == 0
+    fill(out, lambda row: "warm")
+    lines = (out / TABLE).read_text(encoding="utf-8").splitlines()
+    (out / TABLE).write_text("\n".join([*lines, lines[-1]]), encoding="utf-8")
+    assert status_of([str(out)]) == 2
+    assert f"line {len(lines) + 1}: number is" in capsys.readouterr().err
+    (out / TABLE).write_text("\n".join(lines[:-1]), encoding="utf-8")
+    assert status_of([str(out)]) == 2
+    assert f"1 of {len(lines) - 1} texts have no label" in capsys.readouterr().err
+    (out / TABLE).write_text("\n".join(lines), encoding="utf-8")
+    facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
+    facts["drawn"]["margin"] = 0.5
+    (out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    assert status_of([str(out)]) == 2
+    assert "drawn.json has changed. Draw again, into a new folder." in capsys.readouterr().err
+
+
+def fresh(texts: Path, examples: Path) -> list[str]:
+    """The texts that are in no split of the run."""
+    known = {json.loads(line)["text"] for line in examples.read_text(encoding="utf-8").splitlines()}
+    found = [json.loads(line)["text"] for line in texts.read_text(encoding="utf-8").splitlines()]
+    return [text for text in found if text not in known]
+
+
+def halve(checkpoint: Path, examples: Path) -> None:
+    """Shift what speaks for a label, so that either is the answer for half of the examples."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    texts = [json.loads(line)["text"] for line in examples.read_text(encoding="utf-8").splitlines()]
+    with torch.inference_mode():
+        logits = model(**tokenizer(texts, padding=True, truncation=True, max_length=16, return_tensors="pt")).logits
+        model.classifier.bias[1] -= (logits[:, 1] - logits[:, 0]).median()
+    model.save_pretrained(checkpoint)
+
+
+def answers(run: Path, texts: Path, examples: Path) -> dict[str, tuple[str, str]]:
+    """What teacher and student answer to each, by PyTorch alone."""
+    settings = json.loads((run / "summary.json").read_text(encoding="utf-8"))["settings"]
+    tokenizer = AutoTokenizer.from_pretrained(run / "export")
+    models = [compress.load(Path(settings["model"]["path"])), compress.load(run / "export")]
+    found = {}
+    for text in fresh(texts, examples):
+        batch = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
+        with torch.inference_mode():
+            logits = [model(**batch).logits[0].numpy() for model in models]
+        before, after = (models[0].config.id2label[int(np.argmax(values))] for values in logits)
+        found[text] = (before, after)
+    return found
