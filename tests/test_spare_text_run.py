@@ -76,6 +76,12 @@ def test_a_gate_judges_by_texts_too_and_other_texts_make_nothing_again(
         == [row.artifact for row in other.rows]
     )
     assert all(row.reused for row in (*first.rows, *other.rows))
+    # Whatever took the time, each second counts once, in its stage and in all.
+    quantize = first.rows[-1]
+    assert quantize.seconds == pytest.approx(sum(quantize.spent.values()), abs=0.1)
+    assert first.summary["seconds"] == pytest.approx(sum(first.summary["spent"].values()), abs=0.1)
+    assert first.summary["spent"]["answers that are judged"] >= quantize.spent["answers that are judged"] > 0
+    assert first.summary["spent"]["reading data and teacher"] > 0 and "reading data and teacher" not in quantize.spent
     page, card = (first.folder / "report.html", first.export / "README.md")
     for path in (page, card):
         text = path.read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ class Row:
     was looked into; a ledger of an earlier release has none. disturbance: why there are no latencies and no speed-up
     though they were timed, where a busy machine kept them from being measured; of an earlier release none, whose notes
     may say so. predicted_speedup: what the latency table expects of this model, where it does. prediction_powered: what
-    texts without labels did to the interval, where there were some.
+    texts without labels did to the interval, where there were some. spent: of `seconds`, how many on what.
     """
 
     stage: str
@@ -64,6 +64,7 @@ class Row:
     disturbance: Disturbance | None = None
     predicted_speedup: float | None = None
     prediction_powered: PredictionPowered | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def contradiction(self) -> str | None:
@@ -109,7 +110,7 @@ class Row:
         metric = Label.from_json(data)
         told: dict[str, Any] = {entry.name: data.get(metric.name_in_file(entry.name)) for entry in fields(cls)}
         told.update({name: tuple(str(text) for text in told[name] or ()) for name in SENTENCES})
-        told["figures"] = told["figures"] or {}
+        told.update({name: told[name] or {} for name in ("figures", "spent")})
         told["tables"] = tuple(FactTable.from_json(table) for table in told["tables"] or ())
         for name in ("interval", "speedup_interval"):
             told[name] = None if told[name] is None else tuple(told[name])

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from compress.core.signature import Signature
+from compress.core.spent import spending
 from compress.core.task import Task
 from compress.measure.processes import Timed, Worker
 from compress.measure.worker import save_batches
@@ -25,7 +26,11 @@ def batches_of(examples: Dataset, task: Task, processor: Any, signature: Signatu
 
 def logits_of(candidate: Timed, batches: Path) -> list[np.ndarray]:
     """The outputs of every example, (1, ...), computed in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder, Worker(candidate, batches) as worker:
+    with (
+        spending("answers that are judged"),
+        tempfile.TemporaryDirectory() as folder,
+        Worker(candidate, batches) as worker,
+    ):
         path = Path(folder) / "outputs.npz"
         count = worker.ask({"outputs": str(path)})["rows"]
         with np.load(path, allow_pickle=False) as arrays:

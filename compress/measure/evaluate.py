@@ -16,6 +16,7 @@ from compress.core.evaluation import BatchEffect, Evaluation, Latency, Proof, Si
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
 from compress.core.signature import Decoding, Signature
+from compress.core.spent import spending
 from compress.core.task import Task
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
@@ -90,7 +91,8 @@ def time_candidate(
     chosen = timed_examples(lengths, candidate.signature, measurement.examples)
     bystanders = Bystanders(allowed_cpus()[: candidate.runtime.threads])
     turns = [candidate] if baseline is None else [baseline, candidate]
-    *before, after = uses_in_turns(turns, batches, chosen, measurement, bystanders)
+    with spending("measuring latency"):
+        *before, after = uses_in_turns(turns, batches, chosen, measurement, bystanders)
     many = candidate.signature.decoding is not None
     return Latency(
         rounds=after.whole,

@@ -55,11 +55,11 @@ def publish(
     groups: int,
     notes: Sequence[str],
     command: str,
-    seconds: float,
+    spent: Mapping[str, float],
     plots: Callable[[Drawing], Sequence[Plot]],
 ) -> dict[str, Any]:
-    """Write everything and return the summary. doubts: what speaks against the teacher itself. plots: draws those of
-    the report, or finds them drawn."""
+    """Write everything and return the summary. doubts: what speaks against the teacher itself. spent: seconds up to
+    now, by what for. plots: draws those of the report, or finds them drawn."""
     found: dict[str, Any] = {
         "recipe": recipe.name,
         "command": command,
@@ -85,7 +85,8 @@ def publish(
         "seed": recipe.seed,
         "device": recipe.device,
         "settings": recipe.settings,
-        "seconds": seconds,
+        "seconds": sum(spent.values()),
+        "spent": {name: round(seconds, 2) for name, seconds in spent.items()},
         "notes": list(notes),
     }
     # Before anything reads it: page, card and trackers tell what it holds.

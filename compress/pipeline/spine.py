@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from compress.core.ledger import Ledger, Row
 from compress.core.metric import Label
 from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, LEDGER
+from compress.core.spent import Account, spending, spent
 from compress.data.repeats import repeats_told, what_is_read
 from compress.measure.doubts import doubts
 from compress.measure.evaluate import timed
@@ -78,13 +78,13 @@ def run(
     name under which a tracker keeps the jobs of one sweep together. read: gives the recipe's data and teacher, read now
     or by an earlier job.
     """
-    started = time.monotonic()
     check_order(recipe)
     check_threads(recipe)
     check_folders(recipe, folder)
-    with only_run_in(folder):
+    with only_run_in(folder), spent() as account:
         torch.set_num_threads(min(recipe.runtime.threads, training_threads or recipe.runtime.threads))
-        loaded, store = load(recipe, warn=_warn, check=partial(check_model, recipe, folder), read=read)
+        with spending("reading data and teacher"):
+            loaded, store = load(recipe, warn=_warn, check=partial(check_model, recipe, folder), read=read)
         forget_earlier_run(folder)
         on_start()
         ledger = Ledger(folder / LEDGER)
@@ -97,7 +97,7 @@ def run(
             teacher = _start(loaded, store, tell)
             _check_latency(loaded, store, teacher, tell)
             best = _compress(loaded, store, teacher, tell)
-            return _finish(loaded, store, folder, ledger, teacher, best, command, started)
+            return _finish(loaded, store, folder, ledger, teacher, best, command, account)
 
 
 def help_train(recipe: Recipe) -> None:
@@ -116,11 +116,11 @@ def _warn(message: str) -> None:
 
 
 def _start(loaded: LoadedRecipe, store: Store, tell: OnRow) -> Step:
-    started = time.monotonic()
-    artifact = make_or_find(store, teacher_artifact(loaded))
-    evaluation = measured(loaded, store, artifact, None)
-    teacher = Step("teacher", artifact, evaluation)
-    row = row_of(teacher, Label.of(loaded.metric), None, None, "keep", time.monotonic() - started)
+    with spent() as account:
+        artifact = make_or_find(store, teacher_artifact(loaded))
+        evaluation = measured(loaded, store, artifact, None)
+        teacher = Step("teacher", artifact, evaluation)
+        row = row_of(teacher, Label.of(loaded.metric), None, None, "keep", account.so_far())
     # Reasons and findings: so that every output shows them.
     told = tuple(f"warning: {doubt}" for doubt in doubts(evaluation, loaded.metric.thing))
     tell(dataclasses.replace(row, reasons=told, findings=told))
@@ -139,30 +139,30 @@ def _compress(loaded: LoadedRecipe, store: Store, teacher: Step, tell: OnRow) ->
     recipe, current = loaded.recipe, teacher
     expected: float | None = None
     for name in recipe.order:
-        started, gate = time.monotonic(), recipe.gates[name]
-        with told_to(tell, name, Label.of(loaded.metric)):
-            artifact = make_or_find(store, stage_artifact(loaded, name, current.entry, teacher.entry))
-            evaluation = measured(loaded, store, artifact, teacher.entry)
-        comparison = compare(
-            teacher.evaluation,
-            evaluation,
-            loaded.metric,
-            confidence=gate.confidence,
-            margin=gate.max_accuracy_drop,
-            recall_margin=gate.max_recall_drop,
-            spare=spare_text(loaded, store, teacher.entry, artifact),
-        )
-        verdict = gate.judge(comparison)
-        decision = gate.decide(verdict)
-        step = Step(name, artifact, evaluation)
-        blame = None
-        if decision != "keep" or not verdict.within_limits:
-            blame = _blame(loaded, store, name, comparison, (teacher, current, step))
-        seconds = time.monotonic() - started
-        made = read_structure(artifact.folder).kinds() - read_structure(current.entry.folder).kinds()
-        expected = expected_speedup(expected, artifact.facts, made, kept=decision == "keep")
-        predicted = expected if name == recipe.order[-1] else None
-        tell(row_of(step, comparison.metric, comparison, verdict, decision, seconds, blame, predicted))
+        with spent() as account:
+            gate = recipe.gates[name]
+            with told_to(tell, name, Label.of(loaded.metric)):
+                artifact = make_or_find(store, stage_artifact(loaded, name, current.entry, teacher.entry))
+                evaluation = measured(loaded, store, artifact, teacher.entry)
+            comparison = compare(
+                teacher.evaluation,
+                evaluation,
+                loaded.metric,
+                confidence=gate.confidence,
+                margin=gate.max_accuracy_drop,
+                recall_margin=gate.max_recall_drop,
+                spare=spare_text(loaded, store, teacher.entry, artifact),
+            )
+            verdict = gate.judge(comparison)
+            decision = gate.decide(verdict)
+            step = Step(name, artifact, evaluation)
+            blame = None
+            if decision != "keep" or not verdict.within_limits:
+                blame = _blame(loaded, store, name, comparison, (teacher, current, step))
+            made = read_structure(artifact.folder).kinds() - read_structure(current.entry.folder).kinds()
+            expected = expected_speedup(expected, artifact.facts, made, kept=decision == "keep")
+            predicted = expected if name == recipe.order[-1] else None
+            tell(row_of(step, comparison.metric, comparison, verdict, decision, account.so_far(), blame, predicted))
         if decision == "keep":
             current = step
         if decision == "stop":
@@ -183,7 +183,8 @@ def _blame(
     teacher, before, after = (step.evaluation for step in steps)
     try:
         case = Case(recipe, stage, teacher, before, after, loaded.config)
-        return make_or_find(store, explanation_of(loaded, case, *(step.entry for step in steps)))
+        with spending("why limits were missed", whole=True):
+            return make_or_find(store, explanation_of(loaded, case, *(step.entry for step in steps)))
     except Exception as error:  # noqa: BLE001 - an explanation that cannot be had is no reason to lose the run
         return Blame(notes=(f"what did it was not found out: {type(error).__name__}: {error}",))
 
@@ -196,7 +197,7 @@ def _finish(
     teacher: Step,
     best: Step,
     command: str,
-    started: float,
+    account: Account,
 ) -> RunResult:
     student = None if best is teacher else best
     summary = publish(
@@ -222,7 +223,7 @@ def _finish(
             )
         ),
         command=command,
-        seconds=time.monotonic() - started,
+        spent=account.so_far(),
         plots=lambda drawing: make_or_find(store, plots_of(drawing)),
     )
     if student is None:

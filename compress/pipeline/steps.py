@@ -41,12 +41,13 @@ def row_of(
     comparison: Comparison | None,
     verdict: Verdict | None,
     decision: str,
-    seconds: float,
+    spent: Mapping[str, float],
     blame: Blame | None = None,
     predicted: float | None = None,
 ) -> Row:
     """The line of a step that was measured. metric: what its numbers are of. comparison, verdict: none of the teacher.
-    seconds: since the stage began. blame: why it missed its limits, where it did. predicted: its speed-up."""
+    spent: seconds since the stage began, by what for. blame: why it missed its limits, where it did. predicted: its
+    speed-up."""
     evaluation = step.evaluation
     assert evaluation.latency is not None and evaluation.size is not None
     p50, p90 = percentiles(evaluation.latency)
@@ -70,7 +71,8 @@ def row_of(
         parameters=evaluation.size.parameters,
         nonzero_parameters=evaluation.size.nonzero_parameters,
         bytes_by_part=dict(evaluation.size.bytes_by_part),
-        seconds=seconds,
+        seconds=sum(spent.values()),
+        spent={name: round(seconds, 2) for name, seconds in spent.items()},
         reused=step.entry.reused,
         notes=(
             *step.entry.facts["notes"],
@@ -162,6 +164,7 @@ def _broken_row(stage: str, metric: Label, reason: str, seconds: float) -> Row:
         "findings": (),
         "missed": (),
         "figures": {},
+        "spent": {},
         "tables": (),
         "metric": metric,
     }

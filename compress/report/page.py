@@ -10,12 +10,16 @@ from typing import Any
 from markupsafe import Markup
 
 from compress.core.evaluation import PredictionPowered
+from compress.core.fact_table import FactTable, Kind
 from compress.core.ledger import Row
 from compress.core.metric import Label, Unit
 from compress.report import wording
 from compress.report.decision import decide
 from compress.report.drawing import Plot
 from compress.report.templates import environment
+
+# What took less is no part of an answer to where the time went.
+LEAST_SECONDS = 1.0
 
 
 def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[Plot], path: Path) -> None:
@@ -34,6 +38,7 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         figure_names=wording.figure_names,
         figure_name=wording.figure_name,
         prediction_powered=_prediction_powered,
+        time_table=_time_table,
         advice_sentence=wording.advice_sentence,
     )
     text = templates.get_template("page.html.jinja").render(
@@ -51,6 +56,30 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
 
 def _prediction_powered(found: PredictionPowered, unit: Unit) -> str:
     return wording.capitalized(wording.prediction_powered_sentence(found, unit, wording.DECIMALS))
+
+
+def _time_table(rows: Sequence[Row], summary: Mapping[str, Any]) -> FactTable | None:
+    """What took the time, the most first, in all and by stage; None of what an earlier release ran, or where nothing
+    took a second."""
+    total: Mapping[str, float] = summary.get("spent", {})
+    stages = [row for row in rows if sum(row.spent.values()) >= LEAST_SECONDS]
+    names = sorted((name for name in total if total[name] >= LEAST_SECONDS), key=lambda name: -total[name])
+    if not names:
+        return None
+    columns: list[tuple[str, Kind]] = [("spent on", "text"), ("share", "share"), ("in all, s", "count")]
+    return FactTable.of(
+        "Where the time went",
+        [*columns, *((f"{row.stage}, s", "count") for row in stages)],
+        [
+            [
+                name,
+                total[name] / sum(total.values()),
+                round(total[name]),
+                *(round(row.spent[name]) if name in row.spent else None for row in stages),
+            ]
+            for name in names
+        ],
+    )
 
 
 def _f1(counts: Sequence[float] | None) -> str:

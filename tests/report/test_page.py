@@ -261,3 +261,18 @@ def test_what_accuracy_hides_stands_beside_it(rows: list[Row], summary: dict[str
     _, outline = page(rows, summary, tmp_path)
     assert "macro F1 0.881 0.874 Matthews' correlation 0.752 0.740" in outline.words
     assert "recall of a class may drop by" in outline.words
+
+
+def test_where_the_time_went(rows: list[Row], summary: dict[str, Any], tmp_path: Path) -> None:
+    """The most first; what took less than a second, and a stage that did, are no part of the answer."""
+    assert "Where the time went" not in page(rows, summary, tmp_path)[1].words
+    summary["spent"] = {"other": 10.4, "training: backward": 75.0, "export and proof": 14.6, "latency table": 0.4}
+    rows = [
+        dataclasses.replace(rows[0], spent={"other": 0.2}),
+        dataclasses.replace(rows[1], spent={"training: backward": 75.0, "other": 2.0}),
+        *rows[2:],
+    ]
+    words = page(rows, summary, tmp_path)[1].words
+    heading = f"Where the time went spent on share in all, s {rows[1].stage}, s "
+    assert heading + "training: backward 74.7% 75 75 export and proof 14.5% 15 other 10.4% 10 2" in words
+    assert "latency table 0" not in words

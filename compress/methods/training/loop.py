@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from compress.core.checks import require_at_least, require_fraction, require_int
 from compress.core.errors import DiskFullError, InputError
 from compress.core.json_file import parse_json, read_regular
 from compress.core.manifest import xxh3_of
+from compress.core.spent import spending
 from compress.methods.training.processes import count, is_main, number, same, totals
 
 CHECKPOINT_SECONDS = 30.0
@@ -145,6 +147,17 @@ class ResumableTrainer(Trainer):
         (loss,) = self.of_whole_batch([Mean(loss, lambda: float((inputs["labels"] != UNCOUNTED).sum()))])
         return (loss, outputs) if return_outputs else loss
 
+    def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+        """Forward and backward of a batch."""
+        with spending("training: backward"):
+            return super().training_step(*given, **named)
+
+    @contextlib.contextmanager
+    def compute_loss_context_manager(self) -> Iterator[None]:
+        """Around the forward of a batch."""
+        with super().compute_loss_context_manager(), spending("training: forward"):
+            yield
+
     def counting(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`inputs` without the rows that only fill up an epoch's last batch; one of them stays where all do."""
         return {name: value[: max(1, self._own_rows())] for name, value in inputs.items()} if count() > 1 else inputs
@@ -230,7 +243,8 @@ def run_training(trainer: Trainer, folder: Path, title: str) -> None:
     if last is None and any(folder.glob(f"checkpoint-*/{WHOLE}")):
         tqdm.write(f"warning: the checkpoint in {folder} is damaged; {title} begins anew", file=sys.stderr)
     _keep_only(last, folder)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    with spending("training: optimizer, batches, checkpoints"):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
 
 
 def last_checkpoint(folder: Path) -> Path | None:

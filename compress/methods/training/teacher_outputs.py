@@ -23,6 +23,7 @@ from compress.core.context import Context
 from compress.core.errors import DiskFullError
 from compress.core.manifest import xxh3_of
 from compress.core.signature import Signature
+from compress.core.spent import spending
 from compress.methods.training.attention import RELATED, attention_vectors, widths
 from compress.methods.training.processes import main_first
 from compress.methods.training.transfer import as_teacher_reads, transfer_fingerprint, transfer_set
@@ -65,7 +66,7 @@ class TeacherOutputs:
         key = json.dumps([context.teacher_key, *transfer_fingerprint(self._reading, spliced)])
         self._folder = context.cache_folder / hashlib.sha256(key.encode()).hexdigest()[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
-        with main_first(), self._alone():
+        with spending("teacher's outputs"), main_first(), self._alone():
             self._look()
         self._outputs = np.load(self._path("logits"), mmap_mode="r")
         names = self._widths if self.stores_vectors else ()

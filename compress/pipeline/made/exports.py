@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compress.core.errors import ReloadError
 from compress.core.evaluation import Proof
+from compress.core.spent import spending
 from compress.measure.prove import prove
 from compress.pipeline.keys import export_key
 from compress.pipeline.loaded_recipe import LoadedRecipe
@@ -30,7 +31,8 @@ def export_of(loaded: LoadedRecipe, artifact: Entry) -> Work[Export]:
 
     def make(store: Store, folder: Path) -> Facts:
         try:
-            return dataclasses.asdict(prove(artifact.folder, folder if runtime.form else None, task, runtime))
+            with spending("export and proof"):
+                return dataclasses.asdict(prove(artifact.folder, folder if runtime.form else None, task, runtime))
         except ReloadError as error:
             store.set_aside(artifact, str(error))
             raise

@@ -17,6 +17,7 @@ from compress.core.errors import InputError
 from compress.core.json_file import parse_json, read_regular
 from compress.core.latency_table import LatencyTable
 from compress.core.manifest import CHECKSUM, checksum_of
+from compress.core.spent import spending
 from compress.measure.bystanders import disturbance
 from compress.measure.latency_table import measure_low_rank, measure_table
 from compress.measure.worker import load_batches
@@ -51,11 +52,13 @@ def latency_table(
     shape, threads = dataclasses.asdict(sizes), loaded.recipe.runtime.threads
     find = partial(quietest, store, processors=threads, timed=loaded.timed, again=again)
     key = key_of_table(loaded, teacher, shape)
-    facts = find(key, lambda: _measured(loaded, store, teacher, sizes), what="the latency table")
+    with spending("latency table", whole=True):
+        facts = find(key, lambda: _measured(loaded, store, teacher, sizes), what="the latency table")
     if low_rank:
         # An entry of its own: what has no use for ranks shares the rest of the table.
         key = key_of_table(loaded, teacher, shape | {"low_rank": 1})
-        more = find(key, lambda: _measured_ranks(loaded, store, teacher, sizes), what="the latency of low ranks")
+        with spending("latency table", whole=True):
+            more = find(key, lambda: _measured_ranks(loaded, store, teacher, sizes), what="the latency of low ranks")
         noisier = max(facts, more, key=_how_disturbed)
         facts = {**facts, "low_rank": more["low_rank"], **{name: noisier.get(name) for name in COMPANY}}
     return LatencyTable.from_json(facts)
