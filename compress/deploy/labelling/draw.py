@@ -74,8 +74,8 @@ def draw(
 def _drawn_groups(found: Answered, count: int, generator: np.random.Generator) -> list[list[int]]:
     """The rows that are answered differently, by group, of so many groups in a random order."""
     of_group: dict[int, list[int]] = {}
-    for row in np.flatnonzero(found.teacher != found.student):
-        of_group.setdefault(found.groups[row], []).append(int(row))
+    for row in np.flatnonzero(found.teacher != found.student).tolist():
+        of_group.setdefault(found.groups[row], []).append(row)
     places = list(of_group)
     return [of_group[places[place]] for place in generator.permutation(len(places))[:count]]
 

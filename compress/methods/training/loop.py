@@ -152,11 +152,11 @@ class ResumableTrainer(Trainer):
         with spending("training: backward"):
             return super().training_step(*given, **named)
 
-    @contextlib.contextmanager
-    def compute_loss_context_manager(self) -> Iterator[None]:
+    def compute_loss_context_manager(self) -> contextlib.ExitStack:
         """Around the forward of a batch."""
-        with super().compute_loss_context_manager(), spending("training: forward"):
-            yield
+        around = super().compute_loss_context_manager()
+        around.enter_context(spending("training: forward"))
+        return around
 
     def counting(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`inputs` without the rows that only fill up an epoch's last batch; one of them stays where all do."""

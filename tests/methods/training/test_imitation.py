@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, set_seed
 
 from compress.core.context import Context, TeacherReading
 from compress.core.errors import InputError, StageError
+from compress.core.spent import spent
 from compress.methods.training import imitation as imitation_module
 from compress.methods.training import loop
 from compress.methods.training.attention import RELATED, attention_vectors
@@ -112,7 +113,10 @@ def test_the_student_comes_nearer(
     context = make_context(teacher, count=48)
     student = make_model(bert_type, layers=2, seed=1)
     far = distance(student, context)
-    found = imitate(student, context, faster(imitation), epochs=5, title="a test")
+    with spent() as account:
+        found = imitate(student, context, faster(imitation), epochs=5, title="a test")
+    named = [f"training: {part}" for part in ("optimizer, batches, checkpoints", "backward", "forward")]
+    assert list(account.so_far()) == ["other", "teacher's outputs", *named]
     assert found is student
     assert not found.training
     assert distance(found, context) < far / 2
