@@ -20,10 +20,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from compress.deploy.forms.known import known_forms
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = ROOT / "tests" / "clients"
@@ -78,6 +81,8 @@ CASES = (
     Case("openvino", "OpenVINO", "INT8", "openvino", False),
     Case("torch_export", "torch alone", "FP32", "torch_export", True),
     Case("torch_export", "torch alone", "INT8", "torch_export", False),
+    Case("litert", "LiteRT", "FP32", "litert", True),
+    Case("litert", "LiteRT", "INT8", "litert", False),
     Case("sentence_transformers", "sentence-transformers", "FP32", "transformers", True),
     Case("sentence_transformers", "sentence-transformers", "INT8", "transformers", False),
     Case("candle", "Candle (candding)", "FP32", "transformers", True),
@@ -115,7 +120,7 @@ def run_all(cases: Sequence[Case], work: Path) -> list[dict[str, Any]]:
         judged = judged_vectors(export, json.loads(texts.read_text(encoding="utf-8")))
         for case in (case for case in cases if case.model == model):
             program = installed(case.client, work)
-            folder = export if case.form is None else in_form(export, case.form, work / f"{model}-{case.form}")
+            folder = export if case.form is None else in_form(export, case.form, work)
             row = compared(case, asked(program, folder, texts, work), judged)
             print(f"{case.opens}, {model}: largest difference {row['largest_difference']:.2g}", flush=True)
             rows.append(row)
@@ -146,12 +151,27 @@ def exported(model: str, work: Path) -> Path:
     return folder / "export"
 
 
-def in_form(export: Path, form: str, out: Path) -> Path:
+def in_form(export: Path, form: str, work: Path) -> Path:
     """The folder in another form, made where it is not there."""
+    out = work / f"{export.parent.name}-{form}"
     if not out.is_dir():
-        command = [sys.executable, "-m", "compress.cli.commands.export", str(export.parent), "--to", form]
+        command = [writer(form, work), "-m", "compress.cli.commands.export", str(export.parent), "--to", form]
         subprocess.run([*command, "--out", str(out)], check=True)
     return out
+
+
+def writer(form: str, work: Path) -> str:
+    """The Python that writes a form: this one where it has what that takes, else one of an environment of its own."""
+    if find_spec(known_forms()[form].package[0]) is not None:
+        return sys.executable
+    place = work / "environments" / f"write_{form}"
+    python = place / "bin" / "python"
+    if not (place / ".installed").is_file():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
+        subprocess.run([*install, "--editable", f"{ROOT}[{form}]"], check=True)
+        (place / ".installed").touch()
+    return str(python)
 
 
 def judged_vectors(export: Path, texts: Sequence[str]) -> np.ndarray:

@@ -26,11 +26,16 @@ WAY_OUT = (
 
 
 def make_plain(model: PreTrainedModel) -> int:
-    """Put a dense layer, or a table, in FP32 in the place of each that holds integers or a mask, in place. Returns how
-    many those were.
+    """`scale_back`, and raise InputError where config.json alone does not say what is left, which no other loader could
+    then build."""
+    changed = scale_back(model)
+    _require_uniform(model)
+    return changed
 
-    Raises InputError where config.json alone does not say what is left, which no other loader could then build.
-    """
+
+def scale_back(model: PreTrainedModel) -> int:
+    """Put a dense layer, or a table, in FP32 in the place of each that holds integers or a mask, in place. Returns how
+    many those were."""
     reference = plain_form(model)
     changed = 0
     for path, module in list(model.named_modules()):
@@ -40,7 +45,6 @@ def make_plain(model: PreTrainedModel) -> int:
             changed += 1
     # A head that reads the embeddings reads them again.
     model.tie_weights()
-    _require_uniform(model)
     return changed
 
 
