@@ -44,7 +44,12 @@ def run(recipe: Recipe, folder: str | Path) -> RunResult:
     """Run a recipe; `folder` receives what a run folder holds. Raises CompressError where the command would fail."""
     from compress.pipeline.spine import run
 
-    return run(recipe, Path(folder).expanduser(), command="compress.run(...)")
+    result = run(recipe, Path(folder).expanduser(), command="compress.run(...)")
+    if recipe.forms:
+        from compress.deploy.forms.of_run import write_forms
+
+        write_forms(result.folder, recipe.forms)
+    return result
 
 
 def load(folder: str | Path, *, verify: bool = True) -> PreTrainedModel:

@@ -78,6 +78,7 @@ def test_texts_are_drawn_labelled_and_judged(
     out = tmp_path / "labels"
     assert status_of([str(run), "--texts", str(texts), "--out", str(out)]) == 0
     told = capsys.readouterr().out
+    assert told.startswith("both models answer 560 texts, one at a time")
     assert f"{len(fresh(texts, examples))} texts that the run has not seen" in told
     assert f"{560 - len(fresh(texts, examples))} are left out, as it learned or chose by them" in told
 

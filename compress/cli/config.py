@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from math import log1p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 GROUPS = ("objective", "model", "data", "task", "runtime", "stages", "gate", "gates", "measurement", "tracking")
 PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
+# What a whole recipe of one's own need not have.
+OPTIONAL = ("export",)
 LARGEST_SEED = 2**32 - 1
 # Where packages lay whose classes a recipe's own file may name, and where they lie now.
 MOVED = {
@@ -142,6 +144,7 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
         tracker=_build("tracking", plain["tracking"], offers=("start",)),
         settings=plain,
     )
+    recipe = replace(recipe, forms=_forms(plain.get("export", {}), decodes=recipe.task.decodes))
     _require_one_objective(recipe)
     return recipe
 
@@ -225,7 +228,12 @@ def _require_read(settings: DictConfig) -> None:
     raw = OmegaConf.to_container(settings, resolve=False)
     assert isinstance(raw, dict)
     read = {name.rpartition(".")[2] for name in re.findall(r"\$\{([\w.]+)", str(raw))}
-    own = [full for name in raw if name not in (*PARTS, "hydra", "student") for full in _leaves(str(name), raw[name])]
+    own = [
+        full
+        for name in raw
+        if name not in (*PARTS, *OPTIONAL, "hydra", "student")
+        for full in _leaves(str(name), raw[name])
+    ]
     data = [f"data.{name}" for name in raw["data"] if name not in _read_by_tasks()]
     for name in (*own, *data):
         if name.rpartition(".")[2] not in read:
@@ -447,6 +455,18 @@ def _order(order: Any) -> list[str]:
     if not isinstance(order, list) or not all(isinstance(name, str) for name in order):
         raise InputError(f"order is {order!r}; it must be a list of stage names. Use order=[distill,quantize].")
     return order
+
+
+def _forms(export: Any, *, decodes: bool) -> tuple[str, ...]:
+    """The forms that are asked for. Raises InputError where they cannot be written."""
+    if not isinstance(export, dict) or export.keys() - {"forms"}:
+        raise InputError(f"export is {export!r}; it has one setting, export.forms. Use export.forms=[openvino].")
+    names = export.get("forms", [])
+    if names == []:
+        return ()
+    from compress.deploy.forms.of_run import require_forms
+
+    return require_forms(names, decodes=decodes)
 
 
 def _seed(seed: Any) -> int:

@@ -54,7 +54,8 @@ class Recipe:
     """Stages in order, a gate for each, the task, the data, the runtime. Data only.
 
     blame_seconds: how long to look for the reason where a stage missed its accuracy limit; 0 for not at all.
-    settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record.
+    settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record. forms:
+    other forms of what is exported that are written beside it, by name.
     """
 
     name: str
@@ -73,3 +74,4 @@ class Recipe:
     blame_seconds: float
     tracker: Tracker
     settings: Mapping[str, Any]
+    forms: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ LEDGER = "ledger.jsonl"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 EXPORT = "export"
+# Other forms of what was exported, a folder each, where a run was asked for some.
+FORMS = "forms"
 # Held while a run is alive.
 LOCK = ".lock"
 # How a job of a sweep ended, and how all of them did.

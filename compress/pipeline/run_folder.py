@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from compress.core.errors import InputError
 from compress.core.manifest import MANIFEST
 from compress.core.recipe import Recipe
-from compress.core.run_files import EXPORT, LEDGER, LOCK, REPORT, SUMMARY
+from compress.core.run_files import EXPORT, FORMS, LEDGER, LOCK, REPORT, SUMMARY
 
 
 def check_folders(recipe: Recipe, folder: Path) -> None:
@@ -33,7 +33,7 @@ def check_folders(recipe: Recipe, folder: Path) -> None:
 
 def _require_a_runs(folder: Path) -> None:
     """A run begins by removing what an earlier one left, and knows that by its ledger and the export's manifest."""
-    found = [name for name in (EXPORT, SUMMARY, REPORT) if (folder / name).exists()]
+    found = [name for name in (EXPORT, FORMS, SUMMARY, REPORT) if (folder / name).exists()]
     if (folder / LEDGER).exists():
         found = [name for name in found if name == EXPORT and not (folder / EXPORT / MANIFEST).exists()]
     if found:
@@ -79,7 +79,8 @@ def forget_earlier_run(folder: Path) -> None:
     """Remove what would contradict this run's ledger. Once all is checked: a run that is refused changes nothing."""
     for name in (SUMMARY, REPORT):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / EXPORT, ignore_errors=True)
+    for name in (EXPORT, FORMS):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _in_use(folder: Path) -> InputError:

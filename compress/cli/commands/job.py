@@ -159,6 +159,11 @@ def _run(
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
+    if recipe.forms:
+        from compress.deploy.forms.of_run import write_forms
+
+        for line in write_forms(result.folder, recipe.forms):
+            console.print(line, soft_wrap=True)
     missed = limits_missed(result.rows, result.summary)
     if missed is not None and shown:
         # Last, and where errors go: whoever looks at nothing else sees it.

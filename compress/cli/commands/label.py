@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from compress.cli.commands.reasons import refusing
@@ -73,8 +74,8 @@ def _draw(given: argparse.Namespace) -> int:
     if summary.get("exported") is None:
         raise InputError(f"{run} exported nothing, so there is nothing to prove.")
     texts: Path = given.texts.expanduser()
-    for line in draw(run, recipe, summary, texts, given.out, labels=given.labels, group=given.group):
-        print(line)
+    tell = partial(print, flush=True)
+    draw(run, recipe, summary, texts, given.out, labels=given.labels, group=given.group, tell=tell)
     return 0
 
 

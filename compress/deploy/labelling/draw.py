@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,19 @@ def draw(
     *,
     labels: int | None,
     group: str | None,
+    tell: Callable[[str], None],
     seed: int = 0,
-) -> list[str]:
-    """Have both models answer the texts, draw those to label, and write the folder `out`. Returns what is to be told.
+) -> None:
+    """Have both models answer the texts, draw those to label, and write the folder `out`.
 
     recipe, summary: of the run, which exported a model. labels: how many to label; None: as many as decide, where the
-    student is worth what its teacher is. group: a column of the texts; those of one value are drawn together. Raises
-    InputError for what cannot be used, and where the two answer everything alike.
+    student is worth what its teacher is. group: a column of the texts; those of one value are drawn together. tell: is
+    given sentences as they come up. Raises InputError for what cannot be used.
     """
     given = read_texts(texts, group)
     if len(given) < FEWEST_TEXTS:
         raise InputError(f"--texts is {texts}, which holds {len(given)}; it takes {FEWEST_TEXTS}, better thousands.")
+    tell(_announced(len(given), summary))
     found = answered(run, recipe, summary, given, group)
     if len(found.groups) < FEWEST_TEXTS:
         raise InputError(
@@ -68,7 +70,15 @@ def draw(
     )
     chosen = found.examples.select([row for _, row in rows])
     write_sheet(out, drawn, {name: chosen[name][:] for name in chosen.column_names})
-    return _told(found, pool, drawn, out)
+    for line in _told(found, pool, drawn, out):
+        tell(line)
+
+
+def _announced(texts: int, summary: Mapping[str, Any]) -> str:
+    """What is going to be done, and how long it takes by the latencies of the run, where there are any."""
+    each = [summary[model].get("latency_ms_p50") for model in ("teacher", "student")]
+    told = f"both models answer {texts:,} texts, one at a time, where they have not yet"
+    return told if None in each else f"{told}: {max(1.0, texts * sum(each) / 1000):,.0f} s or so"
 
 
 def _drawn_groups(found: Answered, count: int, generator: np.random.Generator) -> list[list[int]]:

@@ -99,6 +99,8 @@ def read_sheet(folder: Path) -> tuple[Drawn, list[str]]:
     """What was drawn, and of each text in that order its label, the name of a class. Raises InputError where a label is
     missing or no class, or where the folder is not as it was written."""
     drawn = read_drawn(folder)
+    if not drawn.teacher:
+        return drawn, []
     rows = read_file("FOLDER", str(folder / TABLE))
     for column in (NUMBER, LABEL):
         if column not in rows.column_names:

@@ -73,6 +73,13 @@ def test_the_verdict_by_hand(sheet: Path) -> None:
     assert json.loads((sheet / VERDICT).read_text(encoding="utf-8"))["told"] == verdict.told()
 
 
+def test_where_all_is_answered_alike_nothing_is_to_be_labelled(tmp_path: Path) -> None:
+    alike = drawn(pool=Pool(1000, 900, 0, 1400), groups=[], sizes=[], teacher=[], student=[])
+    write_sheet(tmp_path / "sheet", alike, {"text": []})
+    verdict = judge(tmp_path / "sheet")
+    assert (verdict.outcome, verdict.difference, verdict.labels) == ("passed", 0.0, 0)
+
+
 def test_images_lie_beside_the_table(tmp_path: Path) -> None:
     made = io.BytesIO()
     Image.new("L", (4, 4), 7).save(made, "PNG")
