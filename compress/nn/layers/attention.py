@@ -17,7 +17,8 @@ def attention(projections: Sequence[Tensor], mask: Tensor | None, heads: int) ->
     """
     size = _inner(projections) // heads
     apart = [part.unflatten(-1, (-1, size)).transpose(1, 2) for part in projections]
-    query, key, value = (part for each in apart for part in each.split(heads, dim=1))
+    # Cut by hand: some converters cannot split into a single part.
+    query, key, value = (each[:, i : i + heads] for each in apart for i in range(0, each.shape[1], heads))
     scores = query @ key.transpose(2, 3)
     if mask is not None:
         scores = scores + mask

@@ -14,6 +14,7 @@ from compress.core.export_form import Exported
 from compress.core.signature import SEQUENCE, Signature
 from compress.nn.forward import forward
 from compress.runtimes.litert.form import OF_LENGTH, ONLY
+from compress.runtimes.torch_export.operators import in_torch_alone
 from compress.runtimes.transformers.plain import scale_back
 
 
@@ -35,8 +36,11 @@ def convert(exported: Exported, lengths: Sequence[int], path: Path) -> bool:
     converter: Any = litert_torch
     try:
         for length in lengths or [None]:
-            name = ONLY if length is None else f"{OF_LENGTH}{length}"
-            converter = converter.signature(name, call, _row(exported, length))
+            name, row = ONLY if length is None else f"{OF_LENGTH}{length}", _row(exported, length)
+            with torch.no_grad():
+                # The converter knows no operator of ours.
+                program = in_torch_alone(torch.export.export(call, row, strict=False))
+            converter = converter.signature(name, program.module(), row)
         converter.convert().export(str(path))
     except (RuntimeError, ValueError, NotImplementedError, torch._dynamo.exc.UserError) as error:
         raise InputError(

@@ -72,7 +72,7 @@ class LiteRtForm(FormDefaults):
         """Python that loads and calls it."""
         assert signature is not None
         inputs = ", ".join(f"args_{number}={port.name}" for number, port in enumerate(signature.inputs))
-        given = ", ".join(f"{port.name} of {port.dtype}" for port in signature.inputs)
+        given = ", ".join(f"{port.name} of {port.dtype.replace('int64', 'int32')}" for port in signature.inputs)
         text = USAGE.replace("FILE", FILE).replace("GIVEN", given).replace("INPUTS", inputs)
         text = text.replace("OUTPUT", signature.output.name)
         if signature.mask is None:
@@ -128,9 +128,10 @@ class LiteRtSession(OneCall):
 
     def _call(self, name: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
         runner = self._interpreter.get_signature_runner(name)
-        numbered = {
-            f"args_{number}": given[port.name].astype(port.dtype) for number, port in enumerate(self._signature.inputs)
-        }
+        # Whole numbers of 64 bits have become 32.
+        kinds = {name: details["dtype"] for name, details in runner.get_input_details().items()}
+        names = {f"args_{number}": port.name for number, port in enumerate(self._signature.inputs)}
+        numbered = {name: given[port].astype(kinds[name]) for name, port in names.items()}
         (output,) = runner(**numbered).values()
         # It is a view of memory that the next call writes into.
         return np.array(output)

@@ -17,7 +17,7 @@ vectors = []
 for text in json.loads(texts.read_text()):
     encoded = tokenizer.encode(text)
     length = next(known for known in lengths if known >= len(encoded.ids))
-    given = numpy.zeros((2, 1, length), dtype=numpy.int64)
+    given = numpy.zeros((2, 1, length), dtype=numpy.int32)
     given[0, 0, : len(encoded.ids)], given[1, 0, : len(encoded.ids)] = encoded.ids, encoded.attention_mask
     (vector,) = model.get_signature_runner(f"length_{length}")(args_0=given[0], args_1=given[1]).values()
     vectors.append(vector[0].tolist())
