@@ -29,12 +29,13 @@ FEWEST = 30
 class Pool:
     """Texts that both models have answered. Texts of one group belong together.
 
-    texts, groups: how many there are. differing: of these groups, how many hold a text with two different answers.
-    alike_squares: the sum of the squares of the sizes of the other groups.
+    texts, groups: how many there are. different: of the texts, how many have two different answers. differing: how many
+    groups hold such a text. alike_squares: the sum of the squares of the sizes of the other groups.
     """
 
     texts: int
     groups: int
+    different: int
     differing: int
     alike_squares: int
 
@@ -44,7 +45,7 @@ def pool_of(differ: np.ndarray, groups: Sequence[int]) -> Pool:
     _, numbers = np.unique(np.asarray(groups), return_inverse=True)
     sizes, count = np.bincount(numbers), np.bincount(numbers, weights=differ)
     alike = sizes[count == 0]
-    return Pool(len(numbers), len(sizes), int((count > 0).sum()), int((alike**2).sum()))
+    return Pool(len(numbers), len(sizes), int(count.sum()), int((count > 0).sum()), int((alike**2).sum()))
 
 
 def estimate_drawn(pool: Pool, sums: Sequence[float], sizes: Sequence[int]) -> Estimate:
@@ -83,11 +84,12 @@ def estimate_drawn(pool: Pool, sums: Sequence[float], sizes: Sequence[int]) -> E
 
 def half_width(pool: Pool, drawn: int, confidence: float) -> float:
     """Half of the interval's width, on the scale of accuracy, that so many labelled groups will give where the student
-    wins as often as it loses, and each text is a group of its own."""
+    wins as often as it loses, text by text, also inside a group."""
     if pool.differing == 0:
         return _half(estimate_drawn(pool, [], []), confidence)
-    sums = np.ones(drawn)
-    sums[: drawn // 2] = -1
+    # Of as many independent texts as a group has, on the average, the sum has this standard deviation.
+    sums = np.full(drawn, math.sqrt(pool.different / pool.differing))
+    sums[: drawn // 2] *= -1
     return _half(estimate_drawn(pool, sums.tolist(), [1] * drawn), confidence)
 
 

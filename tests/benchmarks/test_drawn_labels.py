@@ -26,7 +26,7 @@ def test_the_real_one_finds_the_difference_that_it_was_given(tmp_path: Path) -> 
         artifact="0",
         texts="texts",
         seen=0,
-        pool=Pool(2000, 2000, 60, 1940),
+        pool=Pool(2000, 2000, 60, 60, 1940),
         groups=list(range(60)),
         sizes=[1] * 60,
         teacher=["a"] * 60,

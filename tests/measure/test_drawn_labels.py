@@ -21,12 +21,12 @@ from compress.measure.paired import mean_and_error
 def test_a_pool_counts_texts_groups_and_what_is_answered_alike() -> None:
     differ = np.array([False, True, True, False, False, False, True])
     # Groups 5, 7 and 9: three texts of which one differs, two that are alike, two of which both differ.
-    assert pool_of(differ, [5, 9, 9, 7, 5, 7, 5]) == Pool(texts=7, groups=3, differing=2, alike_squares=4)
+    assert pool_of(differ, [5, 9, 9, 7, 5, 7, 5]) == Pool(texts=7, groups=3, different=3, differing=2, alike_squares=4)
 
 
 def test_the_mean_difference_by_hand() -> None:
     # 1,000 texts, 40 answered differently, 4 of them labelled: 1 won, 2 lost, 1 neither: -1/4 of 40 in 1,000.
-    found = estimate_drawn(Pool(1000, 1000, 40, 960), [1, -1, -1, 0], [1, 1, 1, 1])
+    found = estimate_drawn(Pool(1000, 1000, 40, 40, 960), [1, -1, -1, 0], [1, 1, 1, 1])
     assert found.difference == pytest.approx(-0.01)
     assert found.centre == pytest.approx(-0.01 * 1000 / 1002)
     # All groups: 10 times the squares of (sum + 0.01) of the four, and 960 of 0.01, one more for the two pseudo-groups.
@@ -83,14 +83,14 @@ def test_at_the_margin_few_pass() -> None:
 
 
 def test_few_labels_that_agree_are_no_certainty() -> None:
-    pool = Pool(10_000, 10_000, 300, 9_700)
+    pool = Pool(10_000, 10_000, 300, 300, 9_700)
     low, high = estimate_drawn(pool, [0.0] * 5, [1] * 5).interval(0.95)
     assert low < -0.01 < 0.01 < high
     assert estimate_drawn(pool, [1.0], [1]).error == 1.0
 
 
 def test_where_all_is_answered_alike_nothing_was_lost() -> None:
-    found = estimate_drawn(Pool(1000, 1000, 0, 1000), [], [])
+    found = estimate_drawn(Pool(1000, 1000, 0, 0, 1000), [], [])
     low, high = found.interval(0.95)
     assert found.difference == 0 and low == pytest.approx(-1.6464 / 1002, rel=1e-2) and high == -low
 
@@ -98,16 +98,19 @@ def test_where_all_is_answered_alike_nothing_was_lost() -> None:
 @pytest.mark.parametrize("drawn", [0, 5])
 def test_more_than_differ_or_none_is_a_mistake(drawn: int) -> None:
     with pytest.raises(ValueError, match=f"{drawn} groups were drawn, of 4 that differ"):
-        estimate_drawn(Pool(100, 100, 4, 96), [0.0] * drawn, [1] * drawn)
+        estimate_drawn(Pool(100, 100, 4, 4, 96), [0.0] * drawn, [1] * drawn)
 
 
 def test_how_many_to_label() -> None:
-    pool = Pool(20_000, 20_000, 800, 19_200)
+    pool = Pool(20_000, 20_000, 800, 800, 19_200)
     count = labels_for(pool, 0.01, 0.95)
     assert half_width(pool, count, 0.95) <= 0.005 < half_width(pool, count - 1, 0.95)
     # 4% of the texts differ, by one each: (1.65 * 0.04 / 0.005)² = 174, less what the finite number takes off.
     assert 140 < count < 180
     assert labels_for(pool, 0.0001, 0.95) == 800
-    assert labels_for(Pool(500, 500, 12, 488), 0.01, 0.95) == 12
+    # Four texts in each differing group: 100 such groups tell as much as 400 texts by themselves.
+    fourfold = Pool(20_000, 5_000, 800, 200, 19_200)
+    assert half_width(fourfold, 100, 0.95) == pytest.approx(half_width(pool, 400, 0.95), rel=0.05)
+    assert labels_for(Pool(500, 500, 12, 12, 488), 0.01, 0.95) == 12
     # Drawn from all, 4% differ: (1.645 / 0.005)² * 0.04.
     assert labels_alone(0.005, 0.04, 0.95) == pytest.approx(4329, abs=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,12 @@ def convert(exported: Exported, lengths: Sequence[int], path: Path) -> bool:
     The model's integers are scaled back, converted as FP32, and rounded again to eight bits for each output channel:
     where they have eight bits and the largest is 127, they are the same integers.
     """
+    # What the two libraries print of their own progress is none of the command's.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _convert(exported, lengths, path)
+
+
+def _convert(exported: Exported, lengths: Sequence[int], path: Path) -> bool:
     import litert_torch
 
     assert exported.signature is not None

@@ -24,7 +24,7 @@ def drawn(**changed: Any) -> Drawn:
         "artifact": "0" * 32,
         "texts": "texts.csv",
         "seen": 7,
-        "pool": Pool(1000, 900, 10, 1100),
+        "pool": Pool(1000, 900, 12, 10, 1100),
         "groups": [0, 0, 1, 2],
         "sizes": [3, 1, 2],
         "teacher": ["Sport", "Sport", "Arts", "Politics"],
@@ -74,7 +74,7 @@ def test_the_verdict_by_hand(sheet: Path) -> None:
 
 
 def test_where_all_is_answered_alike_nothing_is_to_be_labelled(tmp_path: Path) -> None:
-    alike = drawn(pool=Pool(1000, 900, 0, 1400), groups=[], sizes=[], teacher=[], student=[])
+    alike = drawn(pool=Pool(1000, 900, 0, 0, 1400), groups=[], sizes=[], teacher=[], student=[])
     write_sheet(tmp_path / "sheet", alike, {"text": []})
     verdict = judge(tmp_path / "sheet")
     assert (verdict.outcome, verdict.difference, verdict.labels) == ("passed", 0.0, 0)
