@@ -42,8 +42,9 @@ def _convert(exported: Exported, lengths: Sequence[int], path: Path) -> bool:
     model.set_attn_implementation("eager")
     call = _OneCall(model, signature).eval()
     converter: Any = litert_torch
+    wanted: Sequence[int | None] = lengths or [None]
     try:
-        for length in lengths or [None]:
+        for length in wanted:
             name, row = ONLY if length is None else f"{OF_LENGTH}{length}", _row(exported, length)
             with torch.no_grad():
                 # The converter knows no operator of ours.
