@@ -41,31 +41,40 @@ def fill(folder: Path, label: Callable[[dict[str, str]], str]) -> None:
 
 
 @pytest.fixture
-def run(checkpoint: Path, examples: Path, tmp_path: Path, in_this_process: None) -> Path:
+def make_run(checkpoint: Path, examples: Path, tmp_path: Path, in_this_process: None) -> Callable[..., Path]:
     """Heads and neurons are taken from a model with random weights, and nothing is learned again. It answers half of
     the examples with each label."""
     halve(checkpoint, examples)
-    recipe = compress.recipe(
-        "text_classification",
-        f"model.path={checkpoint}",
-        f"data.train={examples}",
-        "data.max_length=16",
-        f"store={tmp_path / 'store'}",
-        "order=[prune]",
-        "stage/prune@stages.prune=structured",
-        "stages.prune.heads=0.5",
-        "stages.prune.neurons=0.25",
-        "stages.prune.recovery_epochs=0",
-        "gates.prune.on_failure=warn",
-        "gates.prune.max_recall_drop=null",
-        "blame_seconds=0",
-        "device=cpu",
-        "runtime.threads=1",
-        "measurement.launches=1",
-        "measurement.rounds=1",
-    )
-    compress.run(recipe, tmp_path / "run")
-    return tmp_path / "run"
+
+    def make(*more: str) -> Path:
+        recipe = compress.recipe(
+            "text_classification",
+            f"model.path={checkpoint}",
+            f"data.train={examples}",
+            "data.max_length=16",
+            f"store={tmp_path / 'store'}",
+            "order=[prune]",
+            "stage/prune@stages.prune=structured",
+            "stages.prune.heads=0.5",
+            "stages.prune.neurons=0.25",
+            "stages.prune.recovery_epochs=0",
+            "gates.prune.on_failure=warn",
+            "gates.prune.max_recall_drop=null",
+            "blame_seconds=0",
+            "device=cpu",
+            "runtime.threads=1",
+            "measurement.launches=1",
+            "measurement.rounds=1",
+            *more,
+        )
+        return compress.run(recipe, tmp_path / "run").folder
+
+    return make
+
+
+@pytest.fixture
+def run(make_run: Callable[..., Path]) -> Path:
+    return make_run()
 
 
 def test_texts_are_drawn_labelled_and_judged(
@@ -150,6 +159,25 @@ def test_what_cannot_be_drawn_or_judged_is_refused(
     assert "there is no such file" in refused([*ask, str(tmp_path / "no.jsonl")])
     shutil.rmtree(tmp_path / "store" / "artifacts")
     assert "has not the teacher of it now" in refused([*ask, str(texts)])
+
+
+def test_texts_that_judged_beside_the_validation_split_are_no_new_ones(
+    make_run: Callable[..., Path],
+    tmp_path: Path,
+    make_examples: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    judged = make_examples(tmp_path / "judged.jsonl", 200, seed=5)
+    run, out = make_run(f"data.unlabelled_validation={judged}"), tmp_path / "labels"
+    assert status_of([str(run), "--texts", str(judged), "--out", str(out)]) == 2
+    assert "holds only texts that the run has seen" in capsys.readouterr().err
+    # Others stay, though these are among them.
+    texts = make_examples(tmp_path / "texts.jsonl", 200, seed=6)
+    with texts.open("a", encoding="utf-8") as file:
+        file.write(judged.read_text(encoding="utf-8"))
+    assert status_of([str(run), "--texts", str(texts), "--out", str(out)]) == 0
+    left_out = int(capsys.readouterr().out.split("has not seen; ")[1].split()[0])
+    assert 200 <= left_out <= 210
 
 
 def test_a_sheet_that_was_changed_is_refused(

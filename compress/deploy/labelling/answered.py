@@ -14,6 +14,8 @@ from datasets import Dataset
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
 from compress.data.assemble import SPARE
+from compress.data.unlabelled import rows_read
+from compress.pipeline.encoded_data import ABOUT
 from compress.pipeline.inputs import RecipeInputs
 from compress.pipeline.loaded_recipe import LoadedRecipe, load
 from compress.pipeline.made.artifacts import teacher_artifact
@@ -47,8 +49,12 @@ def answered(run: Path, recipe: Recipe, summary: Mapping[str, Any], texts: Datas
     # A column of this name would be taken for groups that the run's own data numbers.
     plain = texts.rename_columns({name: OF_GROUP for name in texts.column_names if name == "group"})
     group = OF_GROUP if group == "group" else group
+    inputs = RecipeInputs.read(recipe)
     loaded, store = load(
-        recipe, warn=lambda message: None, check=lambda *given: None, read=lambda recipe: _with_texts(recipe, plain)
+        recipe,
+        warn=lambda message: None,
+        check=lambda *given: None,
+        read=lambda recipe: _with_texts(recipe, inputs, plain),
     )
     root = store.root
     teacher = find(root, teacher_artifact(loaded).as_entry())
@@ -61,11 +67,10 @@ def answered(run: Path, recipe: Recipe, summary: Mapping[str, Any], texts: Datas
             )
     assert teacher is not None and student is not None
     answers = [make_or_find(store, outputs_of(loaded, entry)).texts.argmax(axis=1) for entry in (teacher, student)]
-    return _fresh(loaded, len(texts), answers[0], answers[1], group)
+    return _fresh(loaded, inputs.splits.unlabelled_validation, len(texts), answers[0], answers[1], group)
 
 
-def _with_texts(recipe: Recipe, texts: Dataset) -> RecipeInputs:
-    inputs = RecipeInputs.read(recipe)
+def _with_texts(recipe: Recipe, inputs: RecipeInputs, texts: Dataset) -> RecipeInputs:
     if recipe.task.classes(inputs.given.split("validation")) is None:
         raise InputError(
             f"{recipe.task.name} is judged by {recipe.task.metric(inputs.config).title}; only where it is accuracy two "
@@ -74,13 +79,27 @@ def _with_texts(recipe: Recipe, texts: Dataset) -> RecipeInputs:
     return dataclasses.replace(inputs, splits=dataclasses.replace(inputs.splits, unlabelled_validation=texts))
 
 
-def _fresh(loaded: LoadedRecipe, given: int, before: np.ndarray, after: np.ndarray, group: str | None) -> Answered:
-    """Without texts of the validation split, by which stages were chosen; others were left out before."""
+def _fresh(
+    loaded: LoadedRecipe,
+    judged: Dataset | None,
+    given: int,
+    before: np.ndarray,
+    after: np.ndarray,
+    group: str | None,
+) -> Answered:
+    """Without texts of the validation split, by which stages were chosen, and without those that judged beside it; what
+    was learned from, or tested by, was left out before."""
     encoded = loaded.teacher_encoded
     rows, examples = encoded.spare, encoded.examples(SPARE)
     assert rows is not None
     known = set(encoded.split("validation")["group"][:])
-    kept = [number for number, of_text in enumerate(rows.groups) if of_text not in known]
+    told = [column for column in encoded.split(SPARE).column_names if column not in ABOUT]
+    judges = set() if judged is None else set(rows_read(_encoded(loaded, judged), told))
+    kept = [
+        number
+        for number, (of_text, row) in enumerate(zip(rows.groups, rows_read(encoded.split(SPARE), told), strict=True))
+        if of_text not in known and row not in judges
+    ]
     if not kept:
         raise InputError("--texts holds only texts that the run has seen. Give others.")
     examples = examples.select(kept)
@@ -91,3 +110,9 @@ def _fresh(loaded: LoadedRecipe, given: int, before: np.ndarray, after: np.ndarr
         groups = [numbers[value] for value in values]
     names = [str(name) for _, name in sorted(loaded.config.id2label.items())]
     return Answered(examples, groups, before[kept], after[kept], names, given - len(kept))
+
+
+def _encoded(loaded: LoadedRecipe, texts: Dataset) -> Dataset:
+    encoded = loaded.teacher_encoded
+    plain = texts.remove_columns([name for name in texts.column_names if name == "group"])
+    return loaded.recipe.task.encode_unlabelled(plain, encoded.processor, encoded.config)

@@ -91,24 +91,19 @@ def _drawn_groups(found: Answered, count: int, generator: np.random.Generator) -
 
 
 def _told(found: Answered, pool: Pool, drawn: Drawn, out: Path) -> list[str]:
-    differing = int((found.teacher != found.student).sum())
-    share = differing / pool.texts
+    share = pool.different / pool.texts
     lines = [f"{pool.texts:,} texts that the run has not seen" + _left_out(found.seen)]
-    if differing == 0:
+    if pool.different == 0:
         return [
             *lines,
             f"teacher and student answer all of them alike: nothing is to be labelled. compress-label {out}",
         ]
-    lines.append(f"teacher and student answer {differing:,} of them differently ({share:.1%})")
-    if not drawn.teacher:
-        return lines
+    lines.append(f"teacher and student answer {pool.different:,} of them differently ({share:.1%})")
     half = half_width(pool, len(drawn.sizes), drawn.confidence)
     alone = labels_alone(half, share, drawn.confidence)
     count = len(drawn.teacher)
-    lines.append(
-        f"{'all' if count == differing else f'{count:,}, drawn at random,'} are in {out / TABLE}; fill in the column "
-        f"label, then: compress-label {out}"
-    )
+    which = "all" if count == pool.different else f"{count:,}, drawn at random,"
+    lines.append(f"{which} are in {out / TABLE}; fill in the column label, then: compress-label {out}")
     lines.append(
         f"to be expected: {100 * half:.2f} points on each side, the limit is {100 * drawn.margin:.2f}; as much takes "
         f"{alone:,} labels where every text that is drawn has to be labelled"
