@@ -19,7 +19,7 @@ from compress.pipeline.store import MANIFEST, find_damage
 KILLS = 10
 # Times, and what follows from them alone.
 TIMES = {
-    *("seconds", "reused", "latency_ms_p50", "latency_ms_p90"),
+    *("seconds", "spent", "reused", "latency_ms_p50", "latency_ms_p90"),
     *("speedup", "speedup_interval", "speedup_vs_torch", "disturbance"),
 }
 KINDS = ("artifacts", "exports", "evaluations")

@@ -40,7 +40,8 @@ class Drawing:
         gate = summary["gates"].get(limited)
         # Another run finds the same with other seconds, and with more of it done before.
         shown = tuple(
-            replace(row, seconds=0.0, reused=False, notes=(), reasons=(), findings=(), blame=None) for row in rows
+            replace(row, seconds=0.0, spent={}, reused=False, notes=(), reasons=(), findings=(), blame=None)
+            for row in rows
         )
         return cls(shown, limited, None if gate is None else gate["max_accuracy_drop"], Label.from_json(summary))
 

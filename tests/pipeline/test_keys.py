@@ -422,7 +422,9 @@ def test_what_a_reports_plots_depend_on() -> None:
         return plots_key(Drawing.of(rows, {**summary, **more}))
 
     # Found by another run: other seconds, and more of it there before.
-    again = [dataclasses.replace(row, seconds=7.0, reused=True, notes=("a note",)) for row in rows]
+    again = [
+        dataclasses.replace(row, seconds=7.0, spent={"other": 7.0}, reused=True, notes=("a note",)) for row in rows
+    ]
     assert key(again) == key(rows)
     known = {
         key(rows),
