@@ -42,13 +42,11 @@ def recipe(name: str, *overrides: str, folder: str | Path | None = None) -> Reci
 
 def run(recipe: Recipe, folder: str | Path) -> RunResult:
     """Run a recipe; `folder` receives what a run folder holds. Raises CompressError where the command would fail."""
+    from compress.deploy.forms.of_run import write_forms
     from compress.pipeline.spine import run
 
     result = run(recipe, Path(folder).expanduser(), command="compress.run(...)")
-    if recipe.forms:
-        from compress.deploy.forms.of_run import write_forms
-
-        write_forms(result.folder, recipe.forms)
+    write_forms(result.folder, recipe.forms)
     return result
 
 

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from math import log1p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -119,11 +119,13 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
     objective = _build("objective", _one_limit(plain["objective"]), offers=("speedup", "max_accuracy_drop"))
     plain["gates"] = _gates(plain)
+    teacher = _build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns"))
+    # Before the data, which takes up what the task reads: what is wrong would be told of a setting nobody typed.
+    task = _build("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics"))
     recipe = Recipe(
         name=name,
-        teacher=_build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns")),
-        # Before the data, which takes up what the task reads: what is wrong would be told of a setting nobody typed.
-        task=_build("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics")),
+        teacher=teacher,
+        task=task,
         data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
         runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
@@ -142,9 +144,9 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
         objective=objective,
         blame_seconds=_blame_seconds(plain["blame_seconds"]),
         tracker=_build("tracking", plain["tracking"], offers=("start",)),
+        forms=_forms(plain.get("export", {}), decodes=task.decodes),
         settings=plain,
     )
-    recipe = replace(recipe, forms=_forms(plain.get("export", {}), decodes=recipe.task.decodes))
     _require_one_objective(recipe)
     return recipe
 

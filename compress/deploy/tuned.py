@@ -11,6 +11,7 @@ from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect
 from compress.core.json_file import read_json
+from compress.core.whole import write_whole
 from compress.deploy.export import Export
 from compress.deploy.settings import Settings
 
@@ -39,10 +40,7 @@ def write_tuned(export: Export, tuned: Tuned) -> None:
         "batch_effect": None if effect is None else asdict(effect),
         "record": dict(tuned.record),
     }
-    path = export.folder / FILE
-    unfinished = path.with_name(f".{FILE}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(export.folder / FILE, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def read_tuned(export: Export) -> Tuned | None:

@@ -17,6 +17,7 @@ from compress.core.recipe import Recipe
 from compress.core.run_files import EXPORT, REPORT, SUMMARY
 from compress.core.secrets import masked
 from compress.core.serving import Serving
+from compress.core.whole import whole_folder, write_whole
 from compress.measure.environment import describe_machine
 from compress.measure.prove import EXPECTED, PROBE, RAW, READ
 from compress.measure.statistics import compare, percentiles
@@ -96,7 +97,7 @@ def publish(
         with full_disk_explained("hydra.run.dir", folder, "the exported folder", needed):
             _write_export(recipe, folder, best, rows, summary)
     text = json.dumps(summary, indent=2, ensure_ascii=False, default=str)
-    _write_whole(folder / SUMMARY, text)
+    write_whole(folder / SUMMARY, text)
     write_page(rows, summary, plots(Drawing.of(rows, summary)), folder / REPORT)
     return summary
 
@@ -224,35 +225,22 @@ def _gate(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Row], summary: Mapping[str, Any]) -> None:
-    temporary = folder / ".export.unfinished"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    with whole_folder(folder / EXPORT) as unfinished:
         for source in (best.entry.folder, best.export):
             for path in source.iterdir():
                 if path.is_dir():
-                    shutil.copytree(path, temporary / path.name, copy_function=shutil.copyfile)
+                    shutil.copytree(path, unfinished / path.name, copy_function=shutil.copyfile)
                 elif path.name not in NOT_EXPORTED:
-                    shutil.copyfile(path, temporary / path.name)
-        write_model_card(temporary, rows, summary, recipe.task.usage(recipe.runtime, read_config(best.entry.folder)))
+                    shutil.copyfile(path, unfinished / path.name)
+        write_model_card(unfinished, rows, summary, recipe.task.usage(recipe.runtime, read_config(best.entry.folder)))
         settings = {name: recipe.settings[name] for name in ("task", "runtime")}
         serving = Serving(
             pipeline_tag=recipe.task.pipeline_tag,
-            signature=recipe.task.signature(read_config(temporary)),
+            signature=recipe.task.signature(read_config(unfinished)),
             batch_effect=best.evaluation.batch_effect,
         )
         facts = {"parent": best.entry.facts["parent"], **settings, "serving": serving.to_json()}
-        write_manifest(temporary, facts, key=best.entry.key)
-        temporary.rename(folder / EXPORT)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.unfinished")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+        write_manifest(unfinished, facts, key=best.entry.key)
 
 
 def _row_of(rows: Sequence[Row], stage: str) -> Row:

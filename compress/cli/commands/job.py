@@ -126,6 +126,7 @@ def _run(
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    from compress.deploy.forms.of_run import write_forms
     from compress.pipeline.inputs import RecipeInputs
     from compress.pipeline.spine import run
     from compress.report.decision import decide, limits_missed
@@ -159,15 +160,14 @@ def _run(
     decision = decide(result.rows, result.summary)
     console.print("\n" + " ".join((decision.headline, *decision.details)))
     console.print(f"\nexported to {result.export}\nreport:     {result.folder / 'report.html'}", soft_wrap=True)
-    if recipe.forms:
-        from compress.deploy.forms.of_run import write_forms
-
+    try:
         for line in write_forms(result.folder, recipe.forms):
             console.print(line, soft_wrap=True)
-    missed = limits_missed(result.rows, result.summary)
-    if missed is not None and shown:
-        # Last, and where errors go: whoever looks at nothing else sees it.
-        print(f"warning: {missed}", file=sys.stderr, flush=True)
+    finally:
+        missed = limits_missed(result.rows, result.summary)
+        if missed is not None and shown:
+            # Last, and where errors go: whoever looks at nothing else sees it.
+            print(f"warning: {missed}", file=sys.stderr, flush=True)
     return result
 
 

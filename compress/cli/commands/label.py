@@ -11,6 +11,7 @@ from pathlib import Path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 from compress.core.errors import InputError
+from compress.core.whole import require_new_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,10 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def _draw(given: argparse.Namespace) -> int:
     if given.out is None:
         raise InputError("--out is missing: name a new folder for the table to fill in.")
-    if given.out.exists():
-        raise InputError(f"--out is {given.out}, which is there already. Name a folder that is not.")
-    if not given.out.parent.is_dir():
-        raise InputError(f"--out is {given.out}, in a folder that is not there. Make {given.out.parent} first.")
+    require_new_folder(given.out)
     if given.labels is not None and given.labels < 2:
         raise InputError(f"--labels is {given.labels}; it must be at least 2.")
     import transformers

@@ -57,9 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _place(given: argparse.Namespace) -> None:
+    from compress.core.whole import require_new_folder
     from compress.deploy.placement.costs_file import require_writable, write_costs
     from compress.deploy.placement.devices import read_devices
-    from compress.deploy.placement.files import require_new_folder, write_files
+    from compress.deploy.placement.files import write_files
     from compress.deploy.placement.place import Asked, place, verify
 
     asked = Asked(

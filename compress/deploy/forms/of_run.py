@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.core.checks import nearest
 from compress.core.errors import CompressError, InputError
 from compress.core.run_files import FORMS
 from compress.deploy.forms.known import form_named, known_forms
@@ -28,7 +27,7 @@ def require_forms(names: object, *, decodes: bool) -> tuple[str, ...]:
             carry = [other for other, kind in known_forms().items() if kind.decodes]
             raise InputError(
                 f"{SETTING} has {name}, which carries models that are called once, and this task goes on with a text. "
-                f"Use {' or '.join(carry)}. {nearest(name, carry)}".rstrip()
+                f"Use {' or '.join(carry)}."
             )
     return tuple(names)
 

@@ -14,6 +14,7 @@ from compress.core.export_form import Exported, ExportForm
 from compress.core.manifest import MANIFEST, write_manifest
 from compress.core.signature import Signature
 from compress.core.task import Task
+from compress.core.whole import require_new_folder, whole_folder
 from compress.deploy.forms.examples import Batches, largest_of, read_batches
 from compress.deploy.forms.judged import JudgedExport, read_judged, require_carried
 from compress.deploy.forms.known import form_named
@@ -45,21 +46,11 @@ def write_form(folder: Path, name: str, out: Path, examples: Path | None) -> lis
     """
     form = form_named(name, len(allowed_cpus()))
     judged = read_judged(folder)
-    if out.exists():
-        raise InputError(f"--out is {out}, which is there already. Name a folder that is not.")
-    if not out.parent.is_dir():
-        raise InputError(f"--out is {out}, in a folder that is not there. Make {out.parent} first, or name another.")
+    require_new_folder(out)
     require_carried(judged, form)
     comparison = _comparison(judged, form, examples) if form.opens else None
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+    with whole_folder(out) as unfinished:
         lines = _write(judged, form, comparison, unfinished)
-        unfinished.rename(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return [*lines, f"written: {out}"]
 
 

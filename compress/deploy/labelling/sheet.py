@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.core.json_file import read_json, require_types
 from compress.core.manifest import checksum_of
+from compress.core.whole import whole_folder
 from compress.data.formats import read_file
 from compress.measure.drawn_labels import Pool
 
@@ -71,14 +71,11 @@ class Drawn:
 
 def write_sheet(out: Path, drawn: Drawn, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write the new folder `out`, whole or not at all. columns: what people see of each text, by name."""
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+    with whole_folder(out) as folder:
         ours = (NUMBER, LABEL, CHOICES)
         named = {f"given {name}" if name in ours else name: values for name, values in columns.items()}
-        shown = {name: _shown(unfinished, name, values) for name, values in named.items()}
-        with (unfinished / TABLE).open("w", encoding="utf-8-sig", newline="") as file:
+        shown = {name: _shown(folder, name, values) for name, values in named.items()}
+        with (folder / TABLE).open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file)
             writer.writerow([NUMBER, *shown, LABEL, CHOICES])
             for number, answers in enumerate(zip(drawn.teacher, drawn.student, strict=True)):
@@ -88,11 +85,7 @@ def write_sheet(out: Path, drawn: Drawn, columns: Mapping[str, Sequence[Any]]) -
                 )
         told = drawn.to_json()
         text = json.dumps({"drawn": told, "sha256": checksum_of(json.loads(json.dumps(told)))}, indent=1)
-        (unfinished / FACTS).write_text(text, encoding="utf-8")
-        unfinished.rename(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        (folder / FACTS).write_text(text, encoding="utf-8")
 
 
 def read_sheet(folder: Path) -> tuple[Drawn, list[str]]:

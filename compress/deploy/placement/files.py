@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.errors import InputError
 from compress.core.placement import Device
+from compress.core.whole import whole_folder
 from compress.deploy.placement.problem import Placement, Problem
 
 if TYPE_CHECKING:
@@ -53,16 +53,8 @@ def gpu_layers(problem: Problem, placement: Placement, gpus: Sequence[str]) -> i
     return min(planned, fitting + 1) if free >= 0 else 0
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raise InputError where the folder of `--out` cannot be made."""
-    if folder.exists():
-        raise InputError(f"--out is {folder}, which is there already. Name a folder that is not.")
-    if not folder.parent.is_dir():
-        raise InputError(f"--out is {folder}; there is no folder {folder.parent}. Make it, or name another.")
-
-
 def write_files(folder: Path, contents: Mapping[str, Any]) -> None:
-    """Each by its name, as JSON."""
-    folder.mkdir()
-    for name, content in contents.items():
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    """Each by its name, as JSON, in the new folder, whole or not at all."""
+    with whole_folder(folder) as unfinished:
+        for name, content in contents.items():
+            (unfinished / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

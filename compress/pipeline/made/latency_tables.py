@@ -18,6 +18,7 @@ from compress.core.json_file import parse_json, read_regular
 from compress.core.latency_table import LatencyTable
 from compress.core.manifest import CHECKSUM, checksum_of
 from compress.core.spent import spending
+from compress.core.whole import write_whole
 from compress.measure.bystanders import disturbance
 from compress.measure.latency_table import measure_low_rank, measure_table
 from compress.measure.worker import load_batches
@@ -140,9 +141,7 @@ def begun_with(folder: Path, find: Callable[[], LatencyTable], warn: Callable[[s
     table = find()
     told = json.loads(json.dumps(table.to_json()))
     # Whole or not at all: the process may be killed at any moment.
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"table": told, CHECKSUM: checksum_of(told)}), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, json.dumps({"table": told, CHECKSUM: checksum_of(told)}))
     return table
 
 

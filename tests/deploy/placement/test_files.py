@@ -12,9 +12,8 @@ from accelerate import dispatch_model
 from accelerate.utils import check_device_map
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from compress.core.errors import InputError
 from compress.core.placement import Device
-from compress.deploy.placement.files import device_map, gpu_layers, layers_of_devices, require_new_folder
+from compress.deploy.placement.files import device_map, gpu_layers, layers_of_devices
 from compress.deploy.placement.place import without_times
 from compress.deploy.placement.problem import Needs, Placement, Run
 from compress.nn.pieces import pieces_of
@@ -85,11 +84,3 @@ def test_layers_on_the_gpu_are_counted_as_llama_cpp_does(memory: int, plan: Plac
     needs = Needs(embeddings=10, blocks=(20,) * 3, caches=(5,) * 3, head=10, shared=0, activations=3)
     problem = without_times(needs, {"cuda:1": memory, "cpu/2": 1000})
     assert gpu_layers(problem, plan, ["cuda:1"]) == count
-
-
-def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is there already"):
-        require_new_folder(tmp_path)
-    with pytest.raises(InputError, match="there is no folder"):
-        require_new_folder(tmp_path / "a" / "b")
-    require_new_folder(tmp_path / "new")
