@@ -60,7 +60,7 @@ docs: $(READY)  ## write tables from benchmarks/results and docs/settings.md fro
 
 lock:  ## requirements/*.txt anew, from pyproject.toml and constraints.txt, by uv (pip install uv)
 	$(LOCK) --extra demo --extra dev --constraint constraints.txt --output-file requirements/locked.txt
-	$(LOCK) --extra gguf --extra openvino --extra optuna --extra tensorboard --extra test --resolution lowest-direct \
+	$(LOCK) --extra demo --extra gguf --extra openvino --extra optuna --extra tensorboard --extra test --resolution lowest-direct \
 		--output-file requirements/lowest.txt
 
 check: $(READY)  ## lint, types, formatting and the direction of imports

@@ -78,8 +78,13 @@ def run(make_run: Callable[..., Path]) -> Path:
 
 
 def test_texts_are_drawn_labelled_and_judged(
-    run: Path, tmp_path: Path, make_examples: Callable[..., Path], examples: Path, capsys: pytest.CaptureFixture[str]
+    make_run: Callable[..., Path],
+    tmp_path: Path,
+    make_examples: Callable[..., Path],
+    examples: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    run = make_run()
     texts = make_examples(tmp_path / "texts.jsonl", 400, seed=5)
     # The run's own texts are in it too, once more.
     with texts.open("a", encoding="utf-8") as file:
@@ -113,7 +118,12 @@ def test_texts_are_drawn_labelled_and_judged(
     by_text = dict(expected)
     fill(out, lambda row: by_text[row["text"]][1].upper())
     assert status_of([str(out)]) == 0
-    assert "proven to lie within the limit" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "proven to lie within the limit" in told and told.endswith(f"told on {run / 'report.html'}\n")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert summary["labelled"]["outcome"] == "passed"
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "proven to lie within the limit" in page and "What each stage gained and cost" in page
     verdict = json.loads((out / VERDICT).read_text(encoding="utf-8"))
     counts = [row["text"] for row in rows_of(out)]
     assert verdict["better"] == len(counts) and verdict["worse"] == 0
@@ -122,6 +132,18 @@ def test_texts_are_drawn_labelled_and_judged(
     fill(out, lambda row: by_text[row["text"]][0])
     assert status_of([str(out)]) == 3
     assert "shown to lie beyond the limit" in capsys.readouterr().out
+    assert "shown to lie beyond the limit" in (run / "report.html").read_text(encoding="utf-8")
+    assert "compress-label --help" not in (run / "report.html").read_text(encoding="utf-8")
+    # The same work once more: what was labelled is told still, and of another model it is not.
+    before = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert json.loads((make_run() / "summary.json").read_text(encoding="utf-8"))["labelled"] == before["labelled"]
+    make_run("stages.prune.neurons=0.5")
+    assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["labelled"] is None
+    assert status_of([str(out)]) == 3
+    assert "has exported another model since the texts were drawn" in capsys.readouterr().out
+    shutil.rmtree(run)
+    assert status_of([str(out)]) == 3
+    assert f"{run}, the run's folder, is not there any more" in capsys.readouterr().out
 
 
 def test_some_are_drawn_by_whole_groups(

@@ -8,6 +8,8 @@ REPORT = "report.html"
 EXPORT = "export"
 # Other forms of what was exported, a folder each, where a run was asked for some.
 FORMS = "forms"
+# What labels of further texts said of the export, where somebody asked: see `compress-label`.
+LABELLED = "labelled.json"
 # Held while a run is alive.
 LOCK = ".lock"
 # How a job of a sweep ended, and how all of them did.

@@ -25,6 +25,7 @@ from compress.nn.checkpoint import read_config
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained
 from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
+from compress.report.labelled import read_labelled
 from compress.report.model_card import write_model_card
 from compress.report.page import write_page
 
@@ -76,6 +77,7 @@ def publish(
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),
+        "labelled": None if best is None else read_labelled(folder, best.entry.key),
         "doubts": list(doubts),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},

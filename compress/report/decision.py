@@ -23,12 +23,14 @@ FEW_LABELS = (
 class Decision:
     """headline: one sentence, and `Unproven` where it is. details: further sentences, the weightiest first.
 
-    tone: `good` (proven), `unsure` (unproven) or `bad` (nothing exported, a failed gate or a test split against it).
+    tone: `good` (proven), `unsure` (unproven) or `bad` (nothing exported, a failed gate, a test split or labels of
+    further texts against it). badge: the outcome in a word or three.
     """
 
     headline: str
     tone: str
     details: tuple[str, ...]
+    badge: str = "nothing exported"
 
 
 def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
@@ -58,13 +60,30 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
-    if _labels_would_tell(row, summary) and not missed and not contradicted:
+    labelled = summary.get("labelled")
+    if labelled is not None:
+        details.append(f"Labels of further texts, where teacher and student differ: {labelled['told']}.")
+        contradicted = contradicted or labelled["outcome"] == "failed"
+    elif _labels_would_tell(row, summary) and not missed and not contradicted:
         details.append(FEW_LABELS)
-    if row is not None and not exported["proven"]:
-        reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
-        headline += f" Unproven: {reason}." if missed else " Unproven."
-    tone = "bad" if contradicted or missed else "good" if exported["proven"] else "unsure"
-    return Decision(headline, tone, tuple(details))
+    proven, badge = exported["proven"], "proven on validation" if exported["proven"] else "unproven"
+    if row is not None and not proven:
+        if labelled is not None and labelled["outcome"] == "passed" and _accuracy_alone_is_open(row, summary):
+            proven, badge = True, "proven by labels"
+            headline += " Proven by labels of further texts."
+        else:
+            reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
+            headline += f" Unproven: {reason}." if missed else " Unproven."
+    tone = "bad" if contradicted or missed else "good" if proven else "unsure"
+    return Decision(headline, tone, tuple(details), badge)
+
+
+def _accuracy_alone_is_open(row: Row, summary: Mapping[str, Any]) -> bool:
+    """Whether nothing but too few labels kept a stage from being proven."""
+    gate = summary["gates"].get(row.stage)
+    if gate is None or row.verdict != "inconclusive" or summary["doubts"] or row.disturbance is not None:
+        return False
+    return bool(_accuracy_shortfall(row, gate)) and not row.missed and not _speed_shortfall(row, gate)
 
 
 def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from compress.core.evaluation import PredictionPowered
 from compress.core.fact_table import FactTable, Kind
 from compress.core.ledger import Row
 from compress.core.metric import Label, Unit
+from compress.core.whole import write_whole
 from compress.report import wording
 from compress.report.decision import decide
 from compress.report.drawing import Plot
@@ -51,7 +52,7 @@ def write_page(rows: Sequence[Row], summary: Mapping[str, Any], plots: Sequence[
         confidence=" or ".join(f"{confidence:.4g}" for confidence in confidences),
         settings=json.dumps(summary["settings"], indent=2, ensure_ascii=False, default=str),
     )  # fmt: skip
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def _prediction_powered(found: PredictionPowered, unit: Unit) -> str:

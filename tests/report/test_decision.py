@@ -43,6 +43,40 @@ def test_an_unproven_export_says_so_and_why(rows: list[Row], summary: dict[str, 
     assert decision.details[1].startswith("The test split was not used")
 
 
+def _labelled(summary: dict[str, Any], outcome: str) -> dict[str, Any]:
+    summary["labelled"] = {"outcome": outcome, "told": "accuracy -0.20 points, by 300 labels"}
+    return summary
+
+
+def test_labels_of_further_texts_prove_what_the_split_left_open(rows: list[Row], summary: dict[str, Any]) -> None:
+    summary["exported"].update(stage="prune_neurons", proven=False)
+    summary["student"].update(stage="prune_neurons", test=None, speedup=2.5, size_bytes=50_000_000)
+    decision = decide(rows[:4], _labelled(summary, "passed"))
+    assert decision.headline.endswith("56% of the bytes. Proven by labels of further texts.")
+    assert (decision.tone, decision.badge) == ("good", "proven by labels")
+    told = "Labels of further texts, where teacher and student differ: accuracy -0.20 points, by 300 labels."
+    assert decision.details[-1] == told and FEW_LABELS not in decision.details
+
+    decision = decide(rows[:4], _labelled(summary, "inconclusive"))
+    assert decision.headline.endswith("Unproven.") and (decision.tone, decision.badge) == ("unsure", "unproven")
+    assert decision.details[-1] == told
+
+    # They say nothing of speed, of classes, or of what a doubtful teacher is worth.
+    slow = summary | {
+        "gates": summary["gates"] | {"prune_neurons": summary["gates"]["prune_neurons"] | {"min_speedup": 2.5}}
+    }
+    other = [*rows[:3], dataclasses.replace(rows[3], speedup=2.5, speedup_interval=(2.4, 2.6))]
+    assert decide(other, _labelled(slow, "passed")).badge == "unproven"
+    other = [*rows[:3], dataclasses.replace(rows[3], missed=("the class b is not found any more",))]
+    assert decide(other, _labelled(summary, "passed")).badge == "unproven"
+    assert decide(rows[:4], _labelled(summary | {"doubts": ["a guess"]}, "passed")).badge == "unproven"
+
+
+def test_labels_of_further_texts_may_contradict_the_split(rows: list[Row], summary: dict[str, Any]) -> None:
+    decision = decide(rows, _labelled(summary, "failed"))
+    assert (decision.tone, decision.badge) == ("bad", "proven on validation")
+
+
 def test_a_test_split_below_the_limit_contradicts(rows: list[Row], summary: dict[str, Any]) -> None:
     summary["student"]["test"].update(difference=-0.03, interval=[-0.04, -0.02])
     decision = decide(rows, summary)

@@ -80,6 +80,7 @@ def _draw(given: argparse.Namespace) -> int:
 def _judge(given: argparse.Namespace) -> int:
     from compress.deploy.labelling.judge import judge
     from compress.deploy.labelling.sheet import VERDICT, is_sheet
+    from compress.deploy.labelling.told import tell_run
 
     folder: Path = given.folder.expanduser()
     if not is_sheet(folder):
@@ -90,8 +91,9 @@ def _judge(given: argparse.Namespace) -> int:
     for name in ("out", "labels", "group"):
         if getattr(given, name) is not None:
             raise InputError(f"--{name} goes with --texts, and {folder} was written before.")
-    verdict = judge(folder)
+    verdict, told = judge(folder)
     print(f"{verdict.told()}\nwritten: {folder / VERDICT}")
+    print(tell_run(told))
     return 0 if verdict.outcome == "passed" else 3
 
 

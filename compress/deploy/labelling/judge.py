@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compress.core.metric import ACCURACY
+from compress.core.whole import write_whole
 from compress.deploy.labelling.sheet import VERDICT, Drawn, read_sheet
 from compress.measure.drawn_labels import estimate_drawn
 
@@ -48,8 +49,9 @@ class LabelledVerdict:
         )
 
 
-def judge(folder: Path) -> LabelledVerdict:
-    """Judge a labelled folder, and write `verdict.json` into it. Raises InputError where labels are missing."""
+def judge(folder: Path) -> tuple[LabelledVerdict, dict[str, Any]]:
+    """Judge a labelled folder, and write `verdict.json` into it. Returns the verdict, and what that file holds. Raises
+    InputError where labels are missing."""
     drawn, labels = read_sheet(folder)
     verdict = verdict_of(drawn, labels)
     told: dict[str, Any] = {
@@ -58,8 +60,8 @@ def judge(folder: Path) -> LabelledVerdict:
         **dataclasses.asdict(verdict),
         "told": verdict.told(),
     }
-    (folder / VERDICT).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return verdict
+    write_whole(folder / VERDICT, json.dumps(told, indent=1) + "\n")
+    return verdict, told
 
 
 def right(answers: Sequence[str], labels: Sequence[str]) -> np.ndarray:

@@ -69,14 +69,14 @@ def test_the_verdict_by_hand(sheet: Path) -> None:
     low, high = verdict.interval
     assert low < -0.01 < high and verdict.outcome == "inconclusive" and "nothing is decided" in verdict.told()
     fill(sheet, "number,label\n1,Sport\n2,Arts\n3,Sport\n4,Politics\n")
-    assert judge(sheet) == verdict
+    assert judge(sheet)[0] == verdict
     assert json.loads((sheet / VERDICT).read_text(encoding="utf-8"))["told"] == verdict.told()
 
 
 def test_where_all_is_answered_alike_nothing_is_to_be_labelled(tmp_path: Path) -> None:
     alike = drawn(pool=Pool(1000, 900, 0, 0, 1400), groups=[], sizes=[], teacher=[], student=[])
     write_sheet(tmp_path / "sheet", alike, {"text": []})
-    verdict = judge(tmp_path / "sheet")
+    verdict, _ = judge(tmp_path / "sheet")
     assert (verdict.outcome, verdict.difference, verdict.labels) == ("passed", 0.0, 0)
 
 

@@ -10,6 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn, tensor
 
+from compress.measure.environment import int8_weight_bits
 from compress.nn.layers import Int8DynamicLinear, Int8StaticLinear
 from compress.nn.ops.int8 import scale_of_range
 from compress.runtimes.onnx.export import OPSET, translations
@@ -70,8 +71,9 @@ class Both(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dynamic = Int8DynamicLinear.of(dense_layer())
-        self.static = Int8StaticLinear.of(dense_layer()).fix_inputs(*scale_of_range(tensor(-2.0), tensor(2.5)))
+        bits = int8_weight_bits()
+        self.dynamic = Int8DynamicLinear.of(dense_layer(), bits)
+        self.static = Int8StaticLinear.of(dense_layer(), bits).fix_inputs(*scale_of_range(tensor(-2.0), tensor(2.5)))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         return self.dynamic(inputs), self.static(inputs)
