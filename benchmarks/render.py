@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -347,12 +348,33 @@ def busy(result: Result) -> str:
     return markdown(columns, rows)
 
 
+def waiting(result: Result) -> str:
+    """What a training gains whose threads spin less, beside what."""
+    columns = ("beside", "a step, spinning, ms", "spinning briefly, times as fast", "asleep, times as fast")
+    rows = [
+        (
+            row["case"],
+            f"{row['milliseconds']['spinning']:.0f}",
+            *(_gain(row["gains"][way]) for way in ("brief", "asleep")),
+        )
+        for row in result["rows"]
+    ]
+    machine = result["machine"]
+    told = f"{result['date']}, {machine['threads']} threads of {machine['cpu']}, torch {result['versions']['torch']}."
+    return f"{told}\n\n{markdown(columns, rows)}"
+
+
+def _gain(gains: Sequence[float]) -> str:
+    return f"{statistics.median(gains):.2f} [{min(gains):.2f}, {max(gains):.2f}]"
+
+
 FORMS: Mapping[str, Callable[[Result], str]] = {
     "stages": stages,
     "outcome": outcome,
     "intervals": intervals,
     "clients": clients,
     "busy": busy,
+    "waiting": waiting,
     "powered": powered,
     "shifted": shifted,
     "resampled": resampled,

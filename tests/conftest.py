@@ -36,6 +36,7 @@ from compress.core.fact_table import FactTable
 from compress.core.latency_table import LatencyTable
 from compress.core.signature import Port, Signature
 from compress.core.task import TaskDefaults
+from compress.core.waiting import OURS, SPINS
 from compress.measure import accuracy, bystanders, latency, prove
 from compress.measure.bystanders import DISTURBING_STEAL, DISTURBING_WAIT
 from compress.measure.processes import Candidate
@@ -94,7 +95,7 @@ EXTENSIVE = (
 )
 
 # Before any command was run in this process.
-SAFE_PATH = os.environ.get("PYTHONSAFEPATH")
+SETTINGS = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", SPINS, OURS)}
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 LABELS = ("cold", "warm")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -248,12 +249,13 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def no_setting_of_another_run() -> Iterator[None]:
-    """A command run in this process tells the processes that it starts not to look into the current folder. A fixture
-    that several tests share may have run one before this test began."""
+    """A command run in this process tells the processes that it starts not to look into the current folder, and how to
+    wait. A fixture that several tests share may have run one before this test began."""
     yield
-    os.environ.pop("PYTHONSAFEPATH", None)
-    if SAFE_PATH is not None:
-        os.environ["PYTHONSAFEPATH"] = SAFE_PATH
+    for name, before in SETTINGS.items():
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from filelock import FileLock
 from compress.core.errors import InputError, StageError
 from compress.core.runtime import Runtime, Session
 from compress.core.signature import Signature
+from compress.core.waiting import as_users_wait
 from compress.measure.description import describe
 from compress.measure.environment import allowed_cpus
 
@@ -171,7 +172,7 @@ def clean_environment(threads: int) -> dict[str, str]:
     """The caller's environment, with every thread pool set to `threads` and no network for the libraries."""
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {
-        **os.environ,
+        **as_users_wait(os.environ),
         **dict.fromkeys(pools, str(threads)),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

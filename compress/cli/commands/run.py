@@ -26,6 +26,7 @@ from compress.cli.commands.reasons import as_compress_error, complain, folder_re
 from compress.cli.config import register, settings_root
 from compress.cli.hydra_errors import explain, quoted
 from compress.core.errors import CompressError, InputError
+from compress.core.waiting import wait_briefly
 
 if TYPE_CHECKING:
     from compress.cli.sweep.job_result import JobResult
@@ -40,6 +41,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # For every Python that a library starts, such as a launcher's workers: none looks in the current folder first.
     os.environ["PYTHONSAFEPATH"] = "1"
+    wait_briefly()
     if version.FLAG in sys.argv[1:]:
         print(version.version())
         return
