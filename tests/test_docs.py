@@ -1,4 +1,4 @@
-"""README and docs: the page of settings is what the YAML files say, and no link leads nowhere."""
+"""README and docs: settings are what the YAML files say, every method has its card, and no link leads nowhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from docs import make_settings, make_site
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
 FILES = [path for group in make_settings.GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+CARDS = ROOT / "docs" / "methods.md"
+
+
+def names_in(*groups: str) -> list[str]:
+    """As the command line calls each file of these folders: `stage/prune=budget`."""
+    return [f"{group}={path.stem}" for group in groups for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+
+
+METHODS = names_in(*(f"stage/{path.name}" for path in sorted((ROOT / "conf" / "stage").iterdir())))
 
 
 def test_the_page_of_settings_is_what_the_files_say() -> None:
@@ -58,6 +67,20 @@ def test_comments_are_read_as_they_are_written(tmp_path: Path) -> None:
         ("inner.pattern", '"2:4"', "above it kept"),
         ("last", "${other}", ""),
     ]
+
+
+def test_every_method_has_its_card_and_no_card_is_left_over() -> None:
+    """A stage's card is a section of its own, a criterion or a teacher is a row of a table."""
+    found = re.findall(r"^(?:### |\| )`([\w/]+=\w+)`", CARDS.read_text(encoding="utf-8"), re.M)
+    assert sorted(found) == sorted(METHODS + names_in("importance", "imitation", "model"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_card_leaves_nothing_out(method: str) -> None:
+    section = re.search(rf"^### `{re.escape(method)}`\n(.*?)(?=^#|\Z)", CARDS.read_text("utf-8"), re.M | re.S)
+    assert section, f"docs/methods.md has no card for {method}"
+    rows = re.findall(r"^\| (?!---)(\w[\w ]*) \| (?:\S.*) \|$", section[1], re.M)
+    assert rows == ["does", "source", "chosen by", "worth it", "did not help", "refuses"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
