@@ -33,7 +33,7 @@ def test_a_neuron_matters_as_much_as_what_it_reads_times_what_it_writes() -> Non
     inner = tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
     outer = tensor([[0.0, 9.0, 0.0], [2.0, 9.0, -6.0]])
     assert neuron_magnitude([inner], outer).tolist() == [10.0, 0.0, 6.0]
-    # Two matrices meet in them, a gate's too: sqrt(9 + 16 + 144) = 13 times 2; the second reads 8, and writes sqrt(162).
+    # Of two matrices, a gate and what it opens: sqrt(9 + 16 + 144) = 13 times 2; the second reads 8, writes sqrt(162).
     gate = tensor([[12.0, 0.0], [0.0, 8.0], [0.0, 0.0]])
     torch.testing.assert_close(
         neuron_magnitude([inner, gate], outer), tensor([26.0, 8 * 162**0.5, 6.0], dtype=torch.float64)
