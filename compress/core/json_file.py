@@ -127,7 +127,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(wanted) and all(map(_fits, value, wanted))
     if hint in (float, int):
         return isinstance(value, int | float if hint is float else int) and not isinstance(value, bool)
-    return isinstance(value, origin or hint) if isinstance(origin or hint, type) else True
+    return isinstance(value, origin or hint)
 
 
 def _require_shallow(value: Any, *, halves: bool) -> None:

@@ -128,7 +128,7 @@ def jackknife(baseline: np.ndarray, candidate: np.ndarray, groups: Sequence[int]
     squares, fourths = float((away**2).sum()), float((away**4).sum())
     freedom = 2 * squares**2 / (fourths - squares**2 / blocks) if fourths > squares**2 / blocks else math.inf
     error = math.sqrt((blocks - 1) / blocks * squares)
-    return Estimate(difference, difference, error, one, max(1.0, min(blocks - 1.0, freedom)))
+    return Estimate(difference, difference, error, one, min(blocks - 1.0, freedom))
 
 
 def lost_classes(

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from compress.core.errors import InputError
-from compress.core.evaluation import BatchEffect, Comparison, Disturbance
+from compress.core.evaluation import BatchEffect, Comparison, Disturbance, PredictionPowered
 from compress.core.gate import Gate, Verdict
 from compress.core.metric import PERPLEXITY, SHARE, Label
 from compress.core.recall import Recall
@@ -75,20 +75,32 @@ def test_reasons_name_the_value_the_interval_and_the_limit() -> None:
     )
 
 
+def test_texts_without_labels_are_named_where_they_judge_too() -> None:
+    powered = PredictionPowered(12000, 1000, None, 0.7, (0.5, 0.4), -0.004, (-0.019, 0.011), 1300)
+    refused = PredictionPowered(12000, 1000, "they are unlike the labelled examples")
+    for texts, judged in ((powered, "1000 labels and 12000 texts without"), (refused, "1000 examples")):
+        found = dataclasses.replace(comparison(-0.005, -0.03, 0.02), prediction_powered=texts)
+        assert GATE.judge(found).reasons == (
+            f"accuracy -0.0050 [-0.0300, +0.0200], limit -0.0100: {judged} cannot tell, about 4000 validation examples "
+            "would decide it",
+        )
+
+
 @pytest.mark.parametrize(
-    ("speedup", "outcome", "within_limits"),
+    ("speedup", "outcome", "within_limits", "reason"),
     [
-        ((2.2, 2.0, 2.4), "passed", True),
-        ((2.1, 1.9, 2.3), "inconclusive", True),
-        ((1.9, 1.8, 2.0), "inconclusive", False),
-        ((1.8, 1.7, 1.9), "failed", False),
+        ((2.2, 2.0, 2.4), "passed", True, "speed-up 2.20 [2.00, 2.40], limit 2.00"),
+        ((2.1, 1.9, 2.3), "inconclusive", True, "speed-up 2.10 [1.90, 2.30], limit 2.00: too noisy to tell"),
+        ((2.0, 1.9, 2.3), "inconclusive", True, "speed-up 2.00 [1.90, 2.30], limit 2.00: too noisy to tell"),
+        ((1.9, 1.8, 2.0), "inconclusive", False, "speed-up 1.90 [1.80, 2.00], limit 2.00: too noisy to tell"),
+        ((1.8, 1.7, 1.9), "failed", False, "speed-up 1.80 [1.70, 1.90], limit 2.00: 0.20 below"),
     ],
 )
-def test_speedup(speedup: tuple[float, float, float], outcome: str, within_limits: bool) -> None:
+def test_speedup(speedup: tuple[float, float, float], outcome: str, within_limits: bool, reason: str) -> None:
     gate = dataclasses.replace(GATE, min_speedup=2)
     verdict = gate.judge(comparison(0.0, -0.001, 0.001, speedup))
     assert (verdict.outcome, verdict.within_limits) == (outcome, within_limits)
-    assert len(verdict.reasons) == 2
+    assert verdict.reasons[1:] == (reason,)
 
 
 def test_one_failure_fails_and_one_doubt_leaves_a_doubt() -> None:
@@ -152,6 +164,7 @@ def test_decide(on_failure: str, on_inconclusive: str) -> None:
     fails = {"stop": "stop", "roll_back": "roll_back", "warn": "keep"}[on_failure]
     assert gate.decide(Verdict("passed", (), True)) == "keep"
     assert gate.decide(Verdict("failed", (), False)) == fails
+    assert gate.decide(Verdict("failed", (), True)) == fails
     assert gate.decide(Verdict("inconclusive", (), False)) == fails
     assert gate.decide(Verdict("inconclusive", (), True)) == ("keep" if on_inconclusive == "keep" else fails)
 
@@ -167,6 +180,12 @@ def test_decide(on_failure: str, on_inconclusive: str) -> None:
         ("min_speedup", 0, "gates.prune.min_speedup is 0; it must be greater than 0"),
         ("confidence", 0.5, "confidence is 0.5; it must lie between 0.5 and 1"),
         ("confidence", 95, "confidence is 95"),
+        ("confidence", 1, "confidence is 1; it must lie between 0.5 and 1"),
+        ("confidence", "95%", "confidence is 95%"),
+        ("max_batch_effect", True, "max_batch_effect is True; it is a share"),
+        ("max_batch_effect", -0.1, "max_batch_effect is -0.1; it is a share"),
+        ("max_recall_drop", 0, r"gates.prune.max_recall_drop is 0; it must lie in \(0, 1\]"),
+        ("max_recall_drop", 20, "max_recall_drop is 20"),
         ("on_failure", "rollback", "on_failure is 'rollback'.*Did you mean 'roll_back'"),
         ("on_inconclusive", "stop", "on_inconclusive is 'stop'; it must be one of fail, keep"),
     ],
@@ -174,6 +193,12 @@ def test_decide(on_failure: str, on_inconclusive: str) -> None:
 def test_settings_are_checked_when_built(setting: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         dataclasses.replace(GATE, **{setting: value})
+
+
+@pytest.mark.parametrize("setting", ["max_accuracy_drop", "max_batch_effect"])
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_limit_may_lie_on_either_end(setting: str, value: float) -> None:
+    assert getattr(dataclasses.replace(GATE, **{setting: value}), setting) == value
 
 
 def test_a_class_that_the_model_no_longer_finds_is_told_whatever_the_outcome() -> None:
@@ -211,6 +236,11 @@ def test_answers_that_change_in_a_batch_are_judged_where_a_limit_asks(changed: i
     assert GATE.judge(seen).outcome == "passed"
 
 
+def test_a_batch_effect_that_was_not_measured_is_no_verdict() -> None:
+    with pytest.raises(ValueError, match="max_batch_effect needs a comparison in which it was measured"):
+        dataclasses.replace(GATE, max_batch_effect=0.01).judge(comparison(0.0, -0.001, 0.001))
+
+
 def test_limit_of_the_batch_effect_is_a_share() -> None:
     with pytest.raises(InputError, match=r"gates\.prune\.max_batch_effect is 2; it is a share"):
         dataclasses.replace(GATE, max_batch_effect=2)
@@ -243,6 +273,8 @@ def test_a_class_with_too_few_examples_is_named_and_fails_nothing() -> None:
     many = tuple(Recall(f"class {i}", 1, 1.0, 1.0, None) for i in range(10))
     (note,) = GATE.judge(dataclasses.replace(WELL, recalls=many)).notes
     assert "class 7 (1) and 2 more" in note and "class 8" not in note
+    (all_of_them,) = GATE.judge(dataclasses.replace(WELL, recalls=many[:8])).notes
+    assert all_of_them.endswith("class 7 (1)")
 
 
 def test_one_answer_for_all_is_never_passed() -> None:
@@ -252,3 +284,5 @@ def test_one_answer_for_all_is_never_passed() -> None:
         assert verdict.missed == ("every example is answered with ham: that is no classifier",)
         both = gate.judge(dataclasses.replace(WELL, constant="ham", baseline_constant="ham"))
         assert both.outcome == "inconclusive" and "the teacher is none" in both.reasons[-1]
+        # Nothing that was measured lies outside of the limits.
+        assert both.within_limits and both.missed == ()

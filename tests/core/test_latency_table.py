@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from compress.core.latency_table import LatencyTable, at
+from compress.core.latency_table import LatencyTable, at, on_line
 
 TABLE = LatencyTable(
     teacher=10.0,
@@ -92,3 +92,12 @@ def test_ranks_are_part_of_the_whole() -> None:
 
 def test_it_survives_json() -> None:
     assert LatencyTable.from_json(json.loads(json.dumps(TABLE.to_json()))) == TABLE
+    busy = dataclasses.replace(TABLE, foreign_share=0.2, disturbed=True, prompt=TABLE)
+    assert LatencyTable.from_json(json.loads(json.dumps(busy.to_json()))) == busy
+    # One of before there were prompts, or anybody looked who else ran.
+    told = {name: value for name, value in TABLE.to_json().items() if name not in ("disturbed", "prompt")}
+    assert LatencyTable.from_json(told) == TABLE
+
+
+def test_measured_sizes_may_stand_in_any_order() -> None:
+    assert on_line({6: 3.0, 12: 4.5, 2: 1.0}, 4) == pytest.approx(2.0)

@@ -69,6 +69,24 @@ def test_another_metric_names_its_own_fields() -> None:
 def test_a_line_of_an_earlier_release_is_about_accuracy() -> None:
     row = Row.from_json({"stage": "prune", "verdict": "passed", "decision": "keep", "accuracy": 0.9, "gone": 1})
     assert (row.metric, row.value, row.accuracy, row.difference) == (ACCURACY, 0.9, 0.9, None)
+    assert (row.reasons, row.notes, row.findings, row.missed, row.tables) == ((), (), (), (), ())
+    assert row.figures == {} == row.spent
+
+
+@pytest.mark.parametrize("name", ["stage", "verdict", "decision"])
+def test_a_line_says_at_least_what_was_done_and_decided(name: str) -> None:
+    told = {key: value for key, value in ROW.to_json().items() if key != name}
+    with pytest.raises(ValueError, match=f"^{name} is None"):
+        Row.from_json(told)
+
+
+def test_what_is_written_of_a_number_is_text() -> None:
+    assert Row.from_json({**ROW.to_json(), "reasons": ["a", 1]}).reasons == ("a", "1")
+
+
+@pytest.mark.parametrize("blame", [{}, {"slices": 1}, [1]])
+def test_blame_that_another_version_wrote_otherwise_is_none(blame: object) -> None:
+    assert Row.from_json({**ROW.to_json(), "blame": blame}) == ROW
 
 
 def test_an_earlier_ledger_is_cleared(tmp_path: Path) -> None:
@@ -115,6 +133,7 @@ def test_a_disturbance_that_is_none_is_damage(told: dict[str, object]) -> None:
         (13.0, 10.0, (9.0, 11.0), False),  # 1.3 times: as far apart as may be
         (13.1, 10.0, (9.0, 11.0), True),
         (13.1, 10.0, (6.0, 14.0), False),  # too noisy to contradict anything
+        (14.0, 10.0, (6.0, 14.0), False),  # on its end
         (6.0, 10.0, None, True),
         (None, 10.0, (9.0, 11.0), False),
         (10.5, None, None, False),

@@ -29,3 +29,14 @@ def test_a_workload_that_there_is_not() -> None:
 def test_refused(speedup: Any, rule: str) -> None:
     with pytest.raises(InputError, match=rf"^objective\.speedup is {speedup}; it must be {rule}"):
         Objective(speedup=speedup, max_accuracy_drop=0.01)
+
+
+@pytest.mark.parametrize("drop", [None, 0, 0.99])
+def test_a_drop_that_may_be_asked_for(drop: float | None) -> None:
+    assert Objective(speedup=None, max_accuracy_drop=drop).max_accuracy_drop == drop
+
+
+@pytest.mark.parametrize("drop", [1, -0.01, True, False, "1%", float("nan")])
+def test_a_drop_is_a_fraction_below_one(drop: Any) -> None:
+    with pytest.raises(InputError, match=rf"^objective\.max_accuracy_drop is {drop}; it is a fraction in \[0, 1\)"):
+        Objective(speedup=None, max_accuracy_drop=drop)

@@ -35,6 +35,7 @@ def test_a_password_is_not_written(told: str, written: str) -> None:
         "sqlite:////home/me@work/mlflow.db",
         "data.group=article me@work: 3 tokens=4",
         "config.pad_token_id=0",
+        "words.subtoken=mean",
         "file:///tmp/a:b",
     ],
 )
@@ -54,3 +55,11 @@ def test_values_are_masked_by_their_names_at_any_depth() -> None:
         "seed": 3,
     }
     assert masked(("http://a:b@c", 1.5)) == ("http://***@c", 1.5)
+    # In a sequence, and whatever the case.
+    assert masked([{"DB_PASSWORD": "geheim"}, ["token=geheim"]]) == [{"DB_PASSWORD": "***"}, ["token=***"]]
+    assert masked({"credentials": "geheim", "s3_access_key": "geheim"}) == {
+        "credentials": "***",
+        "s3_access_key": "***",
+    }
+    # One that nobody has set is none, nor is a figure whose name only ends like one.
+    assert masked({"password": "", "same_top_token": 0.98}) == {"password": "", "same_top_token": 0.98}

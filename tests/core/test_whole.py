@@ -48,9 +48,13 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     assert {found.name for found in tmp_path.iterdir()} == {"facts.json"}
 
 
-@pytest.mark.parametrize(("name", "told"), [("", "which is there already"), ("a/b", "a folder that is not there")])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("", "which is there already"), ("a/b", "a folder that is not there"), ("file/b", "a folder that is not there")],
+)
 def test_a_folder_that_cannot_be_made_is_refused(name: str, told: str, tmp_path: Path) -> None:
     out = tmp_path / name
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match=f"--out is {re.escape(str(out))}.*{told}"):
         require_new_folder(out)
     require_new_folder(tmp_path / "new")

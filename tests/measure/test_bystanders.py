@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compress.measure import bystanders
-from compress.measure.bystanders import Bystanders, disturbance, is_disturbed
+from compress.measure.bystanders import Bystanders, company_of, disturbance, is_disturbed
 from compress.measure.environment import allowed_cpus
 from compress.measure.processes import Candidate, Worker
 from compress.measure.waits import Waits, read_counters
@@ -70,10 +70,88 @@ def test_what_is_not_known(stat: Path) -> None:
     # 0.4 seconds are too few to tell.
     assert share(stat, [1], after=BEFORE.replace("cpu1 2000 0 0 4000", "cpu1 2040 0 0 4000")) is None
     assert share(stat, [1], after=BEFORE.replace("cpu1 2000 0 0 4000", "cpu1 2050 0 0 4000")) == 1.0
+    # Half a second of each of the processors, not of all together.
+    shorter = BEFORE.replace("cpu0 1000 0 100 5000", "cpu0 1030 0 100 5000").replace("cpu1 2000", "cpu1 2030")
+    assert share(stat, [0, 1], after=shorter) is None
+    # A kernel that counts less than eight things.
+    assert share(stat, [0], after=AFTER.replace(" 5090 60 0 10 20 0 0", " 5090 60 0 10")) is None
     stat.unlink()
     with (found := Bystanders([0])).watching([1]):
         pass
     assert found.share is None
+
+
+def test_what_guests_of_ours_ran_is_counted_once(stat: Path) -> None:
+    # The last two columns are part of the first two.
+    assert share(stat, [0], after=AFTER.replace("10 20 0 0", "10 20 40 30")) == pytest.approx(0.5)
+
+
+def test_what_was_watched_adds_up(stat: Path) -> None:
+    """0.4 s of 2 twice over, of which a hypervisor takes 0.1 and nothing: 0.8 s of 4, and 0.1 of them."""
+    global OWN
+    OWN = iter((5.0, 5.6, 6.0, 6.6))
+    found = Bystanders([0])
+    for stolen in (10, 0):
+        stat.write_text(BEFORE, encoding="ascii")
+        with found.watching([1]):
+            stat.write_text(AFTER.replace("5090 60 0 10 20", f"5090 60 0 {30 - stolen} {stolen}"), encoding="ascii")
+    assert found.share == pytest.approx(0.2)
+    assert (found._total, found._stolen) == pytest.approx((4.0, 0.1))
+
+
+def test_who_we_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with brackets in its name, 2.5 s in its own code and 0.5 s in the kernel; one that has ended."""
+    text = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 200 3 4 250 50 70 80 20 0 1 0 100\n"
+    (tmp_path / "_proc_7_stat").write_text(text, encoding="ascii")
+    monkeypatch.setattr(bystanders, "Path", lambda name: tmp_path / name.replace("/", "_"))
+    monkeypatch.setattr(bystanders, "_ticks", lambda: 100)
+    assert bystanders._own_seconds([7, 8]) == 3.0
+
+
+def test_this_process_is_one_of_ours(stat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(bystanders, "_own_seconds", lambda processes: asked.append(tuple(processes)) or 0.0)
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    found.begin_launch()
+    with found.watching([11, 12]):
+        found.disturb([turn(0, 100)], [11])
+    ours = os.getpid()
+    assert asked == [(ours,), (11, 12, ours), (11, ours), (11, 12, ours)]
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_a_launch_waits_for_itself_alone(stat: Path) -> None:
+    """In the first launch its threads waited 4 s while others ran for 1; in the second 2 s while others ran for 0.5."""
+    global OWN
+    OWN = iter((5.0, 5.0, 5.0, 5.5))
+    found = Bystanders([0])
+    for waited in (4000, 2000):
+        stat.write_text(BEFORE, encoding="ascii")
+        found.begin_launch()
+        stat.write_text(AFTER, encoding="ascii")
+        assert found.disturb([turn(waited, 5000)], [1]) is True
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+@pytest.mark.parametrize(("disturbed", "told"), [(24, False), (25, True), (26, True)])
+def test_a_table_stands_as_long_as_its_fastest_rounds_were_quiet(disturbed: int, told: bool) -> None:
+    found = Bystanders([0])
+    for number in range(100):
+        found.keep(number < disturbed)
+    assert company_of(found, 0.25) == {"foreign_share": None, "disturbed": told}
+
+
+def test_a_table_without_rounds_is_judged_as_a_whole(stat: Path) -> None:
+    assert company_of(Bystanders([0]), 0.25) == {"foreign_share": None, "disturbed": None}
+    global OWN
+    OWN = iter((5.0, 5.0))
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    with found.watching([1]):
+        stat.write_text(AFTER, encoding="ascii")
+    found.keep(None)
+    assert company_of(found, 0.25) == {"foreign_share": pytest.approx(0.5), "disturbed": True}
 
 
 @pytest.mark.parametrize(("found", "told"), [(None, False), (0.0, False), (0.099, False), (0.1, True), (0.43, True)])

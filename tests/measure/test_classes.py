@@ -51,6 +51,17 @@ def test_the_interval_of_one_class_by_hand() -> None:
     assert not collapsed([*found.values()], 0.2)
 
 
+def test_a_class_that_is_named_and_not_there_counts_for_nothing() -> None:
+    labels = ["rare"] * 10 + ["often"] * 30
+    teacher, student = answered(labels, [*labels[:-1], "ghost"]), answered(labels, ["often", *labels[1:]])
+    found = judged(teacher, dataclasses.replace(student, counts={**student.counts, "ghost": ()}))
+    # As by hand above, at the level of two classes.
+    assert sorted(found) == ["class often", "class rare"]
+    assert found["class rare"].interval == judged(answered(labels, labels), student)["class rare"].interval
+    # Where no class is counted there is none to look at.
+    assert recalls(NOTHING, NOTHING, confidence=0.95, margin=0.2, thing="class") == ()
+
+
 def test_a_rare_class_that_vanishes_is_seen() -> None:
     # Half a percent of positives, of which the teacher finds four of five; 99.5% of the student's answers are right.
     labels = ["pos"] * 20 + ["neg"] * 3980
@@ -113,12 +124,18 @@ def test_one_answer_for_everything() -> None:
     labels = ["pos"] * 3 + ["neg"] * 5
     assert only_answer(answered(labels, ["neg"] * 8)) == "neg"
     assert only_answer(answered(labels, labels)) is None
+    # Another answer, once, is another answer.
+    assert only_answer(answered(labels, ["neg"] * 7 + ["pos"])) is None
     # A file with one class only says nothing.
     assert only_answer(answered(["neg"] * 8, ["neg"] * 8)) is None
     # Of two types of entities one is named and the other is not: entities are missed, there is no constant.
     counts = {"LOC": ((0, 0, 0, 2),), "PER": ((0, 1, 1, 1),)}
     entities = dataclasses.replace(NOTHING, groups=(0,), counts=counts)
     assert not answers_everything(entities) and only_answer(entities) is None
+    # One entity too many in the first document, and one too few in the second; nothing at all.
+    counts = {"PER": ((0, 1, 2, 1), (1, 0, 0, 1))}
+    assert not answers_everything(dataclasses.replace(NOTHING, groups=(0, 1), counts=counts))
+    assert not answers_everything(NOTHING)
 
 
 def test_counts_survive_json() -> None:

@@ -112,5 +112,9 @@ def test_how_many_to_label() -> None:
     fourfold = Pool(20_000, 5_000, 800, 200, 19_200)
     assert half_width(fourfold, 100, 0.95) == pytest.approx(half_width(pool, 400, 0.95), rel=0.05)
     assert labels_for(Pool(500, 500, 12, 12, 488), 0.01, 0.95) == 12
-    # Drawn from all, 4% differ: (1.645 / 0.005)² * 0.04.
-    assert labels_alone(0.005, 0.04, 0.95) == pytest.approx(4329, abs=2)
+    # Thirty are the fewest, also where less would do; and none where nothing differs.
+    assert labels_for(pool, 0.1, 0.95) == 30
+    assert labels_for(Pool(1000, 1000, 0, 0, 1000), 0.01, 0.95) == 0
+    assert half_width(Pool(1000, 1000, 0, 0, 1000), 0, 0.95) == pytest.approx(1.6464 / 1002, rel=1e-2)
+    # Drawn from all, 4% differ: (1.64485 / 0.005)² * 0.04 = 4328.8.
+    assert labels_alone(0.005, 0.04, 0.95) == 4329

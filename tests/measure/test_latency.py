@@ -20,7 +20,7 @@ from compress.measure import latency, processes
 from compress.measure.accuracy import logits_of
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus
-from compress.measure.latency import Rounds, alike, measure_in_turns, representative
+from compress.measure.latency import Rounds, Turns, alike, measure_in_turns, representative, uses_in_turns
 from compress.measure.processes import Candidate, Worker
 from compress.measure.waits import read_counters
 from compress.measure.worker import load_batches, save_batches
@@ -239,7 +239,66 @@ def test_the_rounds_that_count() -> None:
     # One of three is less than two thirds; of what nobody knows nothing is left out.
     assert counted(launch(True, True, False), launch(False, False, False)) == [[0, 1, 2], [0, 1, 2]]
     assert counted(launch(None, True), launch(None, False)) == [[0, 1], [0, 1]]
+    # Nor is a round of which nobody knows one that counts, though others are left out.
+    assert counted(launch(None, False, False), launch(False, False, False)) == [[1, 2], [0, 1]]
     assert counted() == []
+
+
+def test_a_turn_is_over_when_its_worker_sleeps_and_a_launch_begins_before_its_workers(
+    doubling: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    class Telling(Scripted):
+        """Says when it is made, asked and asleep; uses 99, 98, ... bytes, and half of a use until the first answer."""
+
+        def __init__(self, candidate: Candidate, batches: Path) -> None:
+            super().__init__(candidate, batches)
+            events.append(f"{self._name} made")
+
+        def wait_until_asleep(self) -> None:
+            events.append(f"{self._name} asleep")
+
+        def ask(self, command: dict[str, Any]) -> dict[str, Any]:
+            events.append(f"{self._name} asked")
+            (whole,) = super().ask(command)["milliseconds"]
+            told = {"milliseconds": [whole], "first": [whole / 2], "peak_bytes": 100 - int(whole)}
+            return {**told, "waits": [0, 100e6]}
+
+    monkeypatch.setattr(Scripted, "asked", [])
+    monkeypatch.setattr(latency, "Worker", Telling)
+    watch = Bystanders([0])
+    monkeypatch.setattr(watch, "begin_launch", lambda: events.append("launch"))
+    both = [dataclasses.replace(doubling, folder=Path(name)) for name in "AB"]
+    measurement = Measurement(examples=1, launches=2, rounds=2, warmup=0)
+    found = uses_in_turns(both, [Path("none")] * 2, [0], measurement, watch)
+    first = ["launch", "A made", "B made", "A asked", "A asleep", "B asked", "B asleep"]
+    turns = ["A asked", "A asleep", "B asked", "B asleep", "B asked", "B asleep", "A asked", "A asleep"]
+    second = ["launch", "B made", "A made", "B asked", "B asleep", "A asked", "A asleep"]
+    assert events == [*first, *turns, *second, *turns]
+    # The calls in their order: 1 and 2 are no turns, nor are 7 and 8.
+    assert found == [
+        Turns(whole=((3.0,), (6.0,), (9.0,), (12.0,)), first=((1.5,), (3.0,), (4.5,), (6.0,)), peak_bytes=97),
+        Turns(whole=((4.0,), (5.0,), (10.0,), (11.0,)), first=((2.0,), (2.5,), (5.0,), (5.5,)), peak_bytes=96),
+    ]
+
+
+def test_watched_are_as_many_processors_as_the_candidate_with_most_threads_uses(
+    doubling: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[list[int]] = []
+
+    def watch(cpus: list[int]) -> Bystanders:
+        watched.append(cpus)
+        return Bystanders(cpus)
+
+    monkeypatch.setattr(latency, "Worker", Scripted)
+    monkeypatch.setattr(latency, "Bystanders", watch)
+    monkeypatch.setattr(latency, "allowed_cpus", lambda: [3, 5, 7])
+    two = dataclasses.replace(doubling, runtime=OnnxRuntime(threads=2))
+    measurement = Measurement(examples=1, launches=1, rounds=1, warmup=0)
+    measure_in_turns([doubling, two], [Path("none")] * 2, [0], measurement)
+    assert watched == [[3, 5]]
 
 
 def test_a_worker_tells_what_its_threads_waited(doubling: Candidate, batches: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -95,10 +96,66 @@ def test_examples_that_training_has_seen_take_no_prediction() -> None:
     found, weight = powered(DIFFERENCES, range(4), dataclasses.replace(PREDICTIONS, usable=usable), weight=1.0)
     assert weight == pytest.approx(1.0)
     assert found.difference == pytest.approx(-0.25 + 3 / 4 * (-0.1 + 0.5 / 3))
+    # Residuals times 6: 0.25, -0.75, 0.25, 0.25, and for the three 1.5 times -1/6, -1/6, 1/3: 0, -0.75, 0, 0.75. Three
+    # quarters of the texts' mean count, of whose variance nine sixteenths.
+    assert found.error == pytest.approx(math.sqrt(4 / 3 * (1.125 + 1) / 36 + 9 / 16 * 4 / 3 * 0.12 / 16))
     # What is predicted of it has no part in anything.
     other = np.array([0.0, 0.9, 0.0, -0.5])
     same = dataclasses.replace(PREDICTIONS, usable=usable, labelled=other)
     assert powered(DIFFERENCES, range(4), same, weight=1.0)[0] == found
+
+
+def test_what_is_best_for_the_texts_counts_only_as_often_as_they_do() -> None:
+    usable = np.array([True, False, True, True])
+    found, weight = powered(DIFFERENCES, range(4), dataclasses.replace(PREDICTIONS, usable=usable))
+    # Products of the sums: -0.0625, 0, -0.0625, 0.125; squares of the second 0.0625, 0, 0.0625, 0.25, and of the texts
+    # 0.36 * (3/4)². Only the fourth has a weight above 0: 0.125 over 0.125 + 0.2025. Its mean over the three is told.
+    assert weight == pytest.approx(0.125 / 0.3275 / 3)
+    assert found.difference == pytest.approx(-0.25 + 0.125 / 0.3275 * (-0.1 + 0.5) / 4)
+
+
+def test_no_weight_is_larger_than_one() -> None:
+    # Predictions of a tenth of the difference would be worth ten times as much, and of no text anything is expected.
+    small = dataclasses.replace(PREDICTIONS, labelled=np.array([0.0, -0.1, 0.0, 0.0]), texts=np.zeros(4))
+    assert powered(DIFFERENCES, range(4), small)[1] == 1.0
+
+
+def test_a_text_of_a_labelled_group_is_a_part_of_that() -> None:
+    found, _ = powered(DIFFERENCES, range(4), dataclasses.replace(PREDICTIONS, groups=[0, 5, 6, 7]), weight=1.0)
+    # Residuals as by hand above, -0.125, -0.375, -0.125 and 0.625, the first with its text's 1.5 * 0.1. Left are three.
+    labelled = 4 / 3 * (0.025**2 + 0.375**2 + 0.125**2 + 0.625**2 + 1) / 36
+    texts = 3 / 2 * (2 * 0.15**2 + 0.45**2) / 36
+    assert found.error == pytest.approx(math.sqrt(labelled + texts))
+    assert found.freedom == pytest.approx((labelled + texts) ** 2 / (labelled**2 / 3 + texts**2 / 2))
+
+
+@pytest.mark.parametrize(
+    ("groups", "predictions"),
+    [
+        ([0] * 4, PREDICTIONS),
+        (range(4), dataclasses.replace(PREDICTIONS, groups=[9] * 4)),
+        (range(4), dataclasses.replace(PREDICTIONS, usable=np.zeros(4, dtype=bool))),
+    ],
+    ids=["one labelled group", "one group of texts", "no example like the texts"],
+)
+def test_where_nothing_can_be_compared_the_labels_judge_alone(groups: Sequence[int], predictions: Predictions) -> None:
+    for weight in (None, 1.0):
+        found, told = powered(DIFFERENCES, groups, predictions, weight=weight)
+        assert (found, told) == (
+            Estimate(-0.25, *mean_and_error(DIFFERENCES, groups, 1.0)[:2], 0.0, found.freedom),
+            0.0,
+        )
+        assert found.freedom == max(1, len(set(groups)) - 1)
+
+
+def test_a_score_of_twice_the_range_has_an_interval_of_twice_the_width() -> None:
+    twice = dataclasses.replace(PREDICTIONS, labelled=2 * PREDICTIONS.labelled, texts=2 * PREDICTIONS.texts)
+    for groups in (range(4), [0] * 4):
+        once, _ = powered(DIFFERENCES, groups, PREDICTIONS)
+        found, _ = powered(2 * DIFFERENCES, groups, twice, 2.0)
+        assert found.interval(0.95) == pytest.approx([2 * end for end in once.interval(0.95)])
+        single = paired_interval(DIFFERENCES, groups, 1.0, 0.95)
+        assert paired_interval(2 * DIFFERENCES, groups, 2.0, 0.95) == pytest.approx([2 * end for end in single])
 
 
 def test_all_texts_among_the_labelled_add_nothing() -> None:

@@ -32,6 +32,8 @@ def evaluation(scores: list[float]) -> Evaluation:
 def test_holm_by_hand() -> None:
     # Sorted: 0.01 x 3, then 0.02 x 2 = 0.04, then 0.04 x 1, which is not below the one before.
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    # The last may not be below the ones before it.
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
 
@@ -60,6 +62,12 @@ def test_the_class_that_lost_is_shown_and_comes_first() -> None:
     assert found[0].teacher == 1.0
     assert found[0].interval[0] < -0.2 < found[0].interval[1] < 0
     assert found[1].interval[0] < 0 < found[1].interval[1]
+
+
+def test_a_slice_has_twenty_examples_or_more() -> None:
+    names = ["a"] * 19 + ["b"] * 20 + ["c"] * 21
+    found = worst_slices(evaluation([1.0] * 60), evaluation([1.0] * 60), Accuracy(), {"class": names}, 0.95)
+    assert [(entry.name, entry.examples) for entry in found] == [("b", 20), ("c", 21)]
 
 
 def test_what_one_look_would_show_many_looks_do_not() -> None:

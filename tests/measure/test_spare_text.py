@@ -8,7 +8,7 @@ import pytest
 
 from compress.core.evaluation import Evaluation
 from compress.measure.spare_text import SpareRows, SpareText, with_spare_text
-from compress.measure.statistics import compare, estimate
+from compress.measure.statistics import compare, estimate, examples_to_decide
 from compress.tasks.metrics.accuracy import Accuracy
 
 
@@ -70,8 +70,11 @@ def test_texts_judge_and_both_intervals_are_told() -> None:
     halves = [(high - low) / 2 for low, high in (alone.score_interval, found.score_interval)]
     assert halves[1] < halves[0]
     assert told.worth == round(400 * (halves[0] / halves[1]) ** 2) > 400
-    # More labels are what a user would add.
+    # The student is worse by the labels, and the texts do not turn that around.
+    assert alone.score_difference < -0.05 and abs(found.score_difference - alone.score_difference) < halves[0]
+    # More labels are what a user would add: how many decide is said of the interval that labels alone give.
     assert found.examples == 400
+    assert found.examples_to_decide == examples_to_decide(found.score_difference, alone.score_interval, 0.01, 400, 0.95)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from compress.core.evaluation import Evaluation, Latency
+from compress.core.evaluation import BatchEffect, Disturbance, Evaluation, Latency
 from compress.measure.evaluate import bulk_figures
 from compress.measure.paired import paired_interval
 from compress.measure.statistics import (
@@ -121,6 +121,8 @@ def test_nobody_labels_so_many_more_for_a_difference_on_the_limit() -> None:
         assert examples_to_decide(-0.01 + sign * 0.0060, (-0.03, 0.01), 0.01, 100, 0.95) is None
     # 2,999 examples, half width 0.77 points, 0.05 points from the limit: 711,000 examples, said nobody.
     assert examples_to_decide(-0.0095, (-0.0172, -0.0018), 0.01, 2999, 0.95) is None
+    # On the limit itself there is nothing to divide by, however sure one is.
+    assert examples_to_decide(-0.25, (-0.25, -0.25), 0.25, 100, 0.95) is None
 
 
 def test_speedup_by_hand() -> None:
@@ -128,6 +130,14 @@ def test_speedup_by_hand() -> None:
     ratio, (low, high) = speedup(latency, 0.95)
     assert ratio == pytest.approx(9 / 3)
     assert low <= ratio <= high
+
+
+def test_of_one_launch_rounds_are_resampled_by_hand() -> None:
+    """Three rounds, of which one takes twice as long: it is the median of three draws where at least two of them are
+    it, 3 * (1/3)² * 2/3 + (1/3)³ = 7/27 or 26% of the time."""
+    latency = Latency(rounds=((1.0,), (1.0,), (2.0,)), baseline_rounds=((4.0,),) * 3)
+    assert speedup(latency, 0.7) == (4.0, (4.0, 4.0))
+    assert speedup(latency, 0.8) == (4.0, (2.0, 4.0))
 
 
 def test_a_launch_counts_as_one_by_hand() -> None:
@@ -199,6 +209,68 @@ def test_other_examples_are_refused() -> None:
         compare(evaluation([1, 1]), evaluation([1, 1, 1]), Accuracy(), confidence=0.95, margin=0.01)
 
 
+def test_examples_that_belong_together_otherwise_are_refused() -> None:
+    together = dataclasses.replace(evaluation([1, 1]), groups=(0, 0))
+    with pytest.raises(ValueError, match="same examples"):
+        compare(evaluation([1, 1]), together, Accuracy(), confidence=0.95, margin=0.01)
+
+
+def test_a_candidate_that_was_timed_alone_has_no_speedup() -> None:
+    alone = evaluation([1, 0], latency=Latency(rounds=((1.0,), (1.0,))))
+    found = compare(evaluation([1, 1]), alone, Accuracy(), confidence=0.95, margin=0.01)
+    assert (found.speedup, found.speedup_interval, found.speedup_vs_torch) == (None, None, None)
+
+
+def test_what_a_busy_machine_disturbed_is_told_and_is_no_speedup() -> None:
+    timed = Latency(
+        rounds=((1.0,), (1.0,)),
+        baseline_rounds=((4.0,), (4.0,)),
+        disturbed=True,
+        disturbed_rounds=1,
+        repeated_rounds=3,
+        foreign_share=0.4,
+    )
+    found = compare(
+        evaluation([1, 1], torch_ratio=2.5), evaluation([1, 1], timed), Accuracy(), confidence=0.95, margin=0.01
+    )
+    assert (found.speedup, found.speedup_interval, found.speedup_vs_torch) == (None, None, None)
+    assert found.disturbance == Disturbance(1, 2, 3, 0.4, 4.0, (4.0, 4.0))
+
+
+def classified(labels: list[str], answers: list[str]) -> Evaluation:
+    """One answer for each label, with the counts of each class: example, found, answered, there."""
+    counts = {
+        name: tuple((i, int(label == name == answer), int(answer == name), int(label == name)) for i, (label, answer) in
+                    enumerate(zip(labels, answers, strict=True)))
+        for name in ("pos", "neg")
+    }  # fmt: skip
+    found = evaluation([float(label == answer) for label, answer in zip(labels, answers, strict=True)])
+    return dataclasses.replace(found, counts=counts)
+
+
+def test_what_is_said_of_classes_is_said_of_the_candidate() -> None:
+    labels = ["pos"] * 4 + ["neg"] * 96
+    teacher = classified(labels, labels)
+    student = dataclasses.replace(classified(labels, ["neg"] * 100), batch_effect=BatchEffect(10, 5, 0.1, 1))
+    found = compare(teacher, student, Accuracy(), confidence=0.95, margin=0.01, recall_margin=0.2)
+    assert found.lost == (("class pos", 4, 4),)
+    assert (found.constant, found.baseline_constant) == ("neg", None)
+    assert found.batch_effect == student.batch_effect
+    # Four of four lost are at least 0.05 (see test_classes.py): more than one point, and not more than 20.
+    assert [(one.name, one.difference, one.interval is None) for one in found.recalls] == [
+        ("class pos", -1.0, True),
+        ("class neg", 0.0, False),
+    ]
+    back = compare(student, teacher, Accuracy(), confidence=0.95, margin=0.01)
+    assert (back.lost, back.constant, back.baseline_constant, back.batch_effect, back.recalls) == (
+        (),
+        None,
+        "neg",
+        None,
+        (),
+    )
+
+
 def test_another_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="compared by entity_f1"):
         compare(evaluation([1]), evaluation([1]), EntityF1(), confidence=0.95, margin=0.01)
@@ -232,6 +304,16 @@ def test_few_groups_that_make_up_the_spread_count_as_few() -> None:
     after = before.copy()
     after[:2, 0] = 5.0
     assert estimate(before, after, range(100), TokenAccuracy()).freedom == pytest.approx(4 / 0.98, rel=0.05)
+
+
+def test_more_than_two_hundred_groups_are_left_out_in_blocks_of_every_two_hundredth() -> None:
+    # Groups 0 and 200, one block, make up all the spread: 2 / (1 - 1 / 200) degrees of freedom. Groups 0 and 199 are
+    # two blocks: 2 * 2 / (1 - 2 / 200).
+    before = np.full((201, 2), 10.0)
+    for others, freedom in ((200, 2 / (1 - 1 / 200)), (199, 4 / (1 - 2 / 200))):
+        after = before.copy()
+        after[[0, others], 0] = 5.0
+        assert estimate(before, after, range(201), TokenAccuracy()).freedom == pytest.approx(freedom, rel=0.05)
 
 
 def test_one_group_proves_nothing_by_any_metric() -> None:

@@ -33,6 +33,11 @@ def test_a_neuron_matters_as_much_as_what_it_reads_times_what_it_writes() -> Non
     inner = tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
     outer = tensor([[0.0, 9.0, 0.0], [2.0, 9.0, -6.0]])
     assert neuron_magnitude([inner], outer).tolist() == [10.0, 0.0, 6.0]
+    # Of two matrices, a gate and what it opens: sqrt(9 + 16 + 144) = 13 times 2; the second reads 8, writes sqrt(162).
+    gate = tensor([[12.0, 0.0], [0.0, 8.0], [0.0, 0.0]])
+    torch.testing.assert_close(
+        neuron_magnitude([inner, gate], outer), tensor([26.0, 8 * 162**0.5, 6.0], dtype=torch.float64)
+    )
 
 
 def test_total() -> None:
@@ -49,6 +54,8 @@ def test_a_masks_derivative_is_summed_over_positions() -> None:
     gradient = tensor([[[1.0, 0.5], [2.0, -1.0]], [[5.0, 7.0], [7.0, -2.0]]])
     # 1 + 6, 1 - 4; 5, -2.
     assert mask_gradient(inputs, gradient).tolist() == [[7.0, -3.0], [5.0, -2.0]]
+    # 4097² = 2^24 + 8193 is odd: float32 has no such number.
+    assert mask_gradient(tensor([[[4097.0]]]), tensor([[[4097.0]]])).tolist() == [[16785409.0]]
 
 
 def test_a_components_derivative_is_what_it_reads_times_what_it_writes() -> None:

@@ -39,6 +39,14 @@ def test_a_direction_that_no_input_uses_costs_nothing() -> None:
     torch.testing.assert_close(up @ down, tensor([[1.0, 0.0], [2.0, 0.0]], dtype=DOUBLE))
 
 
+def test_a_direction_that_hardly_any_input_uses_is_noise() -> None:
+    # A ten-billionth of the largest is where that ends: such a direction's weights are left out at any rank.
+    weight = tensor([[1.0, 50.0], [2.0, 70.0]])
+    for smallest, kept in ((1e-9, weight.double()), (1e-11, tensor([[1.0, 0.0], [2.0, 0.0]], dtype=DOUBLE))):
+        up, down = whitened_decomposition(weight, torch.diag(tensor([1.0, smallest], dtype=DOUBLE))).factors(2)
+        torch.testing.assert_close(up @ down, kept)
+
+
 def test_inputs_that_are_all_zero() -> None:
     found = whitened_decomposition(tensor([[1.0, 2.0], [3.0, 4.0]]), torch.zeros(2, 2))
     up, down = found.factors(1)

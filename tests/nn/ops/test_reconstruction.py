@@ -35,6 +35,9 @@ def test_one_input_by_hand() -> None:
     # The Gram matrix is 2 on the diagonal, and 0 beside it; the cross term is 2, 4. A ridge of 1 adds 2: both halve.
     weight, bias = fit(x, missing, 1.0)
     torch.testing.assert_close((weight, bias), (tensor([[0.5]]).double(), tensor([1.0]).double()))
+    # x = 2, -2; m = 5, 1: the line x + 3. The diagonal is 8 and 2, of which a ridge of 1 adds the mean, 5; cross 8, 6.
+    weight, bias = fit(tensor([[2.0], [-2.0]]).double(), tensor([[5.0], [1.0]]).double(), 1.0)
+    torch.testing.assert_close((weight, bias), (tensor([[8 / 13]]).double(), tensor([6 / 7]).double()))
 
 
 def test_a_layer_without_a_bias_is_fitted_without_one() -> None:

@@ -25,6 +25,12 @@ def test_by_hand(strength: float, factors: list[float]) -> None:
     assert found.tolist() == pytest.approx(factors)
 
 
+def test_at_one_a_factor_is_the_range_of_its_channel_to_the_last_bit() -> None:
+    # The logarithm of 2^100, in float32, would be off by up to 4e-6.
+    ranges = [2.0**100, 2.0**-100, 3.0 * 2.0**90]
+    assert smoothing_factors(tensor(ranges), tensor([1.0, 5.0, 7.0]), 1.0).tolist() == ranges
+
+
 def test_what_is_never_used_or_never_read_stays() -> None:
     assert smoothing_factors(tensor([0.0, 3.0, 0.0]), tensor([2.0, 0.0, 0.0]), 0.5).tolist() == [1.0, 1.0, 1.0]
 

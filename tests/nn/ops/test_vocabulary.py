@@ -13,6 +13,7 @@ def test_the_most_frequent_come_first_and_equals_in_order() -> None:
     assert most_frequent(counts, 1) == [2, 3, 4, 0]
     assert most_frequent(counts, 2) == [2, 3, 4]
     assert most_frequent(counts, 0) == [2, 3, 4, 0]
+    assert most_frequent(np.full(1000, 3), 1) == list(range(1000))
 
 
 def test_a_row_changes_with_any_of_its_tokens() -> None:
@@ -28,6 +29,14 @@ def test_what_is_unseen_is_counted_on_the_other_groups() -> None:
     texts, tokens = unseen_shares(rows, groups, 4, lambda counts: counts > 0, folds=5) or (0, 0)
     assert texts == (2 + 1) / 4
     assert tokens == pytest.approx((2 + 2) / 8)
+
+
+def test_several_groups_may_share_a_part() -> None:
+    # Two parts: groups 0 and 2, whose token 1 only the other of the two has, and group 1, whose token 2 nobody has.
+    rows, groups = [[0, 1], [0, 2], [0, 1]], [0, 1, 2]
+    assert unseen_shares(rows, groups, 3, lambda counts: counts > 0, folds=2) == (3 / 3, 3 / 6)
+    # Each a part of its own: of the first and third nothing is unseen then.
+    assert unseen_shares(rows, groups, 3, lambda counts: counts > 0, folds=3) == (1 / 3, 1 / 6)
 
 
 def test_nothing_can_be_said_of_one_group() -> None:
