@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, BertModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.nn.checkpoint import save_model
@@ -170,6 +170,9 @@ def test_lower_case_that_the_tokenizer_does_not_do_is_refused(encoder: Path) -> 
     description = json.loads((folder / "tokenizer.json").read_text())
     description["model"]["vocab"]["aa"] = 33
     (folder / "tokenizer.json").write_text(json.dumps({**description, "normalizer": None}))
+    loaded = AutoTokenizer.from_pretrained(folder)
+    if loaded.tokenize("AA") == loaded.tokenize("aa"):
+        pytest.skip("this release of Transformers makes lower case of its own, whatever the file says")
     with pytest.raises(InputError, match="lower case"):
         _task().load_processor(folder)
 
