@@ -51,7 +51,7 @@ def length_bins(lengths: Sequence[int], unit: str, count: int = LENGTH_BINS) -> 
     """For each example the name of its bin, such as `12 to 19 tokens`. Bins hold as many examples each as whole lengths
     allow. unit: what lengths count."""
     values = np.asarray(lengths)
-    edges = np.unique(np.quantile(values, np.arange(1, count) / count, method="lower"))
+    edges = np.quantile(values, np.arange(1, count) / count, method="lower")
     numbers = np.searchsorted(edges, values, side="left")
     names = {}
     for number in np.unique(numbers):

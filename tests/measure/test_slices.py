@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,18 @@ def test_a_slice_has_twenty_examples_or_more() -> None:
     names = ["a"] * 19 + ["b"] * 20 + ["c"] * 21
     found = worst_slices(evaluation([1.0] * 60), evaluation([1.0] * 60), Accuracy(), {"class": names}, 0.95)
     assert [(entry.name, entry.examples) for entry in found] == [("b", 20), ("c", 21)]
+
+
+def test_a_slice_is_compared_by_its_own_examples_and_groups() -> None:
+    # Of the first twenty the teacher answers a quarter rightly, of the others all; the first are of one group.
+    teacher = evaluation([1.0] * 5 + [0.0] * 15 + [1.0] * 20)
+    student = dataclasses.replace(evaluation([0.0] * 20 + [1.0] * 20), groups=(*[0] * 20, *range(1, 21)))
+    first, second = worst_slices(teacher, student, Accuracy(), {"class": ["a"] * 20 + ["b"] * 20}, 0.95)
+    assert (first.name, first.teacher, first.difference) == ("a", 0.25, -0.25)
+    assert (second.name, second.teacher, second.difference) == ("b", 1.0, 0.0)
+    # Student's t on one degree of freedom is 6.314, and how groups differ cannot be seen in one.
+    assert (first.interval[1] - first.interval[0]) / 2 == pytest.approx(6.314, abs=1e-3)
+    assert (second.interval[1] - second.interval[0]) / 2 < 0.1
 
 
 def test_what_one_look_would_show_many_looks_do_not() -> None:

@@ -66,6 +66,13 @@ def test_interval_of_four_differences_by_hand() -> None:
     assert (high - low) / 2 == pytest.approx(half)
 
 
+def test_interval_of_two_groups_of_two_by_hand() -> None:
+    # Mean -1/2; the groups' deviations add up to 1 and -1, squares to 2, plus 1; 2/1 for two groups; 4 + 2 examples.
+    low, high = paired_interval(np.array([0.0, 0.0, -1.0, -1.0]), [3, 3, 8, 8], 1.0, 0.95)
+    assert (low + high) / 2 == pytest.approx(-1 / 3)
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.95, 1) * math.sqrt(2 * 3 / 36))
+
+
 def test_a_handful_of_examples_that_agree_prove_nothing() -> None:
     low, high = paired_interval(np.zeros(10), range(10), 1.0, 0.95)
     assert low < -0.1
@@ -288,6 +295,14 @@ def test_the_jackknife_by_hand() -> None:
     low, high = found.interval(0.95)
     half = (high - low) / 2
     assert half == pytest.approx(stats.t.ppf(0.95, 2) * math.sqrt(found.error**2 + half / 3))
+
+
+def test_one_thing_lost_costs_as_much_as_it_costs_the_model_that_it_costs_most() -> None:
+    # Nine of nine entities found, and four: F1 of one more found, less that of one more missed, is 1 - 18/19, and
+    # 10/20 - 8/19.
+    before, after = np.full((3, 3), 3.0), np.array([(3.0, 3.0, 3.0), (1.0, 3.0, 3.0), (0.0, 3.0, 3.0)])
+    for first, second in ((before, after), (after, before)):
+        assert estimate(first, second, range(3), EntityF1()).one == pytest.approx(1 / 2 - 8 / 19)
 
 
 def test_where_both_models_agree_three_things_more_may_be_lost() -> None:

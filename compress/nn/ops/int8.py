@@ -43,7 +43,7 @@ def scale_of_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 def scale_around_zero(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and zero point that map [-m, m] to 1..255 with 0 at 128, where m is the larger of -low and high: so many
     steps on both sides. An empty range gets scale 1."""
-    scale = torch.maximum(-low, high).clamp(min=0) / 127
+    scale = torch.maximum(-low, high) / 127
     return torch.where(scale > 0, scale, torch.ones_like(scale)), torch.full_like(scale, 128)
 
 

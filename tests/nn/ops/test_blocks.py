@@ -78,6 +78,12 @@ def test_what_no_scale_can_express_is_zero(bits: int) -> None:
     assert torch.isfinite(dequantize_blocks(*quantize_blocks(row(1e30, -1), bits))).all()
 
 
+def test_integers_are_symmetric_where_the_scale_is_too_small_for_its_block() -> None:
+    # 177 / 127 of FP16's smallest number are rounded to one of it: 177 steps, of which 127 are left on both sides.
+    values, scale = quantize_blocks(torch.cat([row(-177 * 2.0**-24), row(177 * 2.0**-24)]), 8)
+    assert (values[:, 0].tolist(), scale.tolist()) == ([-127, 127], [[2.0**-24], [2.0**-24]])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 100), st.floats(-3, 3), st.integers(0, 10**6))
 def test_eight_bits_are_off_by_half_a_step_at_most(rows: int, columns: int, power: float, seed: int) -> None:
@@ -126,6 +132,32 @@ def test_an_error_goes_into_the_column_that_sees_the_same_inputs() -> None:
     weight = tensor([[0.4, 3.3, 127.0]])
     assert quantize_blocks(weight, 8)[0].tolist() == [[0, 3, 127]]
     assert quantize_blocks_corrected(weight, inputs.T @ inputs, 8, 1e-6)[0].tolist() == [[0, 4, 127]]
+
+
+def test_the_damping_is_a_share_of_the_mean_of_the_diagonal() -> None:
+    # A quarter of (8 + 8 + 80) / 3 is 8: of an error in the first, the second makes 8 / (8 + 8) good. 3.35 + 0.4 / 2.
+    gram = tensor([[8.0, 8.0, 0.0], [8.0, 8.0, 0.0], [0.0, 0.0, 80.0]])
+    for second, found in ((3.35, 4), (3.25, 3)):
+        assert quantize_blocks_corrected(tensor([[0.4, second, 127.0]]), gram, 8, 0.25)[0].tolist() == [[0, found, 127]]
+
+
+def test_what_a_pruned_weight_would_make_good_has_no_part_in_its_blocks_scale() -> None:
+    # Columns 0 and 32 always have the same input. The first is off by 0.4, which the pruned one may not take over.
+    weight = torch.cat([row(0.4, 127), row(0, 0.127)], dim=1)
+    gram = torch.eye(64)
+    gram[0, 32] = gram[32, 0] = 1
+    values, scale = quantize_blocks_corrected(weight, gram, 8, 1e-6)
+    assert scale[0, 0] == 1 and scale[0, 1].item() == pytest.approx(0.001, rel=1e-3)
+    assert (values[0, :2].tolist(), values[0, 32:34].tolist()) == ([0, 127], [0, 127])
+
+
+def test_an_error_goes_into_the_blocks_to_come_too() -> None:
+    # As above, and not pruned: 3.3 + 0.4, in steps of 1.
+    weight = torch.cat([row(0.4, 127), row(3.3, 127)], dim=1)
+    gram = torch.eye(64)
+    gram[0, 32] = gram[32, 0] = 1
+    assert quantize_blocks(weight, 8)[0][0, [0, 32]].tolist() == [0, 3]
+    assert quantize_blocks_corrected(weight, gram, 8, 1e-6)[0][0, [0, 32]].tolist() == [0, 4]
 
 
 def test_inputs_that_never_meet_correct_nothing() -> None:

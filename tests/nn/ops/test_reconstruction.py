@@ -119,6 +119,11 @@ def test_uncorrelated_inputs_by_hand() -> None:
     torch.testing.assert_close(errors, tensor([25.0, 3.0]).double())
 
 
+def test_where_no_input_came_nothing_is_lost() -> None:
+    errors = elimination_errors(tensor([[2.0, 3.0]]), torch.zeros(2, 2), 1, 0.01)
+    torch.testing.assert_close(errors, torch.zeros(2).double())
+
+
 def test_the_first_of_two_twins_is_cheap_and_the_second_is_not() -> None:
     x = draw(0, 50, 3)
     doubled = torch.cat([x, x[:, :1] + 1e-4 * draw(1, 50, 1)], dim=1)
