@@ -16,6 +16,7 @@ from compress.core.json_file import parse_json, read_json, require_types
 
 BAD = [
     (b'{"a": 1, "b": 2, "a": 3}', "'a' stands twice in one object"),
+    (b'{"c": 1, "b": 2, "b": 3}', "'b' stands twice in one object"),
     (b'{"a": NaN}', "the number NaN is not finite"),
     (b'{"a": -Infinity}', "the number -Infinity is not finite"),
     (b'{"a": 1e999}', "the number 1e999 is not finite"),

@@ -61,6 +61,8 @@ def test_busy_time_that_is_not_ours(stat: Path) -> None:
     assert share(stat, [0]) == pytest.approx(0.5)  # 1.0 of 2.0 seconds
     assert share(stat, [0, 1]) == pytest.approx(0.3)  # 1.2 of 4.0
     assert share(stat, [0, 1], own=(5.0, 5.8)) == pytest.approx(0.1)  # 1.2 - 0.8 of 4.0
+    # One of ours that has ended takes its seconds with it: 1.0 + 2.0 of 2.0.
+    assert share(stat, [0], own=(5.0, 3.0)) == 1.0
     # The two clocks differ by some hundredths.
     assert share(stat, [1], own=(5.0, 5.3)) == 0.0
 
@@ -131,6 +133,18 @@ def test_a_launch_waits_for_itself_alone(stat: Path) -> None:
         found.begin_launch()
         stat.write_text(AFTER, encoding="ascii")
         assert found.disturb([turn(waited, 5000)], [1]) is True
+
+
+@pytest.mark.usefixtures("this_machine_counts")
+def test_what_threads_waited_adds_up_within_a_launch(stat: Path) -> None:
+    # Others ran for 1 s in all: a quarter of the 4 s that the first round waited, and less than one of 4 and 2.
+    global OWN
+    OWN = iter((5.0, 5.0, 5.0))
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    found.begin_launch()
+    stat.write_text(AFTER, encoding="ascii")
+    assert [found.disturb([turn(waited, 5000)], [1]) for waited in (4000, 2000)] == [True, False]
 
 
 @pytest.mark.usefixtures("this_machine_counts")
@@ -263,6 +277,19 @@ def test_where_rounds_are_not_told_apart_the_share_judges(stat: Path) -> None:
         stat.write_text(AFTER, encoding="ascii")
     found.keep(None)
     assert found.share == pytest.approx(0.5) and found.disturbed is True
+
+
+@pytest.mark.parametrize(("ours", "disturbed"), [(0.75, True), (0.875, False)])
+def test_from_a_tenth_of_the_processors_on_it_is_no_evidence(stat: Path, ours: float, disturbed: bool) -> None:
+    # Of 2 s others ran for 0.25 or 0.125; a hypervisor took nothing.
+    global OWN
+    OWN = iter((5.0, 5.0 + ours))
+    found = Bystanders([0])
+    stat.write_text(BEFORE, encoding="ascii")
+    with found.watching([1]):
+        stat.write_text(AFTER.replace("5090 60 0 10 20", "5090 60 0 30 0"), encoding="ascii")
+    found.keep(None)
+    assert found.disturbed is disturbed
 
 
 @pytest.mark.usefixtures("this_machine_counts")

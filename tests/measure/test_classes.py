@@ -94,10 +94,11 @@ def test_examples_of_one_group_count_as_one() -> None:
 
 
 def test_entities_are_counted_in_their_documents() -> None:
-    # Three entities in the first document and one in each of 20 others; the student misses two of the first's.
+    # Three entities in the first document and one in each of 20 others; the student misses two of the first's,
+    # and names another that is none.
     counts = {"PER": ((0, 3, 3, 3), *((i, 1, 1, 1) for i in range(1, 21)))}
     teacher = dataclasses.replace(NOTHING, groups=tuple(range(21)), counts=counts)
-    student = dataclasses.replace(teacher, counts={"PER": ((0, 1, 1, 3), *counts["PER"][1:])})
+    student = dataclasses.replace(teacher, counts={"PER": ((0, 1, 2, 3), *counts["PER"][1:])})
     (found,) = recalls(teacher, student, confidence=0.95, margin=0.2, thing="entity")
     assert (found.name, found.count, found.difference) == ("entity PER", 23, pytest.approx(-2 / 23))
     # A cluster's sum of deviations: -2 + 3 * 2/23 in the first, 2/23 in each of the 20 others.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from compress.measure.drawn_labels import (
     Pool,
@@ -38,6 +39,22 @@ def test_the_mean_difference_by_hand() -> None:
     assert found.error == pytest.approx((between + within) ** 0.5)
     # Three degrees of freedom in each of the two parts, which are of unlike size.
     assert found.freedom == pytest.approx((between + within) ** 2 / (between**2 / 3 + within**2 / 3))
+
+
+def test_a_group_counts_with_all_its_texts_by_hand() -> None:
+    # Four groups of two texts, two of which differ, both labelled: -1/8. Deviations 1 + 2/8, -2 + 2/8, and of the alike
+    # 2/8 twice; squares 1.5625 + 3.0625 + 0.125, one more, over (8 + 2)².
+    found = estimate_drawn(Pool(8, 4, 4, 2, 8), [1, -2], [2, 2])
+    assert (found.difference, found.freedom) == (-1 / 8, 3)
+    assert found.error == pytest.approx((4 / 3 * 5.75 / 100) ** 0.5)
+
+
+def test_half_of_the_labels_are_taken_to_be_won_by_hand() -> None:
+    # Two of four, one won and one lost: squares 2 * 2, one more; spread 2 * (2 + 1) / (2 + 2)², for half of 4².
+    between, within = 100 / 99 * 5 / 102**2, 16 / 2 * 6 / 16 / 102**2
+    freedom = (between + within) ** 2 / (between**2 + within**2)
+    half = float(stdtrit(freedom, 0.95)) * (between + within) ** 0.5
+    assert half_width(Pool(100, 100, 4, 4, 96), 2, 0.95) == pytest.approx(half)
 
 
 @given(

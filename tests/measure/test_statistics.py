@@ -162,6 +162,14 @@ def test_a_launch_counts_as_one_by_hand() -> None:
     assert one == ratio and high_of_one / low_of_one < high / low
 
 
+def test_what_ran_one_after_the_other_is_compared_by_hand() -> None:
+    """In the second launch, or round, both took twice as long: nothing that a ratio knows of."""
+    for launches in (1, 2):
+        latency = Latency(rounds=((1.0,), (2.0,)), baseline_rounds=((3.0,), (6.0,)), launches=launches)
+        ratio, interval = speedup(latency, 0.95)
+        assert (ratio, *interval) == pytest.approx((3.0, 3.0, 3.0))
+
+
 def test_launches_of_different_lengths_are_refused() -> None:
     rounds = ((1.0,),) * 7
     with pytest.raises(ValueError, match="7 rounds are not 3 launches"):
@@ -185,6 +193,8 @@ def test_the_speedups_bounds_hold_as_often_as_they_promise() -> None:
 
 def test_percentiles_by_hand() -> None:
     assert percentiles(Latency(rounds=((1.0, 2.0, 3.0, 4.0, 5.0),) * 2)) == pytest.approx((3.0, 5.0))
+    # Of 0 to 10 ms nine tenths lie at 9 or below.
+    assert percentiles(Latency(rounds=(tuple(map(float, range(11))),))) == pytest.approx((5.0, 9.0))
 
 
 @given(
@@ -281,6 +291,10 @@ def test_what_is_said_of_classes_is_said_of_the_candidate() -> None:
 def test_another_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="compared by entity_f1"):
         compare(evaluation([1]), evaluation([1]), EntityF1(), confidence=0.95, margin=0.01)
+    other = dataclasses.replace(evaluation([1]), metric="entity_f1")
+    for pair in ((other, evaluation([1])), (evaluation([1]), other)):
+        with pytest.raises(ValueError, match="compared by accuracy"):
+            compare(*pair, Accuracy(), confidence=0.95, margin=0.01)
 
 
 def test_the_jackknife_by_hand() -> None:
@@ -319,6 +333,15 @@ def test_few_groups_that_make_up_the_spread_count_as_few() -> None:
     after = before.copy()
     after[:2, 0] = 5.0
     assert estimate(before, after, range(100), TokenAccuracy()).freedom == pytest.approx(4 / 0.98, rel=0.05)
+
+
+def test_the_freedom_of_one_group_among_ten_by_hand() -> None:
+    # Ten groups, of which one loses all: away from the difference by 1/10, the nine others by -1/90. The squares add up
+    # to 1/90: 2 / 90² / ((1 + 9 / 9⁴) / 10⁴ - 1 / 90² / 10) is 1800 / 640.
+    before = np.full((10, 2), 4.0)
+    after = before.copy()
+    after[3, 0] = 0.0
+    assert estimate(before, after, range(10), TokenAccuracy()).freedom == pytest.approx(1800 / 640)
 
 
 def test_more_than_two_hundred_groups_are_left_out_in_blocks_of_every_two_hundredth() -> None:
