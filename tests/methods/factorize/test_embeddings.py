@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 from compress.core.blame import Milder, Setback
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.measure.environment import int8_weight_bits
 from compress.methods.factorize import embeddings
 from compress.methods.factorize.embeddings import FactorizeEmbeddings
 from compress.methods.fuse.layers import FuseLayers
@@ -126,7 +127,7 @@ def test_trimmed_fused_quantized_saved_and_run(
         scheme="dynamic",
         embeddings=True,
         embedding_bits=8,
-        weight_bits=8,
+        weight_bits=int8_weight_bits(),
         keep_float=[],
         float_share=0,
         sensitivity_examples=2,

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from compress.core.blame import Milder, Setback
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.measure.environment import int8_weight_bits
 from compress.methods.quantize.int8 import Calibration, QuantizeInt8, _quantiles
 from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import layers_of
@@ -518,7 +519,9 @@ def test_rounding_is_all_that_is_left_of_relu(
     model = relu_model(make_model)
     fuse_layers(model, first_token=False)
     context = make_context(make_model())
-    found = dataclasses.replace(STAGE, static_inner=True).apply(model, context)
+    # As many bits as this processor multiplies without loss, as in a recipe.
+    stage = dataclasses.replace(STAGE, static_inner=True, weight_bits=int8_weight_bits())
+    found = stage.apply(model, context)
     path = export_onnx(found, SIGNATURE, batch, tmp_path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
