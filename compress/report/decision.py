@@ -47,7 +47,10 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     ]
     headline = _sentence("; ".join([", ".join(claims), *([BUSY] if busy else [])]))
     finding, contradicted = _test_against_limit(student, summary)
-    details = [_proof(rows, summary)]
+    labelled = summary.get("labelled")
+    passed = labelled is not None and labelled["outcome"] == "passed" and not contradicted
+    settled = passed and _accuracy_alone_is_open(row, summary)
+    details = [_proof(rows, summary, "The validation split alone leaves it open" if settled else "Unproven")]
     if finding:
         details.append(finding)
     objective = _objective(summary)
@@ -60,28 +63,27 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     if summary["stopped_at"] is not None:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
-    labelled = summary.get("labelled")
     if labelled is not None:
-        details.append(f"Labels of further texts, where teacher and student differ: {labelled['told']}.")
+        told = f"Labels of further texts, where teacher and student differ: {labelled['told']}."
+        # Where they decide, they are the weightiest.
+        details.insert(0 if settled else len(details), told)
         contradicted = contradicted or labelled["outcome"] == "failed"
     elif _labels_would_tell(row, summary) and not missed and not contradicted:
         details.append(FEW_LABELS)
-    proven, badge = exported["proven"], "proven on validation" if exported["proven"] else "unproven"
-    if row is not None and not proven:
-        if labelled is not None and labelled["outcome"] == "passed" and _accuracy_alone_is_open(row, summary):
-            proven, badge = True, "proven by labels"
-            headline += " Proven by labels of further texts."
-        else:
-            reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
-            headline += f" Unproven: {reason}." if missed else " Unproven."
-    tone = "bad" if contradicted or missed else "good" if proven else "unsure"
+    if settled:
+        headline += " Proven by labels of further texts."
+    elif row is not None and not exported["proven"]:
+        reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
+        headline += f" Unproven: {reason}." if missed else " Unproven."
+    tone = "bad" if contradicted or missed else "good" if settled or exported["proven"] else "unsure"
+    badge = "proven on validation" if exported["proven"] else "proven by labels" if settled else "unproven"
     return Decision(headline, tone, tuple(details), badge)
 
 
-def _accuracy_alone_is_open(row: Row, summary: Mapping[str, Any]) -> bool:
+def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool:
     """Whether nothing but too few labels kept a stage from being proven."""
-    gate = summary["gates"].get(row.stage)
-    if gate is None or row.verdict != "inconclusive" or summary["doubts"] or row.disturbance is not None:
+    gate = None if row is None else summary["gates"].get(row.stage)
+    if row is None or gate is None or row.verdict != "inconclusive" or summary["doubts"] or row.disturbance is not None:
         return False
     return bool(_accuracy_shortfall(row, gate)) and not row.missed and not _speed_shortfall(row, gate)
 
@@ -287,7 +289,8 @@ def _gained(difference: float, metric: Label) -> str:
     return f"{metric.title} {counted} {'lower' if difference < 0 else 'higher'}"
 
 
-def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
+def _proof(rows: Sequence[Row], summary: Mapping[str, Any], undecided: str) -> str:
+    """undecided: what a split is called that does not decide."""
     stage = summary["exported"]["stage"]
     gate = summary["gates"].get(stage)
     row = next((row for row in rows if row.stage == stage), None)
@@ -312,7 +315,7 @@ def _proof(rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
             f"Unproven: {busy.told}. The {metric.title} is shown to stay within its limit: {count} place the whole "
             f"interval {_sides(metric)[0]} the limit{limit}."
         )
-    return f"Unproven: {count} do not show that the model stays within its limits.{reason}"
+    return f"{undecided}: {count} do not show that the model stays within its limits.{reason}"
 
 
 def _sides(metric: Label) -> tuple[str, str]:

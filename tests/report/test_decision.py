@@ -55,7 +55,9 @@ def test_labels_of_further_texts_prove_what_the_split_left_open(rows: list[Row],
     assert decision.headline.endswith("56% of the bytes. Proven by labels of further texts.")
     assert (decision.tone, decision.badge) == ("good", "proven by labels")
     told = "Labels of further texts, where teacher and student differ: accuracy -0.20 points, by 300 labels."
-    assert decision.details[-1] == told and FEW_LABELS not in decision.details
+    assert decision.details[0] == told and FEW_LABELS not in decision.details
+    assert decision.details[1].startswith("The validation split alone leaves it open: 2,000 validation examples do not")
+    assert not any("Unproven" in sentence for sentence in decision.details)
 
     decision = decide(rows[:4], _labelled(summary, "inconclusive"))
     assert decision.headline.endswith("Unproven.") and (decision.tone, decision.badge) == ("unsure", "unproven")
@@ -70,6 +72,10 @@ def test_labels_of_further_texts_prove_what_the_split_left_open(rows: list[Row],
     other = [*rows[:3], dataclasses.replace(rows[3], missed=("the class b is not found any more",))]
     assert decide(other, _labelled(summary, "passed")).badge == "unproven"
     assert decide(rows[:4], _labelled(summary | {"doubts": ["a guess"]}, "passed")).badge == "unproven"
+    tested = {"difference": -0.03, "interval": [-0.04, -0.02], "examples": 500, "confidence": 0.95}
+    against = summary | {"student": summary["student"] | {"test": tested}}
+    decision = decide(rows[:4], _labelled(against, "passed"))
+    assert (decision.badge, decision.tone) == ("unproven", "bad")
 
 
 def test_labels_of_further_texts_may_contradict_the_split(rows: list[Row], summary: dict[str, Any]) -> None:
