@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.manifest import MANIFEST, write_manifest
+from compress.measure.environment import int8_weight_bits
 from compress.nn.checkpoint import save_model
 from compress.nn.layers import Int8DynamicLinear, Int8Embedding
 from compress.nn.structure import replace_module
@@ -70,7 +71,7 @@ def in_int8() -> Callable[[PreTrainedModel], None]:
     def quantize(model: PreTrainedModel) -> None:
         for path, module in list(model.named_modules()):
             if type(module) is nn.Linear:
-                replace_module(model, path, Int8DynamicLinear.of(module))
+                replace_module(model, path, Int8DynamicLinear.of(module, int8_weight_bits()))
         words = model.get_input_embeddings()
         path = next(path for path, module in model.named_modules() if module is words)
         replace_module(model, path, Int8Embedding.of(words))
