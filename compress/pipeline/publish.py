@@ -77,7 +77,7 @@ def publish(
         "teacher": _teacher(teacher),
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),
-        "labelled": None if best is None else read_labelled(folder, best.entry.key),
+        "labelled": None if best is None else _labelled(recipe, folder, best),
         "doubts": list(doubts),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
@@ -198,6 +198,11 @@ def _exported(recipe: Recipe, best: Finding, row: Row, doubts: Sequence[str]) ->
         "why": f"the last stage that was kept: {how}",
         "proven": row.verdict == "passed" and not doubts and row.disturbance is None,
     }
+
+
+def _labelled(recipe: Recipe, folder: Path, best: Finding) -> dict[str, Any] | None:
+    gate = recipe.gates[best.stage]
+    return read_labelled(folder, best.entry.key, -gate.max_accuracy_drop, gate.confidence)
 
 
 def _objective(recipe: Recipe, row: Row | None) -> dict[str, Any] | None:

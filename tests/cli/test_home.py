@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,13 @@ def test_in_a_recipe(checkpoint: Path, examples: Path, tmp_path: Path) -> None:
     assert recipe.teacher.files() and recipe.data.files() == [examples]
     assert recipe.store == tmp_path / "store"
     assert recipe.settings["stages"]["distill"]["student_path"] == str(tmp_path / "student")
+
+
+@pytest.mark.parametrize("name", ["export", "label", "place", "report", "tune"])
+def test_in_the_arguments_of_every_other_command(name: str, tmp_path: Path) -> None:
+    actions = import_module(f"compress.cli.commands.{name}")._parser()._actions
+    taken = [
+        action.type for action in actions if action.metavar in ("DIR", "FILE", "FOLDER", "DATA", "MODEL", "EXPORT")
+    ]
+    assert taken and all(kind("~/a") == tmp_path / "a" for kind in taken)
+    assert not any(action.type is Path for action in actions)

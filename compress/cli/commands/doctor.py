@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.cli.commands.paths import path
 from compress.cli.version import FLAG, version
 from compress.report.terminal import terminal
 
@@ -30,7 +31,7 @@ def main() -> None:
         "say what will be slow or wrong, why, and what to do. Exit status 1 where something would make runs wrong.",
     )
     parser.add_argument(FLAG, action="version", version=version())
-    parser.add_argument("--store", type=Path, metavar="DIR", help="where finished work is kept (default: the recipes')")
+    parser.add_argument("--store", type=path, metavar="DIR", help="where finished work is kept (default: the recipes')")
     parser.add_argument("--json", action="store_true", help="print facts and findings as JSON")
     arguments = parser.parse_args()
 

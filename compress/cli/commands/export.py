@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from compress.cli.commands.paths import path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 
@@ -17,8 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from compress.deploy.forms.write import write_form
 
     with refusing("compress-export"):
-        examples = None if given.examples is None else given.examples.expanduser()
-        for line in write_form(given.folder.expanduser(), given.to, given.out.expanduser(), examples):
+        for line in write_form(given.folder, given.to, given.out, given.examples):
             print(line)
 
 
@@ -32,12 +31,12 @@ def _parser() -> argparse.ArgumentParser:
         "its outputs on real examples, each in a process of its own, or byte by byte.",
     )
     parser.add_argument(FLAG, action="version", version=version())
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a run's folder, or the one that it exported")
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="a run's folder, or the one that it exported")
     parser.add_argument("--to", required=True, metavar="FORM", help=forms)
-    parser.add_argument("--out", required=True, type=Path, help="a folder that is not there yet")
+    parser.add_argument("--out", required=True, type=path, help="a folder that is not there yet")
     parser.add_argument(
         "--examples",
-        type=Path,
+        type=path,
         metavar="DATA",
         help="examples to compare outputs on, as the run read them, or a text a line in a .txt; at most 200 are used "
         "(default: those of the run's proof, in its store)",

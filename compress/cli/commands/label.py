@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from compress.cli.commands.paths import path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 from compress.core.errors import InputError
@@ -32,16 +33,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a run's folder; then the one of --out, once it is labelled"
+        "folder", type=path, metavar="FOLDER", help="a run's folder; then the one of --out, once it is labelled"
     )
     parser.add_argument(
         "--texts",
-        type=Path,
+        type=path,
         metavar="DATA",
         help="texts of the kind that the model is for, at least 100, with the columns that the run read (or one a line "
         "in a .txt), or a folder of images; thousands are no trouble",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder for the table to fill in")
+    parser.add_argument("--out", type=path, metavar="DIR", help="a new folder for the table to fill in")
     parser.add_argument(
         "--labels",
         type=int,
@@ -67,11 +68,11 @@ def _draw(given: argparse.Namespace) -> int:
     from compress.cli.recorded import recorded_recipe
     from compress.deploy.labelling.draw import draw
 
-    run: Path = given.folder.expanduser()
+    run: Path = given.folder
     recipe, summary = recorded_recipe(run)
     if summary.get("exported") is None:
         raise InputError(f"{run} exported nothing, so there is nothing to prove.")
-    texts: Path = given.texts.expanduser()
+    texts: Path = given.texts
     tell = partial(print, flush=True)
     draw(run, recipe, summary, texts, given.out, labels=given.labels, group=given.group, tell=tell)
     return 0
@@ -82,7 +83,7 @@ def _judge(given: argparse.Namespace) -> int:
     from compress.deploy.labelling.sheet import VERDICT, is_sheet
     from compress.deploy.labelling.told import tell_run
 
-    folder: Path = given.folder.expanduser()
+    folder: Path = given.folder
     if not is_sheet(folder):
         raise InputError(
             f"{folder} is no folder that compress-label wrote. To have one written from a run: compress-label {folder} "

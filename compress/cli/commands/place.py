@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from compress.cli.commands.paths import path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         "ways to place consecutive blocks the best is found exactly.",
     )
     parser.add_argument(FLAG, action="version", version=version())
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a folder that save_pretrained or a run wrote")
+    parser.add_argument("model", type=path, metavar="MODEL", help="a folder that save_pretrained or a run wrote")
     parser.add_argument(
         "--devices",
         required=True,
@@ -42,14 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bits", type=int, choices=(32, 16, 8, 4), help="of each weight in memory (default: as it is stored)"
     )
-    parser.add_argument("--costs", type=Path, metavar="FILE", help="times measured elsewhere, instead of measuring")
-    parser.add_argument("--save-costs", type=Path, metavar="FILE", help="write the measured times there")
+    parser.add_argument("--costs", type=path, metavar="FILE", help="times measured elsewhere, instead of measuring")
+    parser.add_argument("--save-costs", type=path, metavar="FILE", help="write the measured times there")
     parser.add_argument(
         "--verify", action="store_true", help="run the plan, a process for each device, and show prediction and time"
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="a new folder for device_map.json (Transformers, Accelerate), layers.json (Candle and others), plan.json",
     )
@@ -64,7 +64,7 @@ def _place(given: argparse.Namespace) -> None:
     from compress.deploy.placement.place import Asked, place, verify
 
     asked = Asked(
-        model=given.model.expanduser(),
+        model=given.model,
         devices=read_devices(given.devices),
         context=given.context,
         prompt_tokens=given.prompt,

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.paths import path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 from compress.core.checks import require_fraction
@@ -28,9 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(FLAG, action="version", version=version())
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a sweep's or a run's folder; searched with all below"
+        "folders", nargs="+", type=path, metavar="FOLDER", help="a sweep's or a run's folder; searched with all below"
     )
-    parser.add_argument("--out", type=Path, default=Path(REPORT), help="the page to write (%(default)s)")
+    parser.add_argument("--out", type=path, default=Path(REPORT), help="the page to write (%(default)s)")
     parser.add_argument(
         "--margin",
         type=float,

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from compress.cli.commands.paths import path
 from compress.cli.commands.reasons import refusing
 from compress.cli.version import FLAG, version
 from compress.core.errors import InputError
@@ -28,12 +29,12 @@ def _parser() -> argparse.ArgumentParser:
         "runtime.json beside the model, where compress.Predictor finds it.",
     )
     parser.add_argument(FLAG, action="version", version=version())
-    parser.add_argument("export", type=Path, metavar="EXPORT", help="the folder `export` of a finished run")
+    parser.add_argument("export", type=path, metavar="EXPORT", help="the folder `export` of a finished run")
     sample = parser.add_mutually_exclusive_group(required=True)
     sample.add_argument(
-        "--texts", type=Path, metavar="FILE", help="texts as they are asked in use, one a line (pairs: a tab between)"
+        "--texts", type=path, metavar="FILE", help="texts as they are asked in use, one a line (pairs: a tab between)"
     )
-    sample.add_argument("--images", type=Path, metavar="DIR", help="images as they are asked in use")
+    sample.add_argument("--images", type=path, metavar="DIR", help="images as they are asked in use")
     parser.add_argument(
         "--slo-ms",
         type=float,
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="try batches also where they change answers, as they do with INT8 ranges found anew for each batch; what "
         "that costs is said",
     )
-    parser.add_argument("--out", type=Path, default=Path("tune.html"), help="the page to write (%(default)s)")
+    parser.add_argument("--out", type=path, default=Path("tune.html"), help="the page to write (%(default)s)")
     return parser
 
 
@@ -61,7 +62,7 @@ def _tune(given: argparse.Namespace) -> None:
     out: Path = given.out
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out is {out}, which is no file that could be written. Name one in a folder that is there.")
-    folder: Path = given.export.expanduser()
+    folder: Path = given.export
 
     from compress.core.manifest import find_damage
     from compress.deploy.export import read_export

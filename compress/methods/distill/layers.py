@@ -32,7 +32,7 @@ class Distill(StageDefaults):
     many as target_speedup leaves time for, when each keeps at least the share `narrowest` of its heads and neurons.
 
     hidden_size: the student's hidden width, or None to keep it. student_path: a folder to load the student from
-    instead. activation: the FFN's activation in the student (`relu` costs a runtime a quarter of `gelu`), or None to
+    instead. activation: the FFN's activation in the student (`relu` is a little faster than `gelu`), or None to
     keep the teacher's. epochs: passes over the examples to imitate, labelled or not: see Imitation.
     """
 
