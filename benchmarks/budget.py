@@ -149,7 +149,7 @@ class Laboratory:
         """The mean difference, with its interval."""
         differences = scores - others
         groups = [row["group"] for row in self._rows]
-        interval = paired_interval(differences, groups, 1.0, CONFIDENCE)
+        interval = paired_interval(differences, groups, CONFIDENCE)
         return wording.difference_with_interval(float(differences.mean()), interval, SHARE, 1)
 
     def timed(self, without: Cut, given: Cut) -> str:

@@ -168,7 +168,7 @@ class Contest(ABC):
                     "ours": contender.ours,
                     "score": evaluation.score,
                     "difference": float(differences.mean()),
-                    "interval": paired_interval(differences, evaluation.groups, 1.0, CONFIDENCE),
+                    "interval": paired_interval(differences, evaluation.groups, CONFIDENCE),
                     "real": self.times(real[self.baseline], real[name]),
                     "long": self.times(long[self.baseline], long[name]),
                     "size_bytes": contender.size_bytes,

@@ -185,7 +185,7 @@ class Laboratory:
 
 def points(differences: Scores) -> str:
     """Mean and 95% interval, in points."""
-    low, high = paired_interval(differences, list(range(len(differences))), 1.0, 0.975)
+    low, high = paired_interval(differences, list(range(len(differences))), 0.975)
     return f"{differences.mean() * 100:+.2f} [{low * 100:+.2f}, {high * 100:+.2f}]"
 
 

@@ -103,7 +103,7 @@ class Laboratory:
         model = load_model(make_or_find(store, stage_artifact(loaded, "quantize", teacher, teacher)).folder)
         moved = shift_of(model, [()], self.batches, self.reference, self.task)
         differences = self._scores(moved.logits[0]) - self.scores
-        interval = paired_interval(differences, [row["group"] for row in self.rows], 1.0, 0.95)
+        interval = paired_interval(differences, [row["group"] for row in self.rows], 0.95)
         accuracy = wording.difference_with_interval(float(differences.mean()), interval, SHARE, 2)
         pairs = zip(moved.logits[0], self.reference, strict=True)
         same = np.mean([ours.argmax() == theirs.numpy().argmax() for ours, theirs in pairs])

@@ -14,13 +14,15 @@ NAME = r"(?:password|passwd|pwd|secret|api_?key|access_?key|secret_?key|credenti
 # As a setting, in a query of an address, or as a variable of the environment: the last word of the name tells.
 ASSIGNED = re.compile(rf"(?P<name>(?<![A-Za-z0-9])(?:[\w.-]*[._-])?{NAME}=)[^\s&\"']+", re.IGNORECASE)
 NAMED = re.compile(rf"(?:.*[._-])?{NAME}", re.IGNORECASE)
+# Numbers are called that which count or measure tokens of a text.
+TOKEN = re.compile(r"(?:.*[._-])?token", re.IGNORECASE)
 
 
 def masked(value: Any) -> Any:
     """The same text, or the same mapping or sequence of such values, with `***` for every password and token.
 
     Found are the user and password of an address (`http://me:secret@host`), and values whose name ends with a word
-    such as `password`, `token` or `api_key`. Other values stay as they are.
+    such as `password`, `token` or `api_key`; numbers too, unless the word is `token`. Other values stay as they are.
     """
     if isinstance(value, str):
         return ASSIGNED.sub(rf"\g<name>{MASK}", ADDRESS.sub(rf"\g<scheme>{MASK}@", value))
@@ -34,5 +36,8 @@ def masked(value: Any) -> Any:
 
 
 def _of(name: str, value: Any) -> Any:
-    secret = isinstance(value, str) and value and NAMED.fullmatch(name)
+    if not NAMED.fullmatch(name) or isinstance(value, bool):
+        return masked(value)
+    # A password of digits is a number in YAML.
+    secret = isinstance(value, str) and value or isinstance(value, int | float) and not TOKEN.fullmatch(name)
     return MASK if secret else masked(value)

@@ -44,7 +44,7 @@ def _recall(name: str, table: np.ndarray, groups: np.ndarray, level: float, marg
     def interval(found: np.ndarray) -> Interval:
         # One after the other, each with its example's mean difference: only the sums of groups matter.
         differences = np.repeat((found - before) / actual, actual)
-        return paired_interval(differences, np.repeat(groups[example], actual).tolist(), 1.0, level)
+        return paired_interval(differences, np.repeat(groups[example], actual).tolist(), level)
 
     judged = interval(np.zeros_like(before))[1] < -margin
     return Recall(

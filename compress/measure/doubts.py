@@ -64,7 +64,7 @@ def _no_better_than_a_random_order(teacher: Evaluation) -> tuple[str, ...]:
     """A sentence where the teacher's order of candidates is not shown to be better than any other, on average over the
     queries."""
     chance = teacher.figures[ANY_ORDER]
-    low, _ = paired_interval(np.array(teacher.scores) - chance, teacher.groups, 1.0, CONFIDENCE)
+    low, _ = paired_interval(np.array(teacher.scores) - chance, teacher.groups, CONFIDENCE)
     if low > 0:
         return ()
     return (
@@ -122,7 +122,7 @@ def _no_better_than_the_majority(teacher: Evaluation) -> str | None:
     some = things > 0
     differences = np.repeat((right - fixed)[some] / things[some], things[some])
     groups = np.repeat(np.asarray(teacher.groups)[some], things[some]).tolist()
-    low, _ = paired_interval(differences, groups, 1.0, CONFIDENCE)
+    low, _ = paired_interval(differences, groups, CONFIDENCE)
     if low > 0:
         return None
     share, always = right.sum() / things.sum(), fixed.sum() / things.sum()

@@ -42,7 +42,6 @@ def powered(
     differences: np.ndarray,
     groups: Sequence[int],
     predictions: Predictions,
-    score_range: float = 1.0,
     *,
     weight: float | None = None,
 ) -> tuple[Estimate, float]:
@@ -55,7 +54,7 @@ def powered(
     groups and those of the texts together (Satterthwaite).
     """
     count, texts = len(differences), len(predictions.texts)
-    centre, error, freedom = mean_and_error(differences, groups, score_range)
+    centre, error, freedom = mean_and_error(differences, groups)
     classical = Estimate(float(differences.mean()), centre, error, 0.0, freedom)
     ours, theirs, clusters = numbered_together(groups, predictions.groups)
     labelled = np.bincount(ours, minlength=clusters) > 0
@@ -79,7 +78,7 @@ def powered(
     shift = float((of_examples * (expected - predictions.labelled)).sum()) / count
     sums = answers + weights * shifts + mean_weight * spread
     variances = [
-        variance_of_sums(sums[labelled], score_range**2) / (count + 2) ** 2,
+        variance_of_sums(sums[labelled], 1.0) / (count + 2) ** 2,
         mean_weight**2 * of_texts / (count + 2) ** 2,
     ]
     freedoms = [int(labelled.sum()) - 1, int((~labelled).sum()) - 1]

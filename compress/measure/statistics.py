@@ -98,7 +98,7 @@ def estimate(baseline: np.ndarray, candidate: np.ndarray, groups: Sequence[int],
     if not metric.proportion:
         return jackknife(baseline, candidate, groups, metric)
     differences = candidate[:, 0] - baseline[:, 0]
-    centre, error, freedom = mean_and_error(differences, groups, 1.0)
+    centre, error, freedom = mean_and_error(differences, groups)
     return Estimate(float(differences.mean()), centre, error, 0.0, freedom)
 
 

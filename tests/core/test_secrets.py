@@ -63,3 +63,10 @@ def test_values_are_masked_by_their_names_at_any_depth() -> None:
     }
     # One that nobody has set is none, nor is a figure whose name only ends like one.
     assert masked({"password": "", "same_top_token": 0.98}) == {"password": "", "same_top_token": 0.98}
+    # YAML reads a password of digits as a number.
+    assert masked({"password": 4711, "api_key": 0, "token": 3, "set_password": True}) == {
+        "password": "***",
+        "api_key": "***",
+        "token": 3,
+        "set_password": True,
+    }

@@ -73,7 +73,7 @@ def test_with_all_labelled_it_is_the_usual_interval(differences: list[int], toge
     found = estimate_drawn(
         pool, [float(values[groups == g].sum()) for g in drawn], [int((groups == g).sum()) for g in drawn]
     )
-    centre, error, freedom = mean_and_error(values.astype(float), groups.tolist(), 1.0)
+    centre, error, freedom = mean_and_error(values.astype(float), groups.tolist())
     if groups.max() == 0:
         assert found.error == error == 1.0
         return

@@ -59,7 +59,7 @@ def test_of_examples_timed_together_each_has_its_share() -> None:
 def test_interval_of_four_differences_by_hand() -> None:
     # Mean -1/4; squared deviations 3 x 1/16 + 9/16 = 3/4, plus 1 for the pseudo-examples; 4/3 for 4 groups;
     # 4 + 2 examples.
-    low, high = paired_interval(np.array([0.0, 0.0, 0.0, -1.0]), range(4), 1.0, 0.95)
+    low, high = paired_interval(np.array([0.0, 0.0, 0.0, -1.0]), range(4), 0.95)
     variance = (4 / 3) * (3 / 4 + 1) / 6**2
     half = stats.t.ppf(0.95, 3) * math.sqrt(variance)
     assert (low + high) / 2 == pytest.approx(-1 / 6)
@@ -68,28 +68,28 @@ def test_interval_of_four_differences_by_hand() -> None:
 
 def test_interval_of_two_groups_of_two_by_hand() -> None:
     # Mean -1/2; the groups' deviations add up to 1 and -1, squares to 2, plus 1; 2/1 for two groups; 4 + 2 examples.
-    low, high = paired_interval(np.array([0.0, 0.0, -1.0, -1.0]), [3, 3, 8, 8], 1.0, 0.95)
+    low, high = paired_interval(np.array([0.0, 0.0, -1.0, -1.0]), [3, 3, 8, 8], 0.95)
     assert (low + high) / 2 == pytest.approx(-1 / 3)
     assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.95, 1) * math.sqrt(2 * 3 / 36))
 
 
 def test_a_handful_of_examples_that_agree_prove_nothing() -> None:
-    low, high = paired_interval(np.zeros(10), range(10), 1.0, 0.95)
+    low, high = paired_interval(np.zeros(10), range(10), 0.95)
     assert low < -0.1
     assert high > 0.1
 
 
 def test_examples_of_one_group_count_as_one() -> None:
     differences = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0] * 8)
-    alone = paired_interval(differences, range(64), 1.0, 0.95)
-    together = paired_interval(differences, np.repeat(np.arange(16), 4), 1.0, 0.95)
+    alone = paired_interval(differences, range(64), 0.95)
+    together = paired_interval(differences, np.repeat(np.arange(16), 4), 0.95)
     assert together[1] - together[0] > 1.8 * (alone[1] - alone[0])
 
 
 @pytest.mark.parametrize("count", [1, 20, 2000])
 def test_one_group_proves_nothing_however_large(count: int) -> None:
     # Student's t on one degree of freedom is 6.314 at 95%, and the standard error is all that scores can differ by.
-    low, high = paired_interval(np.full(count, -0.1), [7] * count, 1.0, 0.95)
+    low, high = paired_interval(np.full(count, -0.1), [7] * count, 0.95)
     assert (high - low) / 2 == pytest.approx(6.314, abs=1e-3)
     assert (low + high) / 2 == pytest.approx(-0.1 * count / (count + 2))
     before, after = statistics_of([1.0] * count), statistics_of([0.9] * count)
@@ -99,8 +99,8 @@ def test_one_group_proves_nothing_however_large(count: int) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=2, max_size=60))
 def test_swapping_the_models_mirrors_the_interval(differences: list[float]) -> None:
-    low, high = paired_interval(np.array(differences), range(len(differences)), 1.0, 0.9)
-    mirrored = paired_interval(-np.array(differences), range(len(differences)), 1.0, 0.9)
+    low, high = paired_interval(np.array(differences), range(len(differences)), 0.9)
+    mirrored = paired_interval(-np.array(differences), range(len(differences)), 0.9)
     assert mirrored == pytest.approx((-high, -low))
 
 
@@ -110,7 +110,7 @@ def test_the_lower_bound_holds_as_often_as_it_promises() -> None:
     held = 0
     for _ in range(400):
         differences = draw.choice([-1.0, 0.0, 1.0], size=1000, p=[0.04, 0.93, 0.03])
-        held += paired_interval(differences, range(1000), 1.0, 0.95)[0] <= -0.01
+        held += paired_interval(differences, range(1000), 0.95)[0] <= -0.01
     assert 0.92 <= held / 400 <= 0.98
 
 
