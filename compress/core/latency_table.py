@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Curve = Mapping[int, float]
@@ -79,6 +79,19 @@ class LatencyTable:
             for number, sizes in enumerate(layers)
         ]
 
+    def assembled(self, layers: Sequence[tuple[int, int]], measured: float) -> LatencyTable:
+        """The table with the blocks of all layers as many times as costly as makes a model of these (heads, neurons)
+        cost what it was measured to, in milliseconds.
+
+        A graph of one block over and over is at hand for the processor. In a whole model each layer has weights of its
+        own and waits for what the one before it has just written, and of a large one they come from memory.
+        """
+        predicted, found = self.predict(layers) - self.fixed, measured - self.fixed
+        # Of layers too small to be timed nothing is known that could be made larger.
+        times = found / predicted if predicted > 0 and found > 0 else 1.0
+        curves = {name: getattr(self, name) for name in ("attention", "ffn", "last_attention", "last_ffn")}
+        return replace(self, **{name: _times(curve, times) for name, curve in curves.items()})
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -98,6 +111,10 @@ class LatencyTable:
             low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
             prompt=None if data.get("prompt") is None else cls.from_json(data["prompt"]),
         )
+
+
+def _times(curve: Curve, factor: float) -> Curve:
+    return {size: factor * cost for size, cost in curve.items()}
 
 
 def curve_from_json(data: Mapping[str, float]) -> Curve:

@@ -82,8 +82,7 @@ def decoder_table(costs: Mapping[Key, Request], layers: Sequence[tuple[int, int]
     precision of the parts, which is the teacher where there is no such entry. layers: (heads, neurons) of that model.
 
     A few layers fit into a processor's cache, and a whole model does not: it reads its weights from memory, for each
-    token anew. So the costs of blocks are taken as many times as large as makes the whole model's layers cost what
-    they were measured to.
+    token anew. So the costs of blocks are those of the whole model: see `LatencyTable.assembled`.
     """
     whole = costs.get(WHOLE, costs[TEACHER])
     prompt = _phase({key: cost.prompt for key, cost in costs.items()}, whole.prompt, layers, depth)
@@ -100,18 +99,7 @@ def decoder_table(costs: Mapping[Key, Request], layers: Sequence[tuple[int, int]
 
 
 def _phase(costs: Mapping[Key, float], whole: float, layers: Sequence[tuple[int, int]], depth: int) -> LatencyTable:
-    table = unfused_table(costs[TEACHER], costs, depth)
-    predicted, measured = table.predict(layers) - table.fixed, whole - table.fixed
-    # Of layers too small to be timed nothing is known that could be made larger.
-    times = measured / predicted if predicted > 0 and measured > 0 else 1.0
-    return LatencyTable(
-        teacher=table.teacher,
-        fixed=table.fixed,
-        attention={size: times * cost for size, cost in table.attention.items()},
-        ffn={size: times * cost for size, cost in table.ffn.items()},
-        last_attention={},
-        last_ffn={},
-    )
+    return unfused_table(costs[TEACHER], costs, depth).assembled(layers, whole)
 
 
 def _sum(one: Curve, other: Curve) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ from compress.nn.head import Reads
 from compress.nn.layers import FusedLayer, LowRankLinear
 from compress.nn.layers.fused_layer import FusedLayerSizes
 from compress.nn.structure import replace_module
-from compress.nn.surgery import keep_layers
+from compress.nn.surgery import change_activation, keep_layers
 
 # Several blocks in one graph, so that the cost of a call and the clock's grain are small beside them.
 STACKED = 4
@@ -47,6 +48,9 @@ LAST_SHARES = (0.125, 1.0)
 LOW_RANK_HEADS, LOW_RANK_NEURONS = (0.5, 1.0), (0.125, 1.0)
 # Of the hidden width. Above, a square product is no faster as two.
 RANKS = (0.125, 0.375)
+# A whole model of such a share of the layers, heads and neurons is timed beside its parts.
+MIDDLE = 0.5
+WHOLE = ("whole", 0)
 # Of the rounds of each part so many count, the fastest: a graph that small is only ever slowed down.
 FASTEST = 0.25
 # What a part is: a curve and a size, and for low ranks the rank.
@@ -75,7 +79,7 @@ def measure_table(
     are timed; where one use is many calls, prompts of the signature's length instead. precision: `float`, `dynamic`,
     `static`, `blocks` or `blocks4`, of dense layers and word embeddings. retry_seconds: as in Measurement. Takes 20 to
     60 seconds, and the machine-wide lock while it times. Weights of layers are random: no kernel's speed depends on
-    them.
+    them. Beside the parts a whole model is timed: see `LatencyTable.assembled`.
     """
     if signature.decoding is not None:
         assert isinstance(layer, LayerSizes)
@@ -90,14 +94,20 @@ def measure_table(
         )
     inputs = _inputs(model, signature, batches, lengths)
     if isinstance(layer, LayerSizes):
-        depth = min(STACKED, len(layers_of(model)))
+        depth, sizes = min(STACKED, len(layers_of(model))), [(each.heads, each.neurons) for each in layers_of(model)]
+        whole = copy.deepcopy(model)
+        change_activation(whole, layer.activation)
         fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
-        parts = rounded(chain(shallow_models(model, layer, depth, SHARES), fixed), precision)
-        (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
-        return replace(unfused_table(whole, costs, depth), **company)
-    parts = rounded(chain(_parts(layer, signature.mask, reads).items(), _fixed(model, signature)), precision)
-    (whole,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
-    return replace(_table(whole, costs), **company)
+        parts = rounded(chain(shallow_models(model, layer, depth, SHARES), [(WHOLE, whole)], fixed), precision)
+        (baseline,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
+        return replace(unfused_table(baseline, costs, depth).assembled(sizes, costs[WHOLE]), **company)
+    middle = _middle(model, layer)
+    together = [] if middle is None else [(WHOLE, _assembled(model, signature, layer, middle, reads))]
+    alone = _parts(layer, signature.mask, reads).items()
+    parts = rounded(chain(alone, together, _fixed(model, signature)), precision)
+    (baseline,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
+    table = _table(baseline, costs)
+    return replace(table if middle is None else table.assembled(middle, costs[WHOLE]), **company)
 
 
 def measure_low_rank(
@@ -180,6 +190,34 @@ def _fixed(model: PreTrainedModel, signature: Signature) -> Iterator[tuple[tuple
     keep_layers(model, [])
     fuse_embeddings(model, types=TYPES in signature.names)
     yield ("fixed", 0), model
+
+
+def _middle(model: PreTrainedModel, layer: FusedLayerSizes) -> list[tuple[int, int]] | None:
+    """Heads and neurons of each layer of a model of half the layers, whose layers have half of what `layer` has, as
+    some of the parts have; None where layers are as wide as none of this model's."""
+    if layer.hidden != hidden_size(model):
+        return None
+    count = max(1, round(len(layers_of(model)) * MIDDLE))
+    return [(max(1, round(layer.heads * MIDDLE)), max(1, round(layer.neurons * MIDDLE)))] * count
+
+
+def _assembled(
+    model: PreTrainedModel,
+    signature: Signature,
+    layer: FusedLayerSizes,
+    sizes: Sequence[tuple[int, int]],
+    reads: Reads,
+) -> PreTrainedModel:
+    """A copy of the model with layers of these sizes, as fusion would leave it. Their weights are random."""
+    made = copy.deepcopy(model)
+    keep_layers(made, range(len(sizes)))
+    fused = [replace(layer, heads=heads, neurons=neurons) for heads, neurons in sizes]
+    if reads == "first":
+        fused[-1] = replace(fused[-1], first_token=1)
+    for one, own in zip(layers_of(made), fused, strict=True):
+        replace_module(made, one.path, FusedLayer(own))
+    fuse_embeddings(made, types=TYPES in signature.names)
+    return made
 
 
 def _low_rank_parts(layer: FusedLayerSizes, mask: str | None) -> dict[tuple[str, int, int], nn.Module]:

@@ -44,6 +44,21 @@ def test_a_model_is_its_blocks_and_what_is_fixed() -> None:
     assert TABLE.predict([(6, 150), (7, 100)]) == pytest.approx(0.5 + 4.5 + 0.55)
 
 
+def test_blocks_cost_what_a_whole_model_says() -> None:
+    # By its parts 0.5 + 4.5 + 0.55; measured 0.5 + 1.2 times the layers.
+    found = TABLE.assembled([(6, 150), (7, 100)], 0.5 + 1.2 * 5.05)
+    assert found.predict([(6, 150), (7, 100)]) == pytest.approx(6.56)
+    assert (found.attention[6], found.ffn[0], found.last_attention[2], found.last_ffn[100]) == pytest.approx(
+        (3.6, 0.36, 0.24, 0.12)
+    )
+    # What no cutting changes, and the teacher, were measured whole.
+    assert (found.teacher, found.fixed, found.low_rank) == (10.0, 0.5, TABLE.low_rank)
+    # A model that took less than what is fixed says nothing of its layers, nor does one without any.
+    assert TABLE.assembled([(6, 150)], 0.4) == TABLE
+    empty = dataclasses.replace(TABLE, last_attention={0: 0.0}, last_ffn={0: 0.0})
+    assert empty.assembled([(0, 0)], 3.0) == empty
+
+
 def test_what_is_left_of_a_dropped_block_is_on_no_line() -> None:
     # One head costs what the line from 2 to 6 says, not half of the way from nothing to 2.
     assert [at(TABLE.attention, size) for size in (0, 1, 2)] == [0.4, 0.5, 1.0]
