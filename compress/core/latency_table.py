@@ -30,6 +30,8 @@ class LatencyTable:
 
     Of a model that goes on with a text an example is a request: a prompt, read at once, and the tokens after it.
     prompt: what the same parts cost of that reading alone; the rest is the tokens'.
+    together: how many times what they take alone the blocks of a whole model took; their costs say it already. None
+    where no whole model was timed.
     """
 
     teacher: float
@@ -42,6 +44,7 @@ class LatencyTable:
     low_rank: Mapping[str, Grid] = field(default_factory=dict)
     disturbed: bool | None = None
     prompt: LatencyTable | None = None
+    together: float | None = None
 
     @property
     def last_is_short(self) -> bool:
@@ -89,8 +92,16 @@ class LatencyTable:
         predicted, found = self.predict(layers) - self.fixed, measured - self.fixed
         # Of layers too small to be timed nothing is known that could be made larger.
         times = found / predicted if predicted > 0 and found > 0 else 1.0
+        return replace(self._times(times), together=times)
+
+    def alone(self) -> LatencyTable:
+        """The table as it was before `assembled`."""
+        return self if self.together is None else replace(self._times(1 / self.together), together=None)
+
+    def _times(self, factor: float) -> LatencyTable:
         curves = {name: getattr(self, name) for name in ("attention", "ffn", "last_attention", "last_ffn")}
-        return replace(self, **{name: _times(curve, times) for name, curve in curves.items()})
+        scaled = {name: {size: factor * cost for size, cost in curve.items()} for name, curve in curves.items()}
+        return replace(self, **scaled)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -110,11 +121,8 @@ class LatencyTable:
             disturbed=data.get("disturbed"),
             low_rank={product: grid_from_json(grid) for product, grid in data["low_rank"].items()},
             prompt=None if data.get("prompt") is None else cls.from_json(data["prompt"]),
+            together=data.get("together"),
         )
-
-
-def _times(curve: Curve, factor: float) -> Curve:
-    return {size: factor * cost for size, cost in curve.items()}
 
 
 def curve_from_json(data: Mapping[str, float]) -> Curve:

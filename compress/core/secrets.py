@@ -39,5 +39,5 @@ def _of(name: str, value: Any) -> Any:
     if not NAMED.fullmatch(name) or isinstance(value, bool):
         return masked(value)
     # A password of digits is a number in YAML.
-    secret = isinstance(value, str) and value or isinstance(value, int | float) and not TOKEN.fullmatch(name)
+    secret = (isinstance(value, str) and value) or (isinstance(value, int | float) and not TOKEN.fullmatch(name))
     return MASK if secret else masked(value)

@@ -53,10 +53,19 @@ def test_blocks_cost_what_a_whole_model_says() -> None:
     )
     # What no cutting changes, and the teacher, were measured whole.
     assert (found.teacher, found.fixed, found.low_rank) == (10.0, 0.5, TABLE.low_rank)
+    assert (
+        found.together == pytest.approx(1.2)
+        and LatencyTable.from_json(json.loads(json.dumps(found.to_json()))) == found
+    )
+    # As it was, but for rounding.
+    assert found.alone().together is None and found.alone().predict([(6, 150)]) == pytest.approx(
+        TABLE.predict([(6, 150)])
+    )
     # A model that took less than what is fixed says nothing of its layers, nor does one without any.
-    assert TABLE.assembled([(6, 150)], 0.4) == TABLE
+    assert TABLE.assembled([(6, 150)], 0.4) == dataclasses.replace(TABLE, together=1.0)
     empty = dataclasses.replace(TABLE, last_attention={0: 0.0}, last_ffn={0: 0.0})
-    assert empty.assembled([(0, 0)], 3.0) == empty
+    assert empty.assembled([(0, 0)], 3.0) == dataclasses.replace(empty, together=1.0)
+    assert TABLE.alone() == TABLE
 
 
 def test_what_is_left_of_a_dropped_block_is_on_no_line() -> None:

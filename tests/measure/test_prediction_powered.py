@@ -148,7 +148,6 @@ def test_where_nothing_can_be_compared_the_labels_judge_alone(groups: Sequence[i
         assert found.freedom == max(1, len(set(groups)) - 1)
 
 
-
 def test_all_texts_among_the_labelled_add_nothing() -> None:
     found, weight = powered(DIFFERENCES, range(4), dataclasses.replace(PREDICTIONS, groups=[0, 1, 2, 3]))
     assert weight == 0.0

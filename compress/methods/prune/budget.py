@@ -227,6 +227,8 @@ class PruneToBudget(StageDefaults):
             f"predicted: {predicted:.3f} ms after the stages to come, {table.teacher / predicted:.1f} times the "
             f"teacher's speed ({table.fixed:.3f} ms of it are embeddings and head); before: {whole:.3f} ms"
         )
+        if table.together is not None:
+            context.note(f"blocks of a whole model took {table.together:.2f} times what they take alone: counted in")
         if table.prompt is not None:
             prompt = table.prompt.predict(left)
             context.note(
