@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/*.md", "benchmarks/README.md")
 BLOCK = re.compile(r"(?<=<!-- results: )(\w+) (\w+)( -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
 Result = Mapping[str, Any]
+PROGRAMS = ("onnxruntime-genai", "xllamacpp", "ctranslate2")
 
 
 def main() -> int:
@@ -368,6 +369,82 @@ def _gain(gains: Sequence[float]) -> str:
     return f"{statistics.median(gains):.2f} [{min(gains):.2f}, {max(gains):.2f}]"
 
 
+def predictions(result: Result) -> str:
+    """What a latency table says of whole models, and what they took."""
+    columns = ("layers", "heads", "neurons", "measured, times the teacher", "predicted", "by the parts alone")
+    rows = [
+        (
+            str(len(row["shape"])),
+            *(_sizes([layer[which] for layer in row["shape"]]) for which in (0, 1)),
+            f"{row['measured']:.2f}",
+            *(f"{row[name]:.2f} ({row[name] / row['measured'] - 1:+.0%})" for name in ("predicted", "by_parts")),
+        )
+        for row in result["rows"]
+    ]
+    machine = result["machine"]
+    told = f"{result['date']}, {machine['threads']} threads of {machine['cpu']}, texts of {result['lengths']} tokens."
+    return f"{told}\n\n{markdown(columns, rows)}"
+
+
+def _sizes(values: Sequence[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
+
+
+def decoders(result: Result) -> str:
+    """A language model in the forms of several programs."""
+    columns = (
+        "form",
+        "perplexity, times FP32's",
+        "KL, nats",
+        "same token",
+        "first token, ms",
+        "tokens a second",
+        "request, times FP32's speed",
+        "decoding, times",
+        "MB",
+        "memory, MB",
+    )
+    rows = [
+        (
+            row["name"],
+            "" if row["ratio"] is None else f"{row['ratio']:.4f} {_range(row['ratio_interval'], '.4f')}",
+            f"{row['kl_divergence']:.4f}" if "kl_divergence" in row else "",
+            f"{row['same_top_token']:.1%}" if "same_top_token" in row else "",
+            f"{row['first_token_ms']:.0f}",
+            f"{row['tokens_per_second']:.0f}",
+            *(f"{row[name]:.2f} {_range(row[f'{name}_interval'], '.2f')}" for name in ("request", "decoding")),
+            f"{row['bytes'] / 1e6:.0f}",
+            f"{row['peak_bytes'] / 1e6:.0f}",
+        )
+        for row in result["rows"]
+    ]
+    machine, request, known = result["machine"], result["request"], ("torch", "onnxruntime", *PROGRAMS)
+    named = ", ".join(f"{name} {result['versions'][name]}" for name in known if name in result["versions"])
+    told = (
+        f"Requests of {request['prompt_tokens']} tokens and {request['new_tokens']} new ones, greedy, in turns, "
+        f"{machine['threads']} threads of {machine['cpu']}; perplexity on {result['windows']} windows of "
+        f"{result['documents']} articles, in pairs with FP32, 95% intervals. {result['date']}, {named}."
+    )
+    return f"{told}\n\n{markdown(columns, rows)}"
+
+
+def rivals(result: Result) -> str:
+    """How many times as fast ours is as the other programs' forms of as many bits."""
+    rows = [
+        (
+            row["ours"],
+            row["rival"],
+            *(f"{row[name]:.2f} {_range(row[f'{name}_interval'], '.2f')}" for name in ("request", "decoding")),
+        )
+        for row in result["rivals"]
+    ]
+    return markdown(("ours", "beside", "request, times as fast", "decoding, times as fast"), rows)
+
+
+def _range(interval: Sequence[float], form: str) -> str:
+    return f"[{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
 FORMS: Mapping[str, Callable[[Result], str]] = {
     "stages": stages,
     "outcome": outcome,
@@ -381,6 +458,9 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "drawn": drawn,
     "drawn_real": drawn_real,
     "fuzz": fuzz,
+    "decoders": decoders,
+    "predictions": predictions,
+    "rivals": rivals,
 }
 
 if __name__ == "__main__":

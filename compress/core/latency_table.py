@@ -99,9 +99,16 @@ class LatencyTable:
         return self if self.together is None else replace(self._times(1 / self.together), together=None)
 
     def _times(self, factor: float) -> LatencyTable:
-        curves = {name: getattr(self, name) for name in ("attention", "ffn", "last_attention", "last_ffn")}
-        scaled = {name: {size: factor * cost for size, cost in curve.items()} for name, curve in curves.items()}
-        return replace(self, **scaled)
+        def scaled(curve: Curve) -> Curve:
+            return {size: factor * cost for size, cost in curve.items()}
+
+        return replace(
+            self,
+            attention=scaled(self.attention),
+            ffn=scaled(self.ffn),
+            last_attention=scaled(self.last_attention),
+            last_ffn=scaled(self.last_ffn),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
