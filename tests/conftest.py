@@ -142,7 +142,7 @@ def tiny_model(model_type: str = "bert", layers: int = 4, seed: int = 0) -> PreT
         family.layers_field: layers,
         family.heads_field: 4,
         family.hidden_field: 32,
-        family.ffn_field: 64,
+        family.ffn_field: 2 if family.ffn_ratio else 64,
     }
     if family.words is None:
         settings |= {"image_size": 16, "patch_size": 4, "num_channels": 3, "architectures": []}
@@ -295,6 +295,25 @@ def fusable_type(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=sorted(name for name, family in known_families().items() if family.attention.plain))
 def plain_type(request: pytest.FixtureRequest) -> str:
     """Every family with a key and value for each head, a bias everywhere and no gate: numbers by hand hold for all."""
+    return str(request.param)
+
+
+@pytest.fixture(
+    params=sorted(
+        name for name, family in known_families().items() if family.attention.plain and not family.fixed_width
+    )
+)
+def width_type(request: pytest.FixtureRequest) -> str:
+    """Of these, every family whose hidden width can change."""
+    return str(request.param)
+
+
+@pytest.fixture(
+    params=sorted(name for name, family in known_families().items() if family.attention.plain and name != "dinov2")
+)
+def first_token_type(request: pytest.FixtureRequest) -> str:
+    """Of these, every family whose classifier reads the first position alone; DINOv2's reads the mean of the others
+    too."""
     return str(request.param)
 
 
@@ -465,7 +484,15 @@ def batch(request: pytest.FixtureRequest) -> dict[str, torch.Tensor]:
     """Three rows of 9, 5 and 2 tokens; three images, where a test of every family has come to one that reads these."""
     given = [
         name
-        for name in ("model_type", "text_type", "fusable_type", "plain_type", "heads_type")
+        for name in (
+            "model_type",
+            "text_type",
+            "fusable_type",
+            "plain_type",
+            "width_type",
+            "first_token_type",
+            "heads_type",
+        )
         if name in request.fixturenames
     ]
     return tiny_batch(request.getfixturevalue(given[0]) if given else "bert", lengths=[9, 5, 2])

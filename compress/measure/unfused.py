@@ -70,7 +70,8 @@ def _shallow(model: PreTrainedModel, layer: LayerSizes, depth: int) -> PreTraine
     for field in family.layer_lists:
         entries = getattr(config, field)
         setattr(config, field, entries if entries is None else entries[:depth])
-    values = {family.layers_field: depth, family.ffn_field: layer.neurons, family.activation_field: layer.activation}
+    neurons = family.ffn_setting(config, layer.neurons)
+    values = {family.layers_field: depth, family.ffn_field: neurons, family.activation_field: layer.activation}
     for field, value in values.items():
         setattr(config, field, value)
     if family.decoder is not None and model.get_output_embeddings() is not None:

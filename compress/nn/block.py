@@ -31,8 +31,9 @@ class AttentionBlock:
     module: called for attention with the hidden states; it holds the head counts, and is replaced where the block is
     dropped. inputs: the matrices that read its input, each by its name in OUTPUTS. output: the projection back to the
     hidden states. norm, position, rms: its normalisation, the first where there are two, where that stands, and whether
-    it is RMSNorm, not LayerNorm. after: the second norm, of what the block gives, where there is one. query_norm,
-    key_norm: of the queries and keys of each head, where there are such. head_attributes,
+    it is RMSNorm, not LayerNorm. after: the second norm, of what the block gives, where there is one. scale: weights
+    (hidden,) by which what the block gives is multiplied before it is added (LayerScale), where there are such.
+    query_norm, key_norm: of the queries and keys of each head, where there are such. head_attributes,
     width_attributes, sharing_attributes: what the module calls its number of heads, heads times head size, and heads
     for each key and value. plain: whether attention is softmax(query key / sqrt(head size) + a mask of padding) value,
     and nothing more: no rotation, relative positions, window or causality, one mask for all layers. fixed_heads: why no
@@ -46,6 +47,7 @@ class AttentionBlock:
     position: Position = "post"
     rms: bool = False
     after: str | None = None
+    scale: str | None = None
     query_norm: str | None = None
     key_norm: str | None = None
     head_attributes: tuple[str, ...] = ()
@@ -62,7 +64,7 @@ class AttentionBlock:
     @property
     def further(self) -> tuple[str, ...]:
         """Modules with weights that no cut changes, besides `norm`."""
-        return tuple(path for path in (self.query_norm, self.key_norm, self.after) if path is not None)
+        return _modules(self.query_norm, self.key_norm, self.after, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,8 @@ class FeedForwardBlock:
     """All paths start at the layer.
 
     module: what is replaced where the block is dropped, a module that adds nothing but the block itself; None where its
-    matrices are replaced one by one. inputs, output, norm, position, rms, after: as in AttentionBlock. activation:
-    its module. Where there is a gate, the neurons are activation(gate) times what `ffn_in` gives.
+    matrices are replaced one by one. inputs, output, norm, position, rms, after, scale: as in AttentionBlock.
+    activation: its module. Where there is a gate, the neurons are activation(gate) times what `ffn_in` gives.
     """
 
     module: str | None = None
@@ -82,11 +84,12 @@ class FeedForwardBlock:
     position: Position = "post"
     rms: bool = False
     after: str | None = None
+    scale: str | None = None
 
     @property
     def further(self) -> tuple[str, ...]:
         """Modules with weights that no cut changes, besides `norm`."""
-        return () if self.after is None else (self.after,)
+        return _modules(self.after, scale=self.scale)
 
     @property
     def gated(self) -> bool:
@@ -126,3 +129,9 @@ class Embeddings:
     types: str | None = None
     norm: str | None = None
     from_zero: bool = False
+
+
+def _modules(*paths: str | None, scale: str | None) -> tuple[str, ...]:
+    """The paths that there are, and that of the module which holds `scale`."""
+    holder = None if scale is None else scale.rpartition(".")[0]
+    return tuple(path for path in (*paths, holder) if path is not None)

@@ -28,16 +28,17 @@ class Family:
     layers: path of the list of layers, from the model's base. attention, ffn: the blocks of each layer. *_field: what
     the configuration calls the number of layers, heads, the hidden width, the FFN's width and its activation; and where
     there are such, the number of keys and values that heads share, and the width of a head, which is otherwise the
-    hidden width divided by the heads. layer_lists: what of the configuration has an entry for each layer.
-    layer_periods: what of it says, to readers that know no such list, after how many layers there is one of the given
-    type again, beginning with the first. first_layer: why the first layer cannot leave, where that is so. mirrors: what
-    of it follows the hidden width where it is the same. fixed_width: why the hidden width cannot change, where that is
-    so. attention_mask: `padding`, where that is all that keeps a position from seeing another, so that one additive
-    mask serves all layers; `own`, where the model makes masks itself, such as for windows. finds_padding: whether a
-    classifier looks for padding by that token's number, because it reads the last token before it. decoder: where a
-    model of this family can say what comes next. required: what a configuration must say of a setting for this table to
-    be right, and what it would mean otherwise; one that is not there is off. typical: settings without which a small
-    model would not be one of this family.
+    hidden width divided by the heads. ffn_ratio: whether `ffn_field` says how many times the hidden width the FFN's is.
+    layer_lists: what of the configuration has an entry for each layer. output_names: what of it names the embeddings'
+    output and each layer's, so as to say which of them a backbone gives. layer_periods: what of it says, to readers
+    that know no such list, after how many layers there is one of the given type again, beginning with the first.
+    first_layer: why the first layer cannot leave, where that is so. mirrors: what of it follows the hidden width where
+    it is the same. fixed_width: why the hidden width cannot change, where that is so. attention_mask: `padding`, where
+    that is all that keeps a position from seeing another, so that one additive mask serves all layers; `own`, where the
+    model makes masks itself, such as for windows. finds_padding: whether a classifier looks for padding by that token's
+    number, because it reads the last token before it. decoder: where a model of this family can say what comes next.
+    required: what a configuration must say of a setting for this table to be right, and what it would mean otherwise;
+    one that is not there is off. typical: settings without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -49,10 +50,12 @@ class Family:
     heads_field: str = "num_attention_heads"
     hidden_field: str = "hidden_size"
     ffn_field: str = "intermediate_size"
+    ffn_ratio: bool = False
     activation_field: str = "hidden_act"
     sharing_field: str | None = None
     head_size_field: str | None = None
     layer_lists: tuple[str, ...] = ()
+    output_names: str | None = None
     layer_periods: Mapping[str, str] = field(default_factory=dict)
     first_layer: str | None = None
     mirrors: tuple[str, ...] = ()
@@ -108,6 +111,13 @@ class Family:
             return int(getattr(config, self.head_size_field))
         return int(getattr(config, self.hidden_field)) // int(getattr(config, self.heads_field))
 
+    def ffn_setting(self, config: PretrainedConfig, neurons: int) -> int | None:
+        """What `ffn_field` says of FFNs of this width; None where it cannot say it."""
+        if not self.ffn_ratio:
+            return neurons
+        ratio, rest = divmod(neurons, int(getattr(config, self.hidden_field)))
+        return None if rest else ratio
+
     def sharing(self, config: PretrainedConfig) -> int:
         """How many heads of the queries share one key and value."""
         heads = int(getattr(config, self.heads_field))
@@ -136,10 +146,16 @@ class Layer:
         return f"{self.path}.{self.family.paths[name]}"
 
     def weight(self, name: str) -> Tensor:
-        """The weights (out, in) of a dense part, detached, on the CPU."""
-        weight = self.part(name).weight
+        """The weights (out, in) of a dense part, detached, on the CPU; times its scale, where it has one."""
+        weight, scale = self.part(name).weight, self.scale(name)
         assert isinstance(weight, Tensor)
-        return weight.detach().cpu()
+        return weight.detach().cpu() if scale is None else (weight * scale[:, None]).detach().cpu()
+
+    def scale(self, name: str) -> Tensor | None:
+        """What multiplies the outputs of a part before they are added, (out,); None where nothing does."""
+        blocks = {"attention_output": self.family.attention, "ffn_out": self.family.ffn}
+        path = blocks[name].scale if name in blocks else None
+        return None if path is None else self.module.get_parameter(path)
 
     @property
     def heads(self) -> int:

@@ -16,6 +16,7 @@ from compress.nn.layers.fused_embeddings import FusedEmbeddings, FusedEmbeddings
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayer, FusedLayerSizes
 from compress.nn.layers.low_rank_embedding import LowRankEmbedding
 from compress.nn.layers.low_rank_linear import LowRankLinear
+from compress.nn.scale import fold_scales
 from compress.nn.structure import replace_module
 
 # What a fused layer takes over from each block as it is.
@@ -66,6 +67,7 @@ def fuse_layers(model: PreTrainedModel, *, first_token: bool) -> None:
     if first_token:
         start = last_attending(layers)
         sizes[start:] = [replace(size, first_token=1) for size in sizes[start:]]
+    fold_scales(model)
     for layer, size in zip(layers, sizes, strict=True):
         replace_module(model, layer.path, _fused(layer, size))
 

@@ -75,6 +75,11 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     for field, kind in family.layer_periods.items():
         # The list holds for whoever knows it. Others stop at a period that is none, and at no wrong one.
         setattr(model.config, field, _period(model.config.layer_types, kind))
+    if family.output_names is not None:
+        names = getattr(model.config, family.output_names)
+        setattr(model.config, family.output_names, names[: len(kept) + 1])
+        # The last, as in a new configuration: a name that is no longer there would not be loaded again.
+        model.config.set_output_features_output_indices(None, None)
     parent = model.get_submodule(f"{model.base_model_prefix}.{family.layers}".rpartition(".")[0])
     name = family.layers.rpartition(".")[2]
     setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
@@ -106,7 +111,9 @@ def tell_config(model: PreTrainedModel) -> None:
     family = family_of(model.config)
     widths = {layer.neurons for layer in layers_of(model) if layer.neurons}
     if len(widths) == 1:
-        setattr(model.config, family.ffn_field, widths.pop())
+        setting = family.ffn_setting(model.config, widths.pop())
+        if setting is not None:
+            setattr(model.config, family.ffn_field, setting)
 
 
 def tell_heads(model: PreTrainedModel) -> None:

@@ -81,7 +81,8 @@ def neurons(layer: Layer, seen: dict) -> torch.Tensor:
 def test_norms_stand_where_the_table_says(
     model_type: str, make_model: Callable, batch: dict[str, torch.Tensor]
 ) -> None:
-    """Post-norm they receive what a block adds and what went past it, pre-norm what goes past."""
+    """Post-norm they receive what a block adds and what went past it, pre-norm what goes past. A scale is what a block
+    adds besides."""
     model = make_model(model_type, layers=1)
     layer, seen = layers_of(model)[0], {}
     first_ffn = next(iter(layer.family.ffn.inputs))
@@ -92,16 +93,23 @@ def test_norms_stand_where_the_table_says(
     layer.module.register_forward_hook(lambda module, inputs, output: seen.update({"layer": output}))
     states = model(**batch, output_hidden_states=True).hidden_states
     output = seen["layer"] if isinstance(seen["layer"], torch.Tensor) else seen["layer"][0]
+    attention, ffn = (scaled(layer, part, seen[part][1]) for part in ("attention_output", "ffn_out"))
     if layer.family.attention.position == "post":
-        assert torch.equal(seen["attention_norm"][0], seen["attention_output"][1] + states[0])
-        assert torch.equal(seen["ffn_norm"][0], seen["ffn_out"][1] + seen[first_ffn][0])
+        assert torch.equal(seen["attention_norm"][0], attention + states[0])
+        assert torch.equal(seen["ffn_norm"][0], ffn + seen[first_ffn][0])
         assert torch.equal(seen["ffn_norm"][1], output)
         return
     assert torch.equal(seen["attention_norm"][0], states[0])
     assert torch.equal(seen[first_ffn][0], seen["ffn_norm"][1])
-    added = torch.equal(seen["ffn_norm"][0], seen["attention_output"][1] + states[0])
+    added = torch.equal(seen["ffn_norm"][0], attention + states[0])
     assert added == (layer.family.attention.position == "pre")
-    assert torch.equal(output, seen["ffn_out"][1] + seen["ffn_norm"][0]) == added
+    assert torch.equal(output, ffn + seen["ffn_norm"][0]) == added
+
+
+def scaled(layer: Layer, part: str, output: torch.Tensor) -> torch.Tensor:
+    """What is added of a projection's output."""
+    scale = layer.scale(part)
+    return output if scale is None else output * scale
 
 
 def test_dense_layers_in_order(model_type: str, make_model: Callable) -> None:
@@ -146,7 +154,7 @@ def test_every_parameter_belongs_somewhere(model_type: str, make_model: Callable
 def test_a_family_without_a_table() -> None:
     with pytest.raises(InputError, match=r"type 'gpt2'; supported are .*bert, .*distilbert"):
         family_of(GPT2Config())
-    expected = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "vit", "deit"}
+    expected = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "vit", "deit", "dinov2"}
     assert expected | {"llama", "qwen2", "qwen3"} <= set(known_families())
 
 

@@ -30,10 +30,10 @@ def test_the_sizes_of_a_layer(fusable_type: str, make_model: Callable) -> None:
         head_size=8,
         neurons=64,
         activation=ACTIVATIONS.index("gelu"),
-        epsilon_exponent=12,
+        epsilon_exponent=6 if fusable_type == "dinov2" else 12,
         first_token=0,
         separate=0,
-        pre_norm=int(fusable_type in ("vit", "deit")),
+        pre_norm=int(fusable_type in ("vit", "deit", "dinov2")),
     )
     assert fused_sizes(model, layers_of(model)[1]) == expected
     assert fused_sizes(model, layers_of(model)[1], activation="relu").activation == ACTIVATIONS.index("relu")

@@ -63,6 +63,13 @@ def test_a_classifier_of_images_reads_the_class_token(
     assert head_reads(model, make_context(model)) == "first"
 
 
+def test_a_classifier_of_images_that_reads_the_mean_of_the_patches_reads_all(
+    make_model: Callable, make_context: Callable
+) -> None:
+    model = make_model("dinov2")
+    assert head_reads(model, make_context(model)) == "all"
+
+
 def test_a_token_classifier_reads_all(batch: dict[str, torch.Tensor]) -> None:
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}

@@ -53,9 +53,9 @@ def varied(model: PreTrainedModel, *, cut: bool, factors: bool) -> PreTrainedMod
 @pytest.mark.parametrize("form", ["plain", "fused", "first token"])
 @pytest.mark.parametrize(("cut", "factors"), [(False, False), (True, False), (False, True), (True, True)])
 def test_the_function_stays_the_same(
-    plain_type: str, cut: bool, factors: bool, form: str, make_model: Callable, batch: dict[str, Tensor]
+    first_token_type: str, cut: bool, factors: bool, form: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = varied(make_model(plain_type), cut=cut, factors=factors)
+    model = varied(make_model(first_token_type), cut=cut, factors=factors)
     if form != "plain":
         fuse_layers(model, first_token=form == "first token")
         fuse_embeddings(model, types=False)

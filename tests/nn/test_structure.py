@@ -79,7 +79,7 @@ def test_what_the_configuration_says_is_no_edit(model_type: str, make_model: Cal
     model = make_model(model_type)
     keep_layers(model, [0, 2])
     for layer in layers_of(model):
-        keep_neurons(model, layer, torch.arange(16))
+        keep_neurons(model, layer, torch.arange(32))
     family = layers_of(model)[0].family
     assert len(structure_of(model).edits) == 2 * (len(family.ffn.inputs) + 1)
     tell_config(model)

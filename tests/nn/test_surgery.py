@@ -109,8 +109,8 @@ def test_the_configuration_is_told_of_one_width_only(make_model: Callable) -> No
     assert model.config.intermediate_size == 16
 
 
-def test_narrow_keeps_the_strongest_positions_and_heads(plain_type: str, make_model: Callable) -> None:
-    model = make_model(plain_type, layers=2)
+def test_narrow_keeps_the_strongest_positions_and_heads(width_type: str, make_model: Callable) -> None:
+    model = make_model(width_type, layers=2)
     hidden, heads = list(range(1, 32, 2)), {0: [0, 2], 1: [1, 3]}
     with torch.no_grad():
         for number, layer in enumerate(layers_of(model)):
@@ -132,16 +132,16 @@ def test_narrow_keeps_the_strongest_positions_and_heads(plain_type: str, make_mo
 
 
 def test_narrow_to_the_same_width_changes_nothing(
-    plain_type: str, make_model: Callable, batch: dict[str, Tensor]
+    width_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(plain_type)
+    model = make_model(width_type)
     assert torch.equal(logits(narrow(model, 32), batch), logits(model, batch))
 
 
 def test_narrow_leaves_the_original_alone_and_can_learn(
-    plain_type: str, make_model: Callable, batch: dict[str, Tensor]
+    width_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
-    model = make_model(plain_type)
+    model = make_model(width_type)
     before = logits(model, batch)
     found = narrow(model, 8)
     assert logits(found, batch).shape == (3, 2)

@@ -21,6 +21,7 @@ from compress.nn.family import dense_layers, family_of, last_attending, layers_o
 from compress.nn.head import head_reads
 from compress.nn.layers.low_rank_linear import LowRankLinear
 from compress.nn.ops.low_rank import WhitenedDecomposition, break_even_rank, rank_for_energy
+from compress.nn.scale import fold_scales
 from compress.nn.structure import replace_module
 
 # What of the last layer is computed for one token where only that is read.
@@ -114,6 +115,7 @@ class FactorizeSvd(StageDefaults):
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """The model with factorized layers. Layers that would not become smaller and cheaper are left, and noted."""
+        fold_scales(model)
         layers = dict(dense_layers(model))
         # Without a fused form, the last layer computes every token.
         short = not self.one_token_products and family_of(model.config).fusable

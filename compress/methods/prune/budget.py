@@ -29,6 +29,7 @@ from compress.methods.uniform_sizes import UniformChoices
 from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.fusion import require_fused_form, widest_sizes
 from compress.nn.ops.masks import strongest
+from compress.nn.scale import fold_scales
 from compress.nn.surgery import drop_attention, drop_ffn, keep_heads, keep_layers, keep_neurons, tell_config, tell_heads
 
 DESTROYED = (
@@ -199,6 +200,8 @@ class PruneToBudget(StageDefaults):
 
         def cut(progress: float) -> list[int]:
             nonlocal stands_for
+            if self.ranks:
+                fold_scales(model)
             found = self.importance.of(model, context)
             if self.ranks and progress == 1:
                 criterion = cast(ComponentImportance, self.importance)

@@ -25,6 +25,7 @@ from compress.nn.forward import position_mask
 from compress.nn.head import positions_mattering
 from compress.nn.layers.masked_linear import MaskedLinear
 from compress.nn.ops.reconstruction import LeastSquares
+from compress.nn.scale import fold_scales
 
 BATCH = 32
 # How much more a position counts that the task's head reads, in the last layer. Classifiers read one; on BBC passages a
@@ -76,6 +77,7 @@ def refit(
     shown.
     """
     require_refittable(model, "refit")
+    fold_scales(model)
     passages, shown = _passages(model, original, context, examples)
     layers, originals = layers_of(model), layers_of(original)
     before = -1

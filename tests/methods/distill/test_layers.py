@@ -111,21 +111,21 @@ def test_a_model_that_was_cut_before(stage: Distill, seen: Seen, make_model: Cal
 
 
 def test_a_narrower_student(
-    stage: Distill, seen: Seen, plain_type: str, make_model: Callable, make_context: Callable
+    stage: Distill, seen: Seen, width_type: str, make_model: Callable, make_context: Callable
 ) -> None:
-    model = make_model(plain_type)
+    model = make_model(width_type)
     stage = dataclasses.replace(stage, hidden_size=16)
     stage.check(model)
-    student = stage.apply(model, make_context(make_model(plain_type)))
+    student = stage.apply(model, make_context(make_model(width_type)))
     assert hidden_size(student) == 16
     assert [layer.heads for layer in layers_of(student)] == [2, 2]
     assert [layer.neurons for layer in layers_of(student)] == [64, 64]
     assert structure_of(student).is_plain
 
 
-def test_really_trained(stage: Distill, plain_type: str, make_model: Callable, make_context: Callable) -> None:
-    model = make_model(plain_type)
-    student = dataclasses.replace(stage, hidden_size=16).apply(model, make_context(make_model(plain_type)))
+def test_really_trained(stage: Distill, width_type: str, make_model: Callable, make_context: Callable) -> None:
+    model = make_model(width_type)
+    student = dataclasses.replace(stage, hidden_size=16).apply(model, make_context(make_model(width_type)))
     untrained = module.narrow(_cut(model), 16)
     assert structure_of(student).is_plain
     assert not student.training

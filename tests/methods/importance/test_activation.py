@@ -11,11 +11,13 @@ from compress.core.errors import InputError
 from compress.methods.importance.activation import ActivationMagnitude
 from compress.methods.training.calibration import show_examples
 from compress.nn.family import layers_of
+from compress.nn.scale import fold_scales
 
 
 @torch.no_grad()
 def test_constant_inputs_by_hand(make_model: Callable, make_context: Callable, plain_type: str, notes: list) -> None:
     model = make_model(plain_type, layers=1)
+    fold_scales(model)
     layer = layers_of(model)[0]
     for part in ("value", "attention_output", "ffn_in", "ffn_out"):
         layer.part(part).weight.zero_()

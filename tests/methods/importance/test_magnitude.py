@@ -8,11 +8,13 @@ import torch
 
 from compress.methods.importance.magnitude import Magnitude
 from compress.nn.family import layers_of
+from compress.nn.scale import fold_scales
 
 
 @torch.no_grad()
 def test_weights_of_one_head_and_one_neuron(make_model: Callable, make_context: Callable, plain_type: str) -> None:
     model = make_model(plain_type, layers=2)
+    fold_scales(model)
     layer = layers_of(model)[1]
     for part in layer.parts:
         layer.part(part).weight.zero_()

@@ -317,8 +317,8 @@ def low_ranks(model: Any) -> list[dict[str, int]]:
     return [{name: part.rank for name, part in layer.items() if isinstance(part, LowRankLinear)} for layer in parts]
 
 
-def test_ranks_compete_too(plain_type, ranked, make_model, make_context, notes, tables) -> None:
-    teacher = make_model(plain_type)
+def test_ranks_compete_too(first_token_type, ranked, make_model, make_context, notes, tables) -> None:
+    teacher = make_model(first_token_type)
     asked: list[Any] = []
 
     def latency(sizes: Any, **given: Any) -> LatencyTable:

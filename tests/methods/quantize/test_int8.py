@@ -434,15 +434,15 @@ def test_channels_are_scaled_before_ranges_are_found(make_model: Callable, make_
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_wild_channels_spoil_no_others(
-    plain_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
+    first_token_type: str, fused: bool, make_model: Callable, make_context: Callable, notes: list[str]
 ) -> None:
-    context = make_context(make_model(plain_type))
+    context = make_context(make_model(first_token_type))
     batch = context.collate(list(context.train))
     inputs = {name: batch[name] for name in context.task.signature(context.teacher.config).names}
 
     @torch.no_grad()
     def moved(stage: QuantizeInt8) -> float:
-        model = relu_model(make_model, plain_type)
+        model = relu_model(make_model, first_token_type)
         if fused:
             fuse_layers(model, first_token=True)
         before = model(**inputs).logits

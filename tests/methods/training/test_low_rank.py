@@ -29,9 +29,9 @@ class ByPlace:
 
 
 def test_what_is_computed_for_all_tokens_may_be_thin(
-    plain_type: str, make_model: Callable, make_context: Callable
+    first_token_type: str, make_model: Callable, make_context: Callable
 ) -> None:
-    model, importance = make_model(plain_type), ByPlace()
+    model, importance = make_model(first_token_type), ByPlace()
     drop_ffn(model, layers_of(model)[0])
     drop_attention(model, layers_of(model)[1])
     drop_attention(model, layers_of(model)[3])
