@@ -43,6 +43,8 @@ SETTINGS: dict[str, Any] = {
     "eight_bits": [],
     "max_megabytes": None,
     "sensitivity_examples": 16,
+    "recovery_epochs": 0,
+    "imitation": None,
 }
 FORMS = {
     "8 bits": {"bits": 8, "corrected": False},

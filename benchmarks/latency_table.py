@@ -38,6 +38,9 @@ from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_task import SIGNATURE, TextClassification
 
+# Nobody is imitated without recovery.
+UNUSED: Any = None
+
 # Layers kept, and in each the heads and neurons.
 SHAPES: list[list[tuple[int, int]]] = [
     [(12, 1536)] * 6,
@@ -140,6 +143,8 @@ def cut(teacher: PreTrainedModel, shape: list[tuple[int, int]], context: Any, pr
         calibration=calibration,
         smoothing=None,
         static_inner=False,
+        recovery_epochs=0,
+        imitation=UNUSED,
     )
     return stage.apply(model, context)
 

@@ -289,6 +289,17 @@ WRONG_SETTINGS = [
     (["stages.prune.neuron_multiple=0"], "stages.prune.neuron_multiple is 0", "whole number"),
     ([SHARES, "stages.prune.scope=modell"], "stages.prune.scope is 'modell'", "Did you mean 'model'?"),
     (["stages.prune.recovery_epochs=-1"], "stages.prune.recovery_epochs is -1", "at least 0"),
+    (["stages.quantize.recovery_epochs=-1"], "stages.quantize.recovery_epochs is -1", "at least 0"),
+    (
+        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_weight=1"],
+        "stages.quantize.imitation.relation_weight=0",
+        "leave out fuse",
+    ),
+    (
+        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_layer=99"],
+        "stages.quantize.imitation.relation_layer is 99",
+        "Use null",
+    ),
     (["stages.prune.imitation.temperature=0"], "stages.prune.imitation.temperature is 0", "greater than 0"),
     (["stages.distill.imitation.temperature=warm"], "stages.distill.imitation.temperature is warm", "greater than 0"),
     (

@@ -44,6 +44,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "prune/neurons": ("prune/structured", {"heads": 1.0, "refit": True, "refit_examples": 16}),
     "prune/budget_ranks": ("prune/budget", {"ranks": True, "neuron_multiple": 4}),
     "quantize/four_bits": ("quantize/blocks", {"bits": 4, "corrected": False}),
+    "quantize/unrecovered": ("quantize/dynamic", {"recovery_epochs": 0}),
     "distill/given": ("distill/layers", {"layers": 2, "target_speedup": None}),
 }
 METHODS = [*FILES, *VARIANTS]

@@ -97,6 +97,7 @@ CHANGES_NO_ARTIFACT = [
     "gates.prune.min_speedup=2",
     "gates.prune.on_failure=stop",
     "stages.quantize.scheme=static",
+    "stages.quantize.recovery_epochs=1",
     "stages.distill.layers=2",
     "stages.fuse.first_token=false",
     "order=[quantize]",
@@ -136,6 +137,16 @@ def test_what_decides_the_depth_does_not_count_where_it_is_given(recipe_of: Make
 
     assert key("stages.distill.layers=2", override) == key("stages.distill.layers=2")
     assert key("stages.distill.layers=auto", override) != key("stages.distill.layers=auto")
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "static", "blocks"])
+def test_whom_a_quantized_model_imitates_counts_where_it_recovers(recipe_of: Make, scheme: str) -> None:
+    def key(*overrides: str) -> str:
+        return prune_key(recipe_of(f"stage/quantize@stages.quantize={scheme}", *overrides), stage="quantize")
+
+    imitation, recovery = "stages.quantize.imitation.temperature=3", "stages.quantize.recovery_epochs=1"
+    assert key(imitation) == key()
+    assert len({key(), key(recovery), key(recovery, imitation)}) == 3
 
 
 @pytest.mark.parametrize("override", ["stages.quantize.smoothing=0.3", "stages.quantize.calibration.examples=8"])

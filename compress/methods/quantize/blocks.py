@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,12 +14,20 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_integer, require_positive
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.stage import StageDefaults
+from compress.core.stage import StageDefaults, Training
 from compress.methods.allocation import allocate
 from compress.methods.training.calibration import chosen_rows, input_grams
+from compress.methods.training.imitation import Imitation
 from compress.methods.training.layerwise import layer_grams
+from compress.methods.training.quantization_aware import (
+    check_recovery,
+    recover_integers,
+    refused_by_recovery,
+    require_epochs,
+)
 from compress.methods.training.sensitivity import answers, shift_of
 from compress.nn.exchange import Part
+from compress.nn.fake_quantized import FakeQuantizedBlocks
 from compress.nn.family import layers_of
 from compress.nn.fusion import fused_paths
 from compress.nn.layers import Int4BlockLinear, Int8BlockEmbedding, Int8BlockLinear, TiedBlockHead
@@ -45,6 +52,9 @@ class QuantizeBlocks(StageDefaults):
     4, patterns of layers that get 8. max_megabytes: where bits is 4, None, or what the model's weights may take
     (millions of bytes): within that, the layers get 8 bits that, in 4 bits alone, move the answers most on
     sensitivity_examples training examples.
+
+    recovery_epochs: passes of distillation afterwards, with the integers, corrected or not, in the forward pass: the
+    weights behind them, the scales, and all that is in float learn; word embeddings stay as they were rounded.
     """
 
     bits: int
@@ -57,8 +67,8 @@ class QuantizeBlocks(StageDefaults):
     eight_bits: Sequence[str]
     max_megabytes: float | None
     sensitivity_examples: int
-
-    refuses: ClassVar[Mapping[str, str]] = {"int8": "the model holds integers already; quantize once"}
+    recovery_epochs: float
+    imitation: Imitation
 
     def __post_init__(self) -> None:
         for name in ("bits", "head_bits"):
@@ -69,6 +79,7 @@ class QuantizeBlocks(StageDefaults):
         require_integer("stages.quantize.calibration_examples", self.calibration_examples, 1, "Use 128, for example.")
         require_positive("stages.quantize.damping", self.damping, "Use 0.01, for example.")
         require_integer("stages.quantize.sensitivity_examples", self.sensitivity_examples, 1, "Use 16, for example.")
+        require_epochs(self.recovery_epochs)
         if self.max_megabytes is not None:
             require_positive("stages.quantize.max_megabytes", self.max_megabytes, "Use null for no limit.")
         for name in ("keep_float", "eight_bits"):
@@ -89,12 +100,20 @@ class QuantizeBlocks(StageDefaults):
         return frozenset({"int8", "int8_blocks"}) | (frozenset({"int4_blocks"}) if self.bits == 4 else frozenset())
 
     @property
+    def refuses(self) -> Mapping[str, str]:
+        """Integers, and what the recovery cannot do."""
+        once = "the model holds integers already; quantize once"
+        return {"int8": once, **refused_by_recovery(self.imitation, self.recovery_epochs)}
+
+    @property
     def unread(self) -> frozenset[str]:
-        """Rounding to nearest needs no examples, and where all get 8 bits there is nothing to choose."""
-        uncorrected = frozenset() if self.corrected else frozenset({"calibration_examples", "damping"})
+        """Rounding to nearest needs no examples, where all get 8 bits there is nothing to choose, and without recovery
+        nobody is imitated."""
+        unread = frozenset() if self.corrected else frozenset({"calibration_examples", "damping"})
+        unread |= frozenset() if self.recovery_epochs else {"imitation"}
         if self.bits == 8:
-            return uncorrected | {"eight_bits", "max_megabytes", "sensitivity_examples"}
-        return uncorrected | (frozenset() if self.max_megabytes else {"sensitivity_examples"})
+            return unread | {"eight_bits", "max_megabytes", "sensitivity_examples"}
+        return unread | (frozenset() if self.max_megabytes else {"sensitivity_examples"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it, and for
@@ -114,8 +133,16 @@ class QuantizeBlocks(StageDefaults):
                 "which are in 8 bits. Use 8, or stages.quantize.embeddings=false to leave both in float."
             )
 
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where this teacher cannot be imitated."""
+        check_recovery(teacher, self.imitation, self.recovery_epochs)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
+
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
-        """The model with its dense layers and word embeddings in blocks."""
+        """The model with its dense layers and word embeddings in blocks, recovered by distillation where asked."""
         head, table = tied_head(model), self._table(model)
         bits = {
             path: self._bits(path, model)
@@ -125,6 +152,7 @@ class QuantizeBlocks(StageDefaults):
         }
         if self.bits == 4 and self.max_megabytes is not None:
             bits = self._within_budget(model, context, bits, table)
+        dense = {path: _dense(model, path) for path in bits} if self.recovery_epochs else {}
         if self.corrected:
             self._correct(model, context, bits)
         else:
@@ -139,6 +167,8 @@ class QuantizeBlocks(StageDefaults):
             + ("; word embeddings in 8 bits" if table is not None else "")
             + (", which the head reads too" if table is not None and head is not None else "")
         )
+        if self.recovery_epochs:
+            self._recover(model, context, dense)
         return model.eval()
 
     def relax(self, setback: Setback) -> Milder | None:
@@ -189,6 +219,15 @@ class QuantizeBlocks(StageDefaults):
         for path in outside:
             if isinstance(model.get_submodule(path), nn.Linear):
                 replace_module(model, path, LAYER_OF[bits[path]].of(_dense(model, path)))
+
+    def _recover(self, model: PreTrainedModel, context: Context, dense: Mapping[str, nn.Linear]) -> None:
+        """Train what these layers, which have become integers, were made of."""
+        learning = {}
+        for path, linear in dense.items():
+            layer = model.get_submodule(path)
+            assert isinstance(layer, Int8BlockLinear)
+            learning[path] = FakeQuantizedBlocks(layer, linear)
+        recover_integers(model, context, learning, self.imitation, epochs=self.recovery_epochs)
 
     def _within_budget(
         self, model: PreTrainedModel, context: Context, bits: Mapping[str, int], table: str | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,11 +15,19 @@ from compress.core.blame import Milder, Setback
 from compress.core.checks import require_boolean, require_choice, require_fraction, require_integer
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.core.stage import StageDefaults
+from compress.core.stage import StageDefaults, Training
 from compress.methods.allocation import allocate
 from compress.methods.training.calibration import chosen_rows, show_examples
+from compress.methods.training.imitation import Imitation
+from compress.methods.training.quantization_aware import (
+    check_recovery,
+    recover_integers,
+    refused_by_recovery,
+    require_epochs,
+)
 from compress.methods.training.sensitivity import answers, products_of, shift_of
 from compress.nn.exchange import Part
+from compress.nn.fake_quantized import FakeQuantizedInt8
 from compress.nn.fusion import fused_paths
 from compress.nn.layers import FusedEmbeddings, Int4Embedding, Int8DynamicLinear, Int8Embedding, Int8StaticLinear
 from compress.nn.ops.int8 import scale_around_zero, scale_of_range
@@ -71,6 +78,9 @@ class QuantizeInt8(StageDefaults):
     calibration: read where any range is fixed. smoothing: read where the scheme is `static`: in (0, 1], how much of
     the differences between the ranges of a product's input channels moves into its weights, where that leaves the
     model's function as it is (`compress.nn.smoothing`); None for nothing.
+
+    recovery_epochs: passes of distillation afterwards, with the integers in the forward pass, of weights and of inputs:
+    the weights behind them and all that is in float learn; fixed ranges and embeddings stay as they were rounded.
     """
 
     scheme: str
@@ -83,8 +93,8 @@ class QuantizeInt8(StageDefaults):
     calibration: Calibration
     smoothing: float | None
     static_inner: bool
-
-    refuses: ClassVar[Mapping[str, str]] = {"int8": "the model is in int8 already; quantize once"}
+    recovery_epochs: float
+    imitation: Imitation
 
     def __post_init__(self) -> None:
         require_choice("stages.quantize.scheme", self.scheme, ("dynamic", "static"))
@@ -97,6 +107,7 @@ class QuantizeInt8(StageDefaults):
                 "of the work in float, 0 for none."
             )
         require_integer("stages.quantize.sensitivity_examples", self.sensitivity_examples, 1, "Use 64, for example.")
+        require_epochs(self.recovery_epochs)
         if self.smoothing is not None:
             require_fraction("stages.quantize.smoothing", self.smoothing, "Use 0.5, for example, or null for none.")
         if self.embedding_bits not in (4, 8):
@@ -121,12 +132,20 @@ class QuantizeInt8(StageDefaults):
         return frozenset({"int8", f"int8_{self.scheme}"})
 
     @property
+    def refuses(self) -> Mapping[str, str]:
+        """INT8, and what the recovery cannot do."""
+        once = "the model is in int8 already; quantize once"
+        return {"int8": once, **refused_by_recovery(self.imitation, self.recovery_epochs)}
+
+    @property
     def unread(self) -> frozenset[str]:
-        """Ranges that are found anew for each batch need no calibration, and tables in float have no bits."""
-        float_tables = frozenset() if self.embeddings else frozenset({"embedding_bits"})
+        """Ranges that are found anew for each batch need no calibration, tables in float have no bits, and without
+        recovery nobody is imitated."""
+        unread = frozenset() if self.embeddings else frozenset({"embedding_bits"})
+        unread |= frozenset() if self.recovery_epochs else {"imitation"}
         if self.scheme == "static":
-            return float_tables | {"static_inner"}
-        return float_tables | ({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
+            return unread | {"static_inner"}
+        return unread | ({"smoothing"} if self.static_inner else {"calibration", "smoothing"})
 
     def check(self, model: PreTrainedModel) -> None:
         """Raise InputError for a pattern that names no layer, as the model is or as stages before may leave it."""
@@ -139,8 +158,16 @@ class QuantizeInt8(StageDefaults):
                     f"{names[-1]!r} and {names[len(names) // 2]!r}; '*' matches anything."
                 )
 
+    def check_teacher(self, teacher: PreTrainedModel) -> None:
+        """Raise InputError where this teacher cannot be imitated."""
+        check_recovery(teacher, self.imitation, self.recovery_epochs)
+
+    def training(self, examples: int) -> Training | None:
+        """The recovery, where there is one."""
+        return self.imitation.training(examples, self.recovery_epochs)
+
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
-        """The model with int8 layers."""
+        """The model with int8 layers, recovered by distillation where asked."""
         paths = [path for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
         for pattern in self.keep_float:
             if not any(fnmatchcase(path, pattern) for path in paths):
@@ -157,6 +184,10 @@ class QuantizeInt8(StageDefaults):
             f"{len(replacements)} dense layers and {len(tables)} embedding tables in int8, {self.scheme} activations"
             + (", word embeddings in int4" if any(isinstance(m, Int4Embedding) for m in tables.values()) else "")
         )
+        if self.recovery_epochs:
+            layers = replacements.items()
+            learning = {path: FakeQuantizedInt8(layer, dense[path], self.weight_bits) for path, layer in layers}
+            recover_integers(model, context, learning, self.imitation, epochs=self.recovery_epochs)
         return model.eval()
 
     def relax(self, setback: Setback) -> Milder | None:

@@ -33,6 +33,9 @@ from compress.nn.vocabulary import word_embeddings
 from compress.runtimes.onnx.export import export_onnx
 from compress.tasks.text_task import SIGNATURE
 
+# Nobody is imitated without recovery.
+UNUSED: Any = None
+
 
 @pytest.fixture
 def stage(imitation: Imitation) -> FactorizeEmbeddings:
@@ -134,6 +137,8 @@ def test_trimmed_fused_quantized_saved_and_run(
         calibration=calibration,
         smoothing=None,
         static_inner=False,
+        recovery_epochs=0,
+        imitation=UNUSED,
     )
     model = settle(quantize.apply(model, context))
     words = model.get_input_embeddings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -22,6 +23,9 @@ from compress.nn.layers import FusedEmbeddings, FusedLayer
 from compress.nn.surgery import keep_heads, keep_neurons
 from compress.runtimes.onnx.export import export_onnx
 from compress.tasks.text_task import SIGNATURE
+
+# Nobody is imitated without recovery.
+UNUSED: Any = None
 
 
 def logits(model, batch) -> torch.Tensor:
@@ -111,6 +115,8 @@ def test_int8_rounds_the_shared_input_once(make_model: Callable, make_context: C
         calibration=calibration,
         smoothing=None,
         static_inner=False,
+        recovery_epochs=0,
+        imitation=UNUSED,
     ).apply(model, context)
     graph = onnx.load(export_onnx(model, SIGNATURE, batch, tmp_path)).graph
     products = [node for node in graph.node if node.op_type == "MatMulInteger"]

@@ -20,8 +20,11 @@ from transformers import PreTrainedModel
 from compress.core.blame import Milder, Setback
 from compress.core.context import Context
 from compress.core.errors import InputError
+from compress.core.stage import Training
 from compress.measure.environment import int8_weight_bits
 from compress.methods.quantize.int8 import Calibration, QuantizeInt8, _quantiles
+from compress.methods.training import quantization_aware
+from compress.methods.training.imitation import Imitation
 from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import layers_of
 from compress.nn.fusion import fuse_embeddings, fuse_layers
@@ -39,6 +42,8 @@ from compress.nn.surgery import change_activation
 from compress.runtimes.onnx.export import export_onnx
 from compress.tasks.text_task import SIGNATURE
 
+# Nobody is imitated without recovery.
+UNUSED: Any = None
 STAGE = QuantizeInt8(
     scheme="dynamic",
     embeddings=True,
@@ -50,6 +55,8 @@ STAGE = QuantizeInt8(
     calibration=Calibration(method="minmax", percentile=99.99, examples=8),
     smoothing=None,
     static_inner=False,
+    recovery_epochs=0,
+    imitation=UNUSED,
 )
 STATIC = dataclasses.replace(STAGE, scheme="static")
 
@@ -136,7 +143,10 @@ def test_word_embeddings_of_four_bits(
 def test_bits_of_tables_that_stay_in_float_are_not_read() -> None:
     float_tables = dataclasses.replace(STAGE, embeddings=False)
     assert float_tables.unread - STAGE.unread == {"embedding_bits"}
-    assert dataclasses.replace(float_tables, scheme="static").unread == {"embedding_bits", "static_inner"}
+    assert dataclasses.replace(float_tables, scheme="static").unread - STAGE.unread == {
+        "embedding_bits",
+        "static_inner",
+    }
 
 
 def test_fused_positions_are_int8_in_the_file_and_float_in_the_session(
@@ -543,3 +553,91 @@ def test_rounding_is_all_that_is_left_of_relu(
 def test_static_inner_is_true_or_false() -> None:
     with pytest.raises(InputError, match=r"stages\.quantize\.static_inner is 'yes'; it must be true or false"):
         dataclasses.replace(STAGE, static_inner="yes")
+
+
+def recovering(stage: QuantizeInt8, imitation: Imitation, learning_rate: float, **changes: Any) -> QuantizeInt8:
+    """The same, recovered."""
+    optimization = dataclasses.replace(imitation.optimization, learning_rate=learning_rate)
+    settings = dataclasses.replace(imitation, optimization=optimization)
+    return dataclasses.replace(stage, **({"recovery_epochs": 2, "imitation": settings} | changes))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("stage", [STAGE, STATIC], ids=["dynamic", "static"])
+def test_the_integers_of_the_last_pass_are_stored(
+    stage: QuantizeInt8,
+    fused: bool,
+    make_model: Callable,
+    make_context: Callable,
+    imitation: Imitation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = relu_model(make_model)
+    context, model = make_context(teacher, count=16), copy.deepcopy(teacher)
+    if fused:
+        fuse_layers(model, first_token=True)
+        fuse_embeddings(model, types=False)
+    batch = context.collate(list(context.train))
+    inputs = {name: batch[name] for name in SIGNATURE.names}
+    learned: list[Tensor] = []
+    imitate = quantization_aware.imitate
+
+    def watched(student: PreTrainedModel, *given: Any, **named: Any) -> None:
+        imitate(student, *given, **named)
+        with torch.no_grad():
+            learned.append(student(**inputs).logits)
+
+    monkeypatch.setattr(quantization_aware, "imitate", watched)
+    rounded = stage.apply(copy.deepcopy(model), context)
+    found = recovering(stage, imitation, 1e-3, embedding_bits=4).apply(model, context)
+    save_model(found, tmp_path)
+    with torch.no_grad():
+        # Every sum of so few integers is exact in float32.
+        torch.testing.assert_close(load_model(tmp_path)(**inputs).logits, learned[0], rtol=0, atol=1e-6)
+    kinds = {path: edit.kind for path, edit in structure_of(rounded).edits.items()}
+    words = next(path for path, kind in kinds.items() if kind == "int8_embedding" and "word" in path)
+    assert {path: edit.kind for path, edit in structure_of(found).edits.items()} == {**kinds, words: "int4_embedding"}
+    changed = [path for path, kind in kinds.items() if kind == f"int8_{stage.scheme}_linear"]
+    assert not any(
+        torch.equal(found.get_submodule(path).weight_int8, rounded.get_submodule(path).weight_int8) for path in changed
+    )
+    if stage is STATIC:
+        assert all(
+            torch.equal(found.get_submodule(path).input_scale, rounded.get_submodule(path).input_scale)
+            for path in changed
+        )
+
+
+def test_recovery_begins_where_rounding_ended(
+    make_model: Callable, make_context: Callable, imitation: Imitation
+) -> None:
+    """At a learning rate of next to nothing, no integer changes."""
+    teacher = make_model(layers=2)
+    context = make_context(teacher, count=16)
+    expected = STAGE.apply(copy.deepcopy(teacher), context).state_dict()
+    found = recovering(STAGE, imitation, 1e-12, recovery_epochs=1).apply(copy.deepcopy(teacher), context).state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected if name.endswith("int8"))
+
+
+def test_a_single_layer_of_the_first_token_has_no_hidden_states_to_imitate(
+    make_model: Callable, make_context: Callable, imitation: Imitation
+) -> None:
+    teacher = make_model(layers=1)
+    context, model = make_context(teacher, count=16), copy.deepcopy(teacher)
+    fuse_layers(model, first_token=True)
+    assert recovering(STAGE, imitation, 1e-3).apply(copy.deepcopy(model), context) is not None
+    alone = dataclasses.replace(imitation, logits_weight=0)
+    with pytest.raises(InputError, match=r"imitation.hidden_weight is 1, and the other weights are 0; the only layer"):
+        recovering(STAGE, alone, 1e-3).apply(model, context)
+
+
+def test_recovery_is_training(imitation: Imitation) -> None:
+    stage = recovering(STAGE, imitation, 1e-3)
+    assert stage.training(24) == Training(steps=6, batch_size=8, keeps_hidden_states=True)
+    assert dataclasses.replace(stage, recovery_epochs=0).training(24) is None
+    assert STAGE.unread - stage.unread == {"imitation"}
+    related = dataclasses.replace(stage, imitation=dataclasses.replace(imitation, relation_weight=1))
+    assert (set(stage.refuses), set(related.refuses)) == ({"int8"}, {"int8", "fused"})
+    with pytest.raises(InputError, match=r"stages.quantize.recovery_epochs is -1; it must be at least 0"):
+        dataclasses.replace(STAGE, recovery_epochs=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from compress.core.errors import InputError
 from compress.core.export_form import Exported
 from compress.methods.quantize.int8 import Calibration, QuantizeInt8
 from compress.tasks.text_task import SIGNATURE
+
+# Nobody is imitated without recovery.
+UNUSED: Any = None
 
 openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install '.[openvino]'")
 
@@ -33,6 +37,8 @@ def test_integers_stay(make_model: Callable, make_context: Callable, tmp_path: P
         calibration=calibration,
         smoothing=None,
         static_inner=False,
+        recovery_epochs=0,
+        imitation=UNUSED,
     )
     model = stage.apply(make_model(), context).eval()
     batch = context.collate(list(context.train)[:4])

@@ -30,6 +30,9 @@ from compress.runtimes.openvino.runtime import OpenVinoRuntime
 from compress.tasks.text_classification import TextClassification
 from compress.tasks.text_task import SIGNATURE
 
+# Nobody is imitated without recovery.
+UNUSED: Any = None
+
 installed = pytest.mark.skipif(
     find_spec("openvino") is None, reason="OpenVINO is not installed: pip install '.[openvino]'"
 )
@@ -51,6 +54,8 @@ def quantized(scheme: str, make_model: Make, make_context: Make) -> PreTrainedMo
         calibration=Calibration(method="minmax", percentile=99.9, examples=16),
         smoothing=None,
         static_inner=False,
+        recovery_epochs=0,
+        imitation=UNUSED,
     )
     return stage.apply(make_model(), make_context(teacher))
 

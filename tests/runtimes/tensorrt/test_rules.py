@@ -21,6 +21,9 @@ from compress.runtimes.tensorrt.rules import RULES, broken
 from compress.runtimes.tensorrt.signed import make_signed
 from compress.tasks.text_task import SIGNATURE
 
+# Nobody is imitated without recovery.
+UNUSED: Any = None
+
 STATIC = QuantizeInt8(
     scheme="static",
     embeddings=False,
@@ -32,6 +35,8 @@ STATIC = QuantizeInt8(
     calibration=Calibration(method="symmetric", percentile=99.9, examples=16),
     smoothing=None,
     static_inner=False,
+    recovery_epochs=0,
+    imitation=UNUSED,
 )
 
 
