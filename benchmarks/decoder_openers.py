@@ -6,7 +6,6 @@ theirs. So `read` gives 1 for the token that was chosen, and 0 for all others.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,23 +125,28 @@ class LlamaCppSession:
 
 
 class LlamaCppReader:
-    """One request, whose tokens come from a thread of the server."""
+    """One request. The server streams text and not tokens, and holds back what is no whole character: so it is told
+    when the first of it came, and when all was there, and not which tokens they were."""
 
     def __init__(self, server: Any, new_tokens: int) -> None:
         self._server, self._new_tokens = server, new_tokens
-        self._told: queue.SimpleQueue[int | str] = queue.SimpleQueue()
-        self._left: list[int] = []
+        self._begun, self._written, self._error = threading.Event(), 0, ""
         self._thread: threading.Thread | None = None
+        self._read = 0
 
     def read(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The next token. The whole request is sent with its prompt."""
+        """The first call sends the whole request and returns once it is being answered, the last one once it was; those
+        between return at once. Raises RuntimeError where another number of tokens was written."""
+        self._read += 1
         if self._thread is None:
             self._thread = threading.Thread(target=self._ask, args=(tokens[0].tolist(),), daemon=True)
             self._thread.start()
-        told = self._told.get()
-        if isinstance(told, str):
-            raise RuntimeError(told)
-        return chosen(told)
+            self._begun.wait()
+        elif self._read == self._new_tokens:
+            self._thread.join()
+            if self._written != self._new_tokens:
+                raise RuntimeError(f"{self._written} tokens were written, not {self._new_tokens}. {self._error}")
+        return chosen(0)
 
     def _ask(self, prompt: list[int]) -> None:
         request = {
@@ -152,17 +156,18 @@ class LlamaCppReader:
             "top_k": 1,
             "ignore_eos": True,
             "cache_prompt": False,
-            "return_tokens": True,
             "stream": True,
         }
-        self._server.handle_completions(request, self._heard)
+        try:
+            self._server.handle_completions(request, self._heard)
+        finally:
+            self._begun.set()
 
     def _heard(self, answer: Any) -> bool:
+        self._begun.set()
         for part in answer if isinstance(answer, list) else [answer]:
-            if "error" in part:
-                self._told.put(str(part))
-            for token in part.get("tokens", ()):
-                self._told.put(int(token))
+            self._error += str(part.get("error", ""))
+            self._written = part.get("usage", {}).get("completion_tokens", self._written)
         return False
 
 
