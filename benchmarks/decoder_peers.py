@@ -32,7 +32,7 @@ from compress.core.recipe import Measurement
 from compress.measure.accuracy import write_batches
 from compress.measure.bystanders import Bystanders
 from compress.measure.environment import allowed_cpus, versions
-from compress.measure.evaluate import score, timed_examples
+from compress.measure.evaluate import evaluation_from_json, evaluation_to_json, score, timed_examples
 from compress.measure.latency import Turns, uses_in_turns
 from compress.measure.processes import Candidate
 from compress.measure.statistics import compare, speedup
@@ -256,11 +256,16 @@ class Contest:
         return Form("CTranslate2, INT8", opened, opened, size(folder, "model.bin"))
 
     def scored(self, form: Form) -> Evaluation | None:
-        """What its answers are worth."""
+        """What its answers are worth, as it was found before where it was."""
         if form.scored is None:
             return None
+        kept = self.work / f"{form.name}, {len(self.examples)} windows.json"
+        if kept.is_file():
+            return evaluation_from_json(json.loads(kept.read_text(encoding="utf-8")))
         print(f"scores: {form.name}", file=sys.stderr, flush=True)
-        return score(form.scored, form.name, self.examples, self.batches, self.task, self.config, split="validation")
+        found = score(form.scored, form.name, self.examples, self.batches, self.task, self.config, split="validation")
+        kept.write_text(json.dumps(evaluation_to_json(found)), encoding="utf-8")
+        return found
 
     def row(
         self, form: Form, scores: Mapping[str, Evaluation | None], turns: Mapping[str, Turns], launches: int
@@ -272,8 +277,8 @@ class Contest:
             comparison = compare(baseline, own, self.task.metric(self.config), confidence=CONFIDENCE, margin=MARGIN)
             # A difference of mean log-likelihoods is the logarithm of a ratio of perplexities.
             row["perplexity"] = float(np.exp(-own.value))
-            row["ratio"] = float(np.exp(-comparison.difference))
-            row["ratio_interval"] = [float(np.exp(-end)) for end in reversed(comparison.interval)]
+            row["ratio"] = float(np.exp(-comparison.score_difference))
+            row["ratio_interval"] = [float(np.exp(-end)) for end in reversed(comparison.score_interval)]
             row["kl_divergence"] = own.figures["kl_divergence"]
             row["same_top_token"] = own.figures["same_top_token"]
         if form.name in turns:

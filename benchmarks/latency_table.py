@@ -36,7 +36,8 @@ from compress.nn.fusion import fused_sizes
 from compress.nn.surgery import keep_heads, keep_layers, keep_neurons
 from compress.runtimes.onnx.export import export_onnx
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
-from compress.tasks.text_task import SIGNATURE, TextClassification
+from compress.tasks.text_classification import TextClassification
+from compress.tasks.text_task import SIGNATURE
 
 # Nobody is imitated without recovery.
 UNUSED: Any = None
