@@ -102,7 +102,8 @@ class FakeQuantizedInt8(FakeQuantized):
         # Integers up to 256 are exact in bfloat16 too: mixed precision takes nothing from them.
         sums = functional.linear(integers_of_inputs(given, scale, zero_point), integers)
         found = sums.float() * (scale * weight_scale)
-        return found if self.bias is None else found + self.bias
+        # As precise as any product is where precision is mixed: some models take the type of one for that of all.
+        return (found if self.bias is None else found + self.bias).to(sums.dtype)
 
     @torch.no_grad()
     def stored(self) -> Int8DynamicLinear:

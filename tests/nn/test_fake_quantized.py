@@ -146,15 +146,14 @@ def test_bits_of_a_narrower_product_stay_narrower() -> None:
 
 
 def test_mixed_precision_takes_nothing_from_the_integers() -> None:
-    # One input and one weight, so that no sum is rounded: 255 steps of the one, 127 of the other.
-    linear = dense(tensor([[1.27, -0.57]]))
+    # Steps of a 128th: 255 and 1 of inputs, 127 and -57 of weights.
+    linear = dense(tensor([[127.0, -57.0]]) / 128)
     layer = FakeQuantizedInt8(Int8DynamicLinear.of(linear), linear, 8)
-    inputs = tensor([[2.55, 0.0]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = layer(inputs)
-    # 255 * 127 = 32385, of which bfloat16 keeps 32384.
-    assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(32384 * 0.01 * 0.01, rel=1e-6)
+        found = layer(tensor([[255.0, 1.0]]) / 128)
+    # 255 * 127 - 57 is 32328, between 32256 and 32384, which bfloat16 has; the second is nearer.
+    assert found.dtype == torch.bfloat16
+    assert found.item() == 32384 / 128**2
 
 
 def test_a_tied_head_can_be_trained_through() -> None:
