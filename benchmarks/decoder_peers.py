@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -176,8 +177,8 @@ class Contest:
             ours = self.as_gguf(bits)
             # The very integers that our own row scores: llama.cpp's server tells no logits of a prompt.
             found.append(Form(f"llama.cpp, {kind}, our integers", self.llama(ours), None, size(ours, "*.gguf")))
-            theirs = made(self.work / kind, lambda folder, kind=kind: self.rounded(kind, folder))
-            weights = made(self.work / f"{kind}-plain", lambda folder, file=theirs: unrounded(file, folder))
+            theirs = made(self.work / kind, partial(self.rounded, kind))
+            weights = made(self.work / f"{kind}-plain", partial(unrounded, theirs))
             scored = self.candidate(torch, weights)
             found.append(Form(f"llama.cpp, {kind}", self.llama(theirs), scored, size(theirs, "*.gguf")))
         return found

@@ -134,7 +134,8 @@ def _reached(result: Result) -> str:
     row, first = _exported(result), Row.from_json(result["rows"][0])
     assert row.size_bytes is not None and first.size_bytes is not None
     speed = wording.factor_with_interval(row.speedup, row.speedup_interval)
-    asked = f" ({result['objective']['speedup']:g} were asked for)" if result["objective"] else ""
+    predicted = "" if row.predicted_speedup is None else f", {row.predicted_speedup:.1f} predicted"
+    asked = f" ({result['objective']['speedup']:g} were asked for{predicted})" if result["objective"] else ""
     return f"**{speed} times faster**{asked}, **{first.size_bytes / row.size_bytes:.1f} times smaller**."
 
 
