@@ -37,9 +37,10 @@ class Family:
     it is the same. fixed_width: why the hidden width cannot change, where that is so. attention_mask: `padding`, where
     that is all that keeps a position from seeing another, so that one additive mask serves all layers; `own`, where the
     model makes masks itself, such as for windows. finds_padding: whether a classifier looks for padding by that token's
-    number, because it reads the last token before it. decoder: where a model of this family can say what comes next.
-    required: what a configuration must say of a setting for this table to be right, and what it would mean otherwise;
-    one that is not there is off. typical: settings without which a small model would not be one of this family.
+    number, because it reads the last token before it. bfloat16: whether the library's code of it computes where
+    products are in bfloat16. decoder: where a model of this family can say what comes next. required: what a
+    configuration must say of a setting for this table to be right, and what it would mean otherwise; one that is not
+    there is off. typical: settings without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -63,6 +64,7 @@ class Family:
     fixed_width: str | None = None
     attention_mask: str = "padding"
     finds_padding: bool = False
+    bfloat16: bool = True
     decoder: Decoder | None = None
     required: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     typical: Mapping[str, Any] = field(default_factory=dict)
