@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.task import Task
-from compress.methods.training.loop import computes_bfloat16
+from compress.methods.training.loop import trains_in_bfloat16
 from compress.nn.forward import forward
 
 SECONDS, STEPS = 5.0, 5
@@ -29,7 +29,7 @@ def seconds_per_step(model: PreTrainedModel, batch: Mapping[str, Tensor], task: 
     try:
         while not taken or (len(taken) <= STEPS and time.monotonic() - began < SECONDS):
             start = time.monotonic()
-            with torch.autocast(device, torch.bfloat16, enabled=computes_bfloat16(device)):
+            with torch.autocast(device, torch.bfloat16, enabled=trains_in_bfloat16(model, device)):
                 output = forward(model, signature, batch, hidden_states=True).output
             output.float().square().mean().backward()
             taken.append(time.monotonic() - start)

@@ -12,16 +12,19 @@ Position = Literal["post", "pre", "around"]
 
 # What the outputs of each matrix that reads a block's input are, side by side: `heads`, so many for each head of the
 # queries; `shared`, so many for each group of heads that shares a key and a value (a group of one in most families);
-# `neurons`, one each. A matrix with several of them is several products in one, in this order.
+# `neurons`, one each. A matrix with several of them is several products in one, in this order; those of BY_HEAD give
+# them for one head after the other, in this order again.
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "query": ("heads",),
     "key": ("shared",),
     "value": ("shared",),
     "query_key_value": ("heads", "shared", "shared"),
+    "query_key_value_by_head": ("heads", "shared", "shared"),
     "ffn_in": ("neurons",),
     "ffn_gate": ("neurons",),
     "ffn_gate_and_in": ("neurons", "neurons"),
 }
+BY_HEAD = frozenset({"query_key_value_by_head"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class AttentionBlock:
     width_attributes, sharing_attributes: what the module calls its number of heads, heads times head size, and heads
     for each key and value. plain: whether attention is softmax(query key / sqrt(head size) + a mask of padding) value,
     and nothing more: no rotation, relative positions, window or causality, one mask for all layers. fixed_heads: why no
-    head can leave alone, where that is so.
+    head can leave alone, where that is so; it must be, for a matrix of BY_HEAD. more: modules that hold weights which
+    no cut changes, besides those that are named here.
     """
 
     module: str
@@ -55,6 +59,7 @@ class AttentionBlock:
     sharing_attributes: tuple[str, ...] = ()
     plain: bool = True
     fixed_heads: str | None = None
+    more: tuple[str, ...] = ()
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -64,7 +69,7 @@ class AttentionBlock:
     @property
     def further(self) -> tuple[str, ...]:
         """Modules with weights that no cut changes, besides `norm`."""
-        return _modules(self.query_norm, self.key_norm, self.after, scale=self.scale)
+        return _modules(*self.more, self.query_norm, self.key_norm, self.after, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -17,7 +18,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 from compress.core.checks import nearest
 from compress.core.errors import InputError
 from compress.nn import families
-from compress.nn.block import OUTPUTS, AttentionBlock, Decoder, Embeddings, FeedForwardBlock
+from compress.nn.block import BY_HEAD, OUTPUTS, AttentionBlock, Decoder, Embeddings, FeedForwardBlock
 from compress.nn.layers.dropped import NoAttention, Nothing
 
 
@@ -36,9 +37,10 @@ class Family:
     it is the same. fixed_width: why the hidden width cannot change, where that is so. attention_mask: `padding`, where
     that is all that keeps a position from seeing another, so that one additive mask serves all layers; `own`, where the
     model makes masks itself, such as for windows. finds_padding: whether a classifier looks for padding by that token's
-    number, because it reads the last token before it. decoder: where a model of this family can say what comes next.
-    required: what a configuration must say of a setting for this table to be right, and what it would mean otherwise;
-    one that is not there is off. typical: settings without which a small model would not be one of this family.
+    number, because it reads the last token before it. bfloat16: whether the library's code of it computes where
+    products are in bfloat16. decoder: where a model of this family can say what comes next. required: what a
+    configuration must say of a setting for this table to be right, and what it would mean otherwise; one that is not
+    there is off. typical: settings without which a small model would not be one of this family.
     """
 
     model_type: str
@@ -62,6 +64,7 @@ class Family:
     fixed_width: str | None = None
     attention_mask: str = "padding"
     finds_padding: bool = False
+    bfloat16: bool = True
     decoder: Decoder | None = None
     required: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     typical: Mapping[str, Any] = field(default_factory=dict)
@@ -153,8 +156,8 @@ class Layer:
 
     def scale(self, name: str) -> Tensor | None:
         """What multiplies the outputs of a part before they are added, (out,); None where nothing does."""
-        blocks = {"attention_output": self.family.attention, "ffn_out": self.family.ffn}
-        path = blocks[name].scale if name in blocks else None
+        paths = {"attention_output": self.family.attention.scale, "ffn_out": self.family.ffn.scale}
+        path = paths.get(name)
         return None if path is None else self.module.get_parameter(path)
 
     @property
@@ -223,11 +226,23 @@ class Layer:
             start += widths[what]
         return found
 
+    def rows(self, name: str) -> list[Tensor]:
+        """The numbers of those outputs, where they do not lie in ranges either."""
+        ranges = self.ranges(name)
+        if name not in BY_HEAD:
+            return [torch.arange(start, end) for _, start, end in ranges]
+        size = self.family.head_size(self.config)
+        by_head = torch.arange(ranges[-1][2]).view(self.query_heads, len(ranges), size)
+        return [by_head[:, number].flatten() for number in range(len(ranges))]
+
     def weights_of(self, what: str) -> list[Tensor]:
         """The rows (width, hidden) that give `heads`, `shared` or `neurons`, of every matrix that gives them."""
         names = self.ffn_inputs if what == "neurons" else self.attention_inputs
         return [
-            self.weight(name)[start:end] for name in names for found, start, end in self.ranges(name) if found == what
+            self.weight(name)[rows]
+            for name in names
+            for found, rows in zip(OUTPUTS[name], self.rows(name), strict=True)
+            if found == what
         ]
 
 

@@ -67,7 +67,7 @@ def scale_between(model: nn.Module, pair: Pair, factors: Tensor) -> None:
 def _pairs(model: PreTrainedModel) -> list[tuple[Pair, nn.Module | None]]:
     """For both blocks of each layer, where they were not dropped: the products before and after attention, or before
     and after the activation, which is given too. Of neurons in which two products meet it is the one that is not
-    activated, and no activation is given. Values that several heads share are left out."""
+    activated, and no activation is given. Values that several heads share are left out, and those that lie by head."""
     found: list[tuple[Pair, nn.Module | None]] = []
     for layer in layers_of(model):
         fused = isinstance(layer.module, FusedLayer)
@@ -89,8 +89,9 @@ def _fused_pairs(module: nn.Module) -> list[tuple[str, str, nn.Module | None]]:
 def _plain_pairs(layer: Layer) -> list[tuple[str, str, nn.Module | None]]:
     found: list[tuple[str, str, nn.Module | None]] = []
     if layer.heads and layer.family.sharing(layer.config) == 1:
-        value = next(name for name in layer.attention_inputs if name in ("value", "query_key_value"))
-        found.append((value, "attention_output", None))
+        # Values between the queries and keys of other heads are not the last outputs.
+        values = [name for name in layer.attention_inputs if name in ("value", "query_key_value")]
+        found += [(value, "attention_output", None) for value in values]
     if layer.neurons:
         inner = next(name for name in layer.ffn_inputs if name in ("ffn_in", "ffn_gate_and_in"))
         found.append((inner, "ffn_out", None if layer.family.ffn.gated else layer.part("activation")))

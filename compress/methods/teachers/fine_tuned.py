@@ -20,7 +20,6 @@ from compress.core.words import TeacherDefaults
 from compress.methods.teachers.place import folder_of
 from compress.methods.training.loop import Optimization, ResumableTrainer, run_training, steps_of, training_arguments
 from compress.nn.checkpoint import check_checkpoint, doubts_about, read_config, require_finite
-from compress.nn.family import hidden_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ class FineTunedTeacher(TeacherDefaults):
         folder = context.work_folder / "fine-tuning"
         arguments = training_arguments(
             self.optimization,
-            width=hidden_size(model),
+            model=model,
             steps=steps_of(len(context.train), self.optimization.batch_size, self.epochs),
             device=context.device,
             seed=context.seed,

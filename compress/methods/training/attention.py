@@ -23,18 +23,18 @@ def attention_vectors(model: PreTrainedModel, layer: int | None) -> Iterator[dic
     """
     found: dict[str, Tensor] = {}
 
-    def keep(ranges: Mapping[str, tuple[int, int]]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def keep(outputs: Mapping[str, Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            for part, (start, end) in ranges.items():
+            for part, numbers in outputs.items():
                 # The first call of a pass: some models then put relative positions through the same matrices.
-                found.setdefault(part, output if len(ranges) == 1 else output[..., start:end])
+                found.setdefault(part, output if len(outputs) == 1 else output[..., numbers])
 
         return hook
 
     looked_at = [] if layer is None else [layers_of(model)[layer - 1]]
-    places = {module: ranges for one in looked_at for module, ranges in _places(one).items()}
+    places = {module: outputs for one in looked_at for module, outputs in _places(one).items()}
     hooks = [one.module.register_forward_pre_hook(lambda *_: found.clear()) for one in looked_at]
-    hooks += [module.register_forward_hook(keep(ranges)) for module, ranges in places.items()]
+    hooks += [module.register_forward_hook(keep(outputs)) for module, outputs in places.items()]
     try:
         yield found
     finally:
@@ -44,15 +44,13 @@ def attention_vectors(model: PreTrainedModel, layer: int | None) -> Iterator[dic
 
 def widths(layer: Layer) -> dict[str, int]:
     """How wide the queries, keys and values of this layer are."""
-    return {part: end - start for ranges in _places(layer).values() for part, (start, end) in ranges.items()}
+    return {part: len(numbers) for outputs in _places(layer).values() for part, numbers in outputs.items()}
 
 
-def _places(layer: Layer) -> dict[nn.Module, dict[str, tuple[int, int]]]:
+def _places(layer: Layer) -> dict[nn.Module, dict[str, Tensor]]:
     """The modules that give queries, keys and values, and which of its outputs each of these is."""
-    found: dict[nn.Module, dict[str, tuple[int, int]]] = {}
+    found: dict[nn.Module, dict[str, Tensor]] = {}
     for name in layer.attention_inputs:
-        parts = RELATED if name == "query_key_value" else (name,) if name in RELATED else ()
-        ranges = zip(parts, layer.ranges(name), strict=False)
-        if parts:
-            found[layer.part(name)] = {part: (start, end) for part, (_, start, end) in ranges}
+        parts = (name,) if name in RELATED else RELATED
+        found[layer.part(name)] = dict(zip(parts, layer.rows(name), strict=True))
     return found

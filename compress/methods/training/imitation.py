@@ -208,7 +208,7 @@ def imitate(
         model=learner,
         args=training_arguments(
             settings.optimization,
-            width=hidden_size(student),
+            model=student,
             steps=steps,
             device=context.device,
             seed=context.seed,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 from tqdm.auto import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from compress.core.checks import require_at_least, require_fraction, require_integer, require_positive
@@ -25,6 +25,7 @@ from compress.core.json_file import parse_json, read_regular
 from compress.core.manifest import xxh3_of
 from compress.core.spent import spending
 from compress.methods.training.processes import count, is_main, number, same, totals
+from compress.nn.family import family_of, hidden_size
 
 CHECKPOINT_SECONDS = 30.0
 WHOLE = "whole"
@@ -39,8 +40,8 @@ class Optimization:
     learning_rate: for a model whose hidden width is reference_width; a model n times as wide takes 1/n of it, so that
     one setting fits small and large encoders (Yang et al. 2022, Tensor Programs V, table 3: Adam, hidden weights).
     reference_width None: for every model as it is. warmup_share: share of the steps in which the learning rate rises;
-    it then falls linearly. mixed_precision: `auto` (bfloat16 where the CPU or GPU computes it) or `off`. batch_size:
-    examples per step.
+    it then falls linearly. mixed_precision: `auto` (bfloat16 where the CPU or GPU and the model's code compute it) or
+    `off`. batch_size: examples per step.
     """
 
     learning_rate: float
@@ -67,9 +68,9 @@ class Optimization:
 
 
 def training_arguments(
-    optimization: Optimization, *, width: int, steps: int, device: str, seed: int, folder: Path
+    optimization: Optimization, *, model: PreTrainedModel, steps: int, device: str, seed: int, folder: Path
 ) -> TrainingArguments:
-    """Arguments for a training of `steps` steps of a model of this hidden width; checkpoints go to `folder`.
+    """Arguments for a training of `steps` steps of `model`; checkpoints go to `folder`.
 
     Where several processes train together each takes its part of every batch. Raises InputError where a batch cannot be
     divided among them.
@@ -83,11 +84,11 @@ def training_arguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=optimization.batch_size // count(),
-        learning_rate=optimization.learning_rate_at(width),
+        learning_rate=optimization.learning_rate_at(hidden_size(model)),
         weight_decay=optimization.weight_decay,
         warmup_steps=round(steps * optimization.warmup_share),
         lr_scheduler_type="linear",
-        bf16=optimization.mixed_precision == "auto" and computes_bfloat16(device),
+        bf16=optimization.mixed_precision == "auto" and trains_in_bfloat16(model, device),
         use_cpu=device == "cpu",
         seed=seed,
         remove_unused_columns=False,
@@ -101,6 +102,11 @@ def training_arguments(
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=device != "cpu",
     )
+
+
+def trains_in_bfloat16(model: PreTrainedModel, device: str) -> bool:
+    """True where both the hardware and the model's own code compute with bfloat16 products."""
+    return computes_bfloat16(device) and family_of(model.config).bfloat16
 
 
 def computes_bfloat16(device: str) -> bool:

@@ -20,12 +20,10 @@ def test_queries_keys_and_values_of_one_layer(
     assert list(found) == ["query", "key", "value"]
     for part, vectors in found.items():
         # The second layer reads what the first gave.
-        name = part if part in layer.attention_inputs else "query_key_value"
+        name = part if part in layer.attention_inputs else layer.attention_inputs[0]
         read = states[1] if layer.family.attention.position == "post" else layer.part("attention_norm")(states[1])
-        start, end = 0, None
-        if name != part:
-            _, start, end = layer.ranges(name)[list(found).index(part)]
-        torch.testing.assert_close(vectors, layer.part(name)(read)[..., start:end])
+        numbers = layer.rows(name)[list(found).index(part) if name != part else 0]
+        torch.testing.assert_close(vectors, layer.part(name)(read)[..., numbers])
         assert vectors.requires_grad
         assert not layer.part(name)._forward_hooks
     assert widths(layer) == {part: vectors.shape[-1] for part, vectors in found.items()}

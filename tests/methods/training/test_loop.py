@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from compress.core.errors import DiskFullError
+from compress.methods.training import loop
 from compress.methods.training.loop import (
     Optimization,
     SetsOfSimilarLengths,
@@ -19,6 +21,7 @@ from compress.methods.training.loop import (
     last_checkpoint,
     steps_of,
     sums_of,
+    trains_in_bfloat16,
 )
 
 LENGTHS = [(7 * i) % 31 + 3 for i in range(100)]
@@ -45,6 +48,16 @@ def test_the_learning_rate_falls_with_the_width(reference: int | None, width: in
         mixed_precision="off",
     )
     assert optimization.learning_rate_at(width) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "hardware", "expected"), [("bert", True, True), ("bert", False, False), ("deberta", True, False)]
+)
+def test_bfloat16_is_of_the_hardware_and_the_models_code(
+    model_type: str, hardware: bool, expected: bool, make_model: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "computes_bfloat16", lambda device: hardware)
+    assert trains_in_bfloat16(make_model(model_type), "cpu") is expected
 
 
 def test_every_row_once_in_an_order_that_follows_from_seed_and_epoch() -> None:

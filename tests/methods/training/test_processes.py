@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,8 +94,10 @@ def _made_by_one(given: list[str], store: Path) -> Path:
     return make_or_find(store, stage_artifact(loaded, "distill", teacher, teacher)).folder
 
 
-def test_each_process_takes_its_part_of_the_same_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"width": 32, "steps": 3, "device": "cpu", "seed": 0, "folder": tmp_path}
+def test_each_process_takes_its_part_of_the_same_batches(
+    make_model: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"model": make_model(), "steps": 3, "device": "cpu", "seed": 0, "folder": tmp_path}
     optimization = Optimization(
         learning_rate=1e-3, reference_width=None, batch_size=8, warmup_share=0, weight_decay=0, mixed_precision="off"
     )
