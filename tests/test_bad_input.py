@@ -291,7 +291,7 @@ WRONG_SETTINGS = [
     (["stages.prune.recovery_epochs=-1"], "stages.prune.recovery_epochs is -1", "at least 0"),
     (["stages.quantize.recovery_epochs=-1"], "stages.quantize.recovery_epochs is -1", "at least 0"),
     (
-        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_weight=1"],
+        ["order=[fuse,quantize]", "stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_weight=1"],
         "stages.quantize.imitation.relation_weight=0",
         "leave out fuse",
     ),

@@ -58,6 +58,7 @@ def test_costs_of_prompt_and_tokens_add_up_and_are_those_of_the_whole_model() ->
         ffn={0: pytest.approx(0.2), 64: pytest.approx(4.2)},
         last_attention={},
         last_ffn={},
+        together=pytest.approx(2.0),
     )
     found = decoder_table(costs, [(4, 64)] * 2, 2)
     assert found == LatencyTable(

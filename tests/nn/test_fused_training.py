@@ -21,6 +21,8 @@ def test_logits_hidden_states_and_derivatives(
     first_token: bool, fusable_type: str, make_model: Callable, batch: dict[str, Tensor]
 ) -> None:
     model = make_model(fusable_type, layers=3)
+    if first_token and fusable_type == "dinov2":
+        pytest.skip("its head reads the other positions too")
     plain = copy.deepcopy(model)
     fuse_layers(model, first_token=first_token)
     fuse_embeddings(model, types=False)
@@ -39,7 +41,9 @@ def test_logits_hidden_states_and_derivatives(
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     learned = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
     assert any("query" in name for name in learned)
-    assert [name for name, _ in model.named_parameters() if name not in learned] == []
+    # What stands for a hidden patch is read where some are hidden.
+    named = (name for name, _ in model.named_parameters() if not name.endswith("mask_token"))
+    assert [name for name in named if name not in learned] == []
 
 
 def test_afterwards_all_is_as_it_was(make_model: Callable, batch: dict[str, Tensor]) -> None:
