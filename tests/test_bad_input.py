@@ -291,13 +291,13 @@ WRONG_SETTINGS = [
     (["stages.prune.recovery_epochs=-1"], "stages.prune.recovery_epochs is -1", "at least 0"),
     (["stages.quantize.recovery_epochs=-1"], "stages.quantize.recovery_epochs is -1", "at least 0"),
     (
-        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_weight=1"],
+        ["order=[fuse,quantize]", "stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_weight=1"],
         "stages.quantize.imitation.relation_weight=0",
         "leave out fuse",
     ),
     (
-        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_layer=99"],
-        "stages.quantize.imitation.relation_layer is 99",
+        ["order=[quantize]", "stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_layer=99"],
+        "stages.quantize.imitation.relation_layer is 99; the teacher has 4 layers",
         "Use null",
     ),
     (["stages.prune.imitation.temperature=0"], "stages.prune.imitation.temperature is 0", "greater than 0"),
