@@ -296,8 +296,8 @@ WRONG_SETTINGS = [
         "leave out fuse",
     ),
     (
-        ["stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_layer=99"],
-        "stages.quantize.imitation.relation_layer is 99",
+        ["order=[quantize]", "stages.quantize.recovery_epochs=1", "stages.quantize.imitation.relation_layer=99"],
+        "stages.quantize.imitation.relation_layer is 99; the teacher has 4 layers",
         "Use null",
     ),
     (["stages.prune.imitation.temperature=0"], "stages.prune.imitation.temperature is 0", "greater than 0"),
