@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,9 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.core.signature import Signature
 from compress.nn.family import Family, Layer, base_of, family_of, layers_of
-from compress.nn.layers import (
-    Int4BlockLinear,
-    Int8BlockEmbedding,
-    Int8BlockLinear,
-    Int8DynamicLinear,
-    Int8Embedding,
-    Int8StaticLinear,
-    LowRankLinear,
-    TiedBlockHead,
-)
-from compress.nn.ops.blocks import BLOCK
+from compress.nn.layers import Int8BlockEmbedding, TiedBlockHead
 from compress.runtimes.onnx import genai
+from compress.runtimes.onnx.decoder_layers import activated, array, looked_up, product, tied_blocks
 from compress.runtimes.onnx.graph import GraphWriter
 
 FILE = "model.onnx"
@@ -117,7 +108,7 @@ class _Writer:
 
     def _embedded(self, tokens: str) -> str:
         path = f"{self.model.base_model_prefix}.{self.family.words}"
-        found = _looked_up(self.graph, path, self.model.get_submodule(path), tokens)
+        found = looked_up(self.graph, path, self.model.get_submodule(path), tokens)
         # A table in blocks holds what its rows are multiplied by, and was multiplied by it above.
         if not self.decoder.scaled_embeddings or isinstance(self.model.get_submodule(path), Int8BlockEmbedding):
             return found
@@ -125,7 +116,7 @@ class _Writer:
 
     def _norm(self, states: str, path: str) -> str:
         module = self.model.get_submodule(path)
-        weight = _array(module.weight) + np.float32(self.decoder.rms_offset)
+        weight = array(module.weight) + np.float32(self.decoder.rms_offset)
         # Whoever wrote the model made no difference between what the norms add: one number for all.
         epsilon = float(self.config.rms_norm_eps)
         return self.graph.add(
@@ -182,7 +173,7 @@ class _Writer:
             more = (kind,) if kind else ()
             with torch.no_grad():
                 found = rotary(torch.zeros(1), places, *more)
-            halves = [_array(values[0, :, : values.shape[-1] // 2]) for values in found]
+            halves = [array(values[0, :, : values.shape[-1] // 2]) for values in found]
             names = [f"{name}{'.' if kind else ''}{kind}" for name in ("cosines", "sines")]
             self.angles[kind] = tuple(self.graph.tensor(*pair) for pair in zip(names, halves, strict=True))  # type: ignore[assignment]
         return self.angles[kind]
@@ -203,8 +194,8 @@ class _Writer:
         graph, inner = self.graph, self._product(layer, "ffn_in", states)
         activation = str(getattr(self.config, self.family.activation_field))
         if not layer.family.ffn.gated:
-            return self._product(layer, "ffn_out", _activated(graph, activation, inner))
-        gate = _activated(graph, activation, self._product(layer, "ffn_gate", states))
+            return self._product(layer, "ffn_out", activated(graph, activation, inner))
+        gate = activated(graph, activation, self._product(layer, "ffn_gate", states))
         return self._product(layer, "ffn_out", graph.add("Mul", gate, inner))
 
     def _product(self, layer: Layer, name: str, inputs: str) -> str:
@@ -216,12 +207,12 @@ class _Writer:
         table = self.model.get_submodule(words)
         path = next(path for path, module in self.model.named_modules() if module is head)
         if isinstance(head, TiedBlockHead):
-            return _tied_blocks(graph, words, head.table, states)
+            return tied_blocks(graph, words, head.table, states)
         if not (isinstance(table, nn.Embedding) and head.weight is table.weight):
             return product(graph, path, head, states)
         # One table is stored for both.
         rows = graph.add("Reshape", states, graph.integers(-1, table.weight.shape[1]))
-        found = graph.add("Gemm", rows, graph.tensor(f"{words}.weight", _array(table.weight)), transB=1)
+        found = graph.add("Gemm", rows, graph.tensor(f"{words}.weight", array(table.weight)), transB=1)
         shape = graph.add("Concat", graph.add("Shape", states, start=0, end=2), graph.integers(-1), axis=0)
         return graph.add("Reshape", found, shape)
 
@@ -248,119 +239,3 @@ class _Masks:
                 seen = graph.add("And", seen, graph.add("Greater", self.then, first))
             self.known[window] = graph.add("Where", seen, graph.number(0.0), graph.number(LOWEST))
         return self.known[window]
-
-
-def product(graph: GraphWriter, path: str, module: nn.Module, inputs: str) -> str:
-    """A linear layer of any kind. path: its tensors' names begin so. Raises InputError for a kind without a form."""
-    form = next((FORMS[kind] for kind in type(module).__mro__ if kind in FORMS), None)
-    if form is None:
-        raise InputError(f"{path} is a {type(module).__name__}, which has no form in a decoder's graph yet.")
-    return form(graph, path, module, inputs)
-
-
-def _dense(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
-    # (in, out), the layout that MatMul multiplies by.
-    found = graph.add("MatMul", inputs, graph.tensor(f"{path}.weight", _array(module.weight).T))
-    return found if module.bias is None else graph.add("Add", found, graph.tensor(f"{path}.bias", _array(module.bias)))
-
-
-def _low_rank(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
-    return _dense(graph, f"{path}.up", module.up, _dense(graph, f"{path}.down", module.down, inputs))
-
-
-def _dynamic(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
-    weight, weight_scale, bias = _stored(graph, path, module, "weight_int8", "weight_scale", "bias")
-    quantized, scale, zero_point = graph.add("DynamicQuantizeLinear", inputs, outputs=3)
-    sums = graph.add("Cast", graph.add("MatMulInteger", quantized, weight, zero_point), to=1)
-    return graph.add("Add", graph.add("Mul", sums, graph.add("Mul", scale, weight_scale)), bias)
-
-
-def _blocks(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
-    if isinstance(module, Int4BlockLinear):
-        shape = (module.out_features, module.in_features)
-        weight = graph.packed_int4(f"{path}.weight_blocks", _array(module.weight_blocks), shape)
-    else:
-        weight = graph.tensor(f"{path}.weight_blocks", _array(module.weight_blocks))
-    (scale,) = _stored(graph, path, module, "weight_scale")
-    found = _by_columns(graph, inputs, weight, scale)
-    return found if module.bias is None else graph.add("Add", found, *_stored(graph, path, module, "bias"))
-
-
-def _tied_blocks(graph: GraphWriter, words: str, table: Int8BlockEmbedding, inputs: str) -> str:
-    """words: the path of the table, which alone holds the integers."""
-    return _by_columns(graph, inputs, *_stored(graph, words, table, "weight_blocks", "weight_scale"))
-
-
-def _by_columns(graph: GraphWriter, inputs: str, weight: str, scale: str) -> str:
-    # As in `compress.runtimes.onnx.export`: turned and widened once, when a session opens, which then makes one
-    # operator of the last two.
-    scales = graph.add("Cast", graph.add("Transpose", scale, perm=[1, 0]), to=1)
-    columns = graph.add("Transpose", weight, perm=[1, 0])
-    return graph.add("MatMul", inputs, graph.add("DequantizeLinear", columns, scales, axis=0, block_size=BLOCK))
-
-
-def _static(graph: GraphWriter, path: str, module: Any, inputs: str) -> str:
-    weight, weight_scale, bias = _stored(graph, path, module, "weight_int8", "weight_scale", "bias")
-    fixed = _stored(graph, path, module, "input_scale", "input_zero_point")
-    restored = graph.add("DequantizeLinear", graph.add("QuantizeLinear", inputs, *fixed), *fixed)
-    return graph.add(
-        "Add", graph.add("MatMul", restored, graph.add("DequantizeLinear", weight, weight_scale, axis=1)), bias
-    )
-
-
-FORMS: Mapping[type[nn.Module], Callable[[GraphWriter, str, Any, str], str]] = {
-    nn.Linear: _dense,
-    LowRankLinear: _low_rank,
-    Int8DynamicLinear: _dynamic,
-    Int8StaticLinear: _static,
-    Int8BlockLinear: _blocks,
-}
-
-
-def _looked_up(graph: GraphWriter, path: str, table: nn.Module, tokens: str) -> str:
-    """The rows of an embedding table."""
-    if isinstance(table, nn.Embedding):
-        return graph.add("Gather", graph.tensor(f"{path}.weight", _array(table.weight)), tokens)
-    if isinstance(table, Int8Embedding):
-        weight, scale = _stored(graph, path, table, "weight_int8", "weight_scale")
-        rows = graph.add("Cast", graph.add("Gather", weight, tokens), to=1)
-        return graph.add("Mul", rows, graph.add("Gather", scale, tokens))
-    if isinstance(table, Int8BlockEmbedding):
-        weight, scale = _stored(graph, path, table, "weight_blocks", "weight_scale")
-        scales = graph.add("Cast", graph.add("Gather", scale, tokens), to=1)
-        rows = graph.add("Cast", graph.add("Gather", weight, tokens), to=1)
-        found = _scaled(graph, rows, scales, table.embedding_dim)
-        return found if table.factor is None else graph.add("Mul", found, graph.number(float(table.factor)))
-    raise InputError(f"{path} is a {type(table).__name__}, which has no form in a decoder's graph yet.")
-
-
-def _scaled(graph: GraphWriter, rows: str, scales: str, width: int) -> str:
-    """Each block of `rows` (..., width) times its scale (..., blocks)."""
-    blocks = graph.add("Unsqueeze", scales, graph.integers(-1))
-    if width % BLOCK:
-        each = graph.add("Expand", blocks, graph.integers(1, 1, 1, BLOCK))
-        whole = graph.add("Reshape", each, graph.integers(0, 0, -1))
-        whole = graph.add("Slice", whole, graph.integers(0), graph.integers(width), graph.integers(2))
-        return graph.add("Mul", rows, whole)
-    apart = graph.add("Mul", graph.add("Reshape", rows, graph.integers(0, 0, -1, BLOCK)), blocks)
-    return graph.add("Reshape", apart, graph.integers(0, 0, width))
-
-
-def _activated(graph: GraphWriter, name: str, values: str) -> str:
-    if name in ("silu", "swish"):
-        return graph.add("Mul", values, graph.add("Sigmoid", values))
-    if name == "relu":
-        return graph.add("Relu", values)
-    if name in ("gelu", "gelu_pytorch_tanh"):
-        return graph.add("Gelu", values, approximate="none" if name == "gelu" else "tanh")
-    raise InputError(
-        f"the activation {name!r} has no form in a decoder's graph. Use silu, gelu, gelu_pytorch_tanh or relu."
-    )
-
-
-def _stored(graph: GraphWriter, path: str, module: Any, *names: str) -> list[str]:
-    return [graph.tensor(f"{path}.{name}", _array(getattr(module, name))) for name in names]
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy()
