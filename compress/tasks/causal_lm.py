@@ -58,8 +58,7 @@ ids = new = tokenizer.encode("Put the beginning of a text here.").ids
 past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
 state = {entry.name: numpy.zeros((1, entry.shape[1], 0, entry.shape[3]), "float32") for entry in past}
 for _ in range(32):
-    positions = numpy.arange(len(ids) - len(new), len(ids))[None]
-    inputs = {"input_ids": [new], "attention_mask": [[1] * len(ids)], "position_ids": positions}
+    inputs = {"input_ids": [new], "attention_mask": [[1] * len(ids)]}
     logits, *present = session.run(None, {**inputs, **state})
     state, new = dict(zip(state, present)), [int(logits[0, -1].argmax())]
     ids = ids + new

@@ -1,12 +1,19 @@
 """A causal language model as one ONNX graph for the prompt and for every step after it, with keys and values kept.
 
 Inputs and outputs are named as Optimum and ONNX Runtime GenAI expect: `input_ids`, `attention_mask` (of all that was
-read), `position_ids`, `past_key_values.N.key` and `.value` (rows, heads, positions so far, head width) to `logits` and
-`present.N.key` and `.value`. The input `logits_to_keep` may be left out: with 1 the logits of the last position alone
-are computed, which is all that a prompt needs.
+read), `past_key_values.N.key` and `.value` (rows, heads, positions so far, head width) to `logits` and `present.N.key`
+and `.value`. There is no `position_ids`: the graph counts, padding too, which changes nothing, for what attention sees
+of two positions is how far they are apart. The input `logits_to_keep` may be left out: with 1 the logits of the last
+position alone are computed, which is all that a prompt needs.
 
-The graph is written block by block from the family's table, in standard operators of opset 23: torch's exporter takes
-minutes for thirty layers, and this seconds. That it computes what torch does is proven for every model exported.
+Keys and values need not be copied at every step: whoever gives one buffer as `past_key_values.N.key` and takes it as
+`present.N.key`, with room for more positions than were read, finds the new ones added in place. The mask says how many
+there are. ONNX Runtime's operator GroupQueryAttention does that, and turns queries and keys too; what it refuses is a
+batch that goes on by more than one token at once.
+
+The graph is written block by block from the family's table: torch's exporter takes minutes for thirty layers, and this
+seconds. Weights lie in a file of their own, `model.onnx.data`, which a session maps instead of copying it twice. That
+the graph computes what torch does is proven for every model exported.
 """
 
 from __future__ import annotations
@@ -19,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -27,14 +35,24 @@ from compress.core.signature import Signature
 from compress.nn.family import Family, Layer, base_of, family_of, layers_of
 from compress.nn.layers import Int8BlockEmbedding, TiedBlockHead
 from compress.runtimes.onnx import genai
-from compress.runtimes.onnx.decoder_layers import activated, array, looked_up, product, tied_blocks
+from compress.runtimes.onnx.decoder_layers import (
+    CONTRIBUTED,
+    activated,
+    array,
+    looked_up,
+    product,
+    side_by_side,
+    tied_blocks,
+)
 from compress.runtimes.onnx.graph import GraphWriter
+from compress.runtimes.onnx.words import IN_PLACE, KEEP
 
 FILE = "model.onnx"
 OPSET = 23
-KEEP = "logits_to_keep"
 # Positions for which angles are stored; a longer context is refused by the graph itself.
 LONGEST_CONTEXT = 32_768
+# Heads whose width is a multiple of this are turned by the operator that attends.
+TURNED_INSIDE = 16
 FULL, WINDOW = "full_attention", "sliding_attention"
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -62,13 +80,13 @@ class _Writer:
         self.decoder, self.decoding, self.config = family.decoder, signature.decoding, model.config
         self.base, self.graph = base_of(model), GraphWriter(OPSET)
         self.layers = layers_of(model)
+        self.turned_inside = family.head_size(model.config) % TURNED_INSIDE == 0
         self.present: list[tuple[str, list[str | int], str]] = []
 
     def write(self, path: Path) -> Path:
         graph = self.graph
         tokens = graph.input("input_ids", "int64", ["batch", "sequence"])
         mask = graph.input("attention_mask", "int64", ["batch", "total"])
-        self.positions = graph.input("position_ids", "int64", ["batch", "sequence"])
         self.masks = _Masks(graph, tokens, mask)
         self.angles: dict[str, tuple[str, str]] = {}
         states = self._embedded(tokens)
@@ -81,10 +99,10 @@ class _Writer:
         # From the last ones on; with 0, from the first.
         last = graph.add("Slice", states, graph.add("Neg", keep), graph.integers(2**62), graph.integers(1))
         logits = self._logits(self._norm(last, f"{self.model.base_model_prefix}.{self.decoder.norm}"))
-        graph.output(self.signature.output.name, "float32", ["batch", "kept", "vocabulary"], logits)
+        graph.output(self.signature.output.name, "float32", ["batch", "kept", self._vocabulary()], logits)
         for name, axes, values in self.present:
             graph.output(name, "float32", axes, values)
-        return graph.write(path)
+        return graph.write(path, beside=True, told={IN_PLACE: "1"})
 
     def genai_config(self) -> dict[str, Any] | None:
         """See `genai_config`."""
@@ -114,6 +132,11 @@ class _Writer:
             return found
         return self.graph.add("Mul", found, self.graph.number(math.sqrt(self.config.hidden_size)))
 
+    def _vocabulary(self) -> int:
+        """How many tokens there are logits of."""
+        head: Any = self.model.get_output_embeddings()
+        return int(head.out_features)
+
     def _norm(self, states: str, path: str) -> str:
         module = self.model.get_submodule(path)
         weight = array(module.weight) + np.float32(self.decoder.rms_offset)
@@ -124,13 +147,17 @@ class _Writer:
         )
 
     def _attention(self, layer: Layer, states: str, number: int) -> str:
-        graph, block = self.graph, layer.family.attention
-        size = layer.family.head_size(self.config)
+        graph, size = self.graph, layer.family.head_size(self.config)
         heads, shared = layer.query_heads, layer.heads * layer.shared_width // size or 1
         kind = self._kind(number)
-        query, key, value = (self._product(layer, name, states) for name in ("query", "key", "value"))
-        query = self._turned(layer, query, block.query_norm, heads, size, kind)
-        key = self._turned(layer, key, block.key_norm, shared, size, kind)
+        query, key, value = self._to_attend(layer, states, heads, shared, size)
+        angles = self._angles(kind)
+        if not self.turned_inside:
+            query, key = (
+                graph.add("RotaryEmbedding", values, *angles, self.masks.places, num_heads=count)
+                for values, count in ((query, heads), (key, shared))
+            )
+            angles = ("", "")
         # Numbered by the layers that keep any: one whose attention was dropped has none.
         kept, axes = len(self.present) // 2, ("batch", shared, "total", size)
         past = [
@@ -138,31 +165,46 @@ class _Writer:
             for part in ("key", "value")
         ]
         mixed, *present = graph.add(
-            "Attention",
+            "GroupQueryAttention",
             query,
             key,
             value,
-            self.masks.of(self._window(kind)),
             *past,
+            *self.masks.lengths,
+            *angles,
+            "",
+            self.masks.of(self._window(kind)),
             outputs=3,
-            q_num_heads=heads,
+            domain=CONTRIBUTED,
+            num_heads=heads,
             kv_num_heads=shared,
+            do_rotary=int(self.turned_inside),
             scale=float(layer.part("attention").scaling),  # type: ignore[arg-type]
         )
         for part, values in zip(("key", "value"), present, strict=True):
             self.present.append((f"{self.decoding.present}.{kept}.{part}", list(axes), values))
         return self._product(layer, "attention_output", mixed)
 
-    def _turned(self, layer: Layer, values: str, norm: str | None, heads: int, size: int, kind: str) -> str:
-        """Queries or keys, normalised in each head where the family does that, turned by their positions' angles."""
+    def _to_attend(self, layer: Layer, states: str, heads: int, shared: int, size: int) -> tuple[str, str, str]:
+        """Queries, keys and values, not yet turned; where one product gives all three, the first holds them."""
+        block = layer.family.attention
+        if self.turned_inside and block.query_norm is None and block.key_norm is None:
+            together = side_by_side([layer.part(name) for name in ("query", "key", "value")])
+            if together is not None:
+                return product(self.graph, f"{layer.path}.query_key_value", together, states), "", ""
+        query, key, value = (self._product(layer, name, states) for name in ("query", "key", "value"))
+        return (
+            self._normed_by_head(layer, query, block.query_norm, heads, size),
+            self._normed_by_head(layer, key, block.key_norm, shared, size),
+            value,
+        )
+
+    def _normed_by_head(self, layer: Layer, values: str, norm: str | None, heads: int, size: int) -> str:
+        if norm is None:
+            return values
         graph = self.graph
-        if norm is not None:
-            by_head = graph.add("Reshape", values, graph.integers(0, 0, heads, size))
-            values = graph.add(
-                "Reshape", self._norm(by_head, f"{layer.path}.{norm}"), graph.integers(0, 0, heads * size)
-            )
-        cosines, sines = self._angles(kind)
-        return graph.add("RotaryEmbedding", values, cosines, sines, self.positions, num_heads=heads)
+        by_head = graph.add("Reshape", values, graph.integers(0, 0, heads, size))
+        return graph.add("Reshape", self._norm(by_head, f"{layer.path}.{norm}"), graph.integers(0, 0, heads * size))
 
     def _angles(self, kind: str) -> tuple[str, str]:
         """The names of the cosines and sines of all positions, (positions, half of a head)."""
@@ -218,16 +260,24 @@ class _Writer:
 
 
 class _Masks:
-    """What hides padding and what comes later, (rows, 1, sequence, total), made once for each kind of layer."""
+    """What hides padding and what comes later, (rows, 1, sequence, total), made once for each kind of layer.
+
+    lengths: the last position of each row, (rows,), and how many positions there are, (): padding is among them and is
+    hidden, so all rows have as many. places: the positions of the new tokens, (rows, sequence).
+    """
 
     def __init__(self, graph: GraphWriter, tokens: str, mask: str) -> None:
         self.graph, self.known = graph, {}  # type: tuple[GraphWriter, dict[int | None, str]]
+        rows = graph.add("Shape", tokens, start=0, end=1)
         zero, one = (graph.tensor(f"whole_{value}", np.array(value, dtype=np.int64)) for value in (0, 1))
         total, new = (graph.add("Squeeze", graph.add("Shape", name, start=1, end=2)) for name in (mask, tokens))
+        last = graph.add("Expand", graph.add("Sub", total, one), rows)
+        self.lengths = tuple(graph.add("Cast", name, to=TensorProto.INT32) for name in (last, total))
         now = graph.add("Range", graph.add("Sub", total, new), total, one)
         self.now = graph.add("Unsqueeze", now, graph.integers(1))
+        self.places = graph.add("Expand", graph.add("Unsqueeze", now, graph.integers(0)), graph.add("Shape", tokens))
         self.then = graph.add("Unsqueeze", graph.add("Range", zero, total, one), graph.integers(0))
-        real = graph.add("Unsqueeze", graph.add("Cast", mask, to=9), graph.integers(1, 2))
+        real = graph.add("Unsqueeze", graph.add("Cast", mask, to=TensorProto.BOOL), graph.integers(1, 2))
         self.seen = graph.add("And", graph.add("LessOrEqual", self.then, self.now), real)
 
     def of(self, window: int | None) -> str:

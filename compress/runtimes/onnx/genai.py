@@ -43,7 +43,6 @@ def genai_config(
                 "inputs": {
                     "input_ids": "input_ids",
                     "attention_mask": "attention_mask",
-                    "position_ids": "position_ids",
                     "past_key_names": f"{state}.%d.key",
                     "past_value_names": f"{state}.%d.value",
                 },
@@ -54,5 +53,5 @@ def genai_config(
                 },
             },
         },
-        "search": {"do_sample": False, "max_length": context, "past_present_share_buffer": False},
+        "search": {"do_sample": False, "max_length": context, "past_present_share_buffer": True},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,6 @@ class GraphWriter:
             self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def packed_int4(self, name: str, packed: np.ndarray, shape: Sequence[int]) -> str:
-        """A tensor of INT4 that is stored. packed: uint8, two values in a byte, the first as its lower bits."""
-        self._tensors.setdefault(name, helper.make_tensor(name, TensorProto.INT4, shape, packed.tobytes(), raw=True))
-        return name
-
     def integers(self, *values: int) -> str:
         """A small constant, (len(values),)."""
         return self.tensor(f"integers_{'_'.join(map(str, values))}", np.array(values, dtype=np.int64))
@@ -70,14 +65,18 @@ class GraphWriter:
         self._domains.add(domain)
         return names[0] if outputs == 1 else names
 
-    def write(self, path: Path) -> Path:
-        """Write the graph as one file, or with its tensors in another beside it where one could not hold them."""
+    def write(self, path: Path, *, beside: bool = False, told: Mapping[str, str] | None = None) -> Path:
+        """Write the graph as one file, or with its larger tensors in another beside it, where that is asked for or one
+        could not hold them. told: words of the model about itself."""
         graph = helper.make_graph(self._nodes, "model", self._inputs, self._outputs, list(self._tensors.values()))
         opsets = [helper.make_opsetid("", self._opset)]
         opsets += [helper.make_opsetid(domain, 1) for domain in sorted(self._domains - {""})]
         # The version of the format that came with this opset: a newer one is refused by runtimes that know the opset.
         model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=opsets, ir_version=11)
-        if sum(len(tensor.raw_data) for tensor in self._tensors.values()) < LARGEST_BYTES:
+        helper.set_model_props(model, dict(told or {}))
+        # What was written before is replaced, and not added to.
+        (path.parent / WEIGHTS_FILE).unlink(missing_ok=True)
+        if not beside and sum(len(tensor.raw_data) for tensor in self._tensors.values()) < LARGEST_BYTES:
             onnx.save(model, path)
         else:
             onnx.save(model, path, save_as_external_data=True, location=WEIGHTS_FILE, all_tensors_to_one_file=True)
