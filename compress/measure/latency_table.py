@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from compress.core.evaluation import Latency
 from compress.core.latency_table import Grid, LatencyTable
 from compress.core.recipe import Measurement
 from compress.core.runtime import Runtime
@@ -22,9 +23,10 @@ from compress.core.signature import BATCH, SEQUENCE, TYPES, Port, Signature
 from compress.measure.bystanders import Bystanders, Company, company_of
 from compress.measure.decoder_table import measure_decoder_table
 from compress.measure.environment import allowed_cpus
-from compress.measure.latency import measure_in_turns, representative
+from compress.measure.latency import Rounds, measure_in_turns, representative
 from compress.measure.processes import Candidate
 from compress.measure.rounded import rounded
+from compress.measure.statistics import speedup
 from compress.measure.unfused import shallow_models, unfused_table, without_blocks
 from compress.measure.worker import save_batches
 from compress.nn.family import hidden_size, layers_of
@@ -42,6 +44,9 @@ EXAMPLES = 8
 # Long turns: a process that has just been woken is slow for its first milliseconds, and these graphs take less.
 REPEATED = 6
 TURNS = Measurement(examples=EXAMPLES, launches=2, rounds=8, warmup=12)
+# A whole model is timed beside the teacher alone, in turns as a gate takes them: in longer ones it is faster.
+JUDGED_REPEATED = 3
+JUDGED = Measurement(examples=EXAMPLES, launches=3, rounds=4, warmup=3)
 SHARES = (0.125, 0.5, 1.0)
 LAST_SHARES = (0.125, 1.0)
 # A product of few heads is nearly as narrow as any rank that loses little of it: those stay whole.
@@ -53,6 +58,8 @@ MIDDLE = 0.5
 WHOLE = ("whole", 0)
 # Of the rounds of each part so many count, the fastest: a graph that small is only ever slowed down.
 FASTEST = 0.25
+# Of an interval that nothing here looks at.
+CONFIDENCE = 0.95
 # What a part is: a curve and a size, and for low ranks the rank.
 Key = TypeVar("Key")
 THIN = {"attention": ("attention_output",), "ffn": ("ffn_in", "ffn_out")}
@@ -98,16 +105,18 @@ def measure_table(
         whole = copy.deepcopy(model)
         change_activation(whole, layer.activation)
         fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
-        parts = rounded(chain(shallow_models(model, layer, depth, SHARES), [(WHOLE, whole)], fixed), precision)
-        (baseline,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
-        return replace(unfused_table(baseline, costs, depth).assembled(sizes, costs[WHOLE]), **company)
-    middle = _middle(model, layer)
-    together = [] if middle is None else [(WHOLE, _assembled(model, signature, layer, middle, reads))]
-    alone = _parts(layer, signature.mask, reads).items()
-    parts = rounded(chain(alone, together, _fixed(model, signature)), precision)
-    (baseline,), costs, company = _time(runtime, parts, [teacher], inputs, signature, retry_seconds)
-    table = _table(baseline, costs)
-    return replace(table if middle is None else table.assembled(middle, costs[WHOLE]), **company)
+        parts = rounded(chain([(WHOLE, whole)], shallow_models(model, layer, depth, SHARES), fixed), precision)
+        baseline, costs, times, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
+        table = unfused_table(baseline, costs, depth)
+    else:
+        sizes = _middle(model, layer)
+        together = [(WHOLE, _assembled(model, signature, layer, sizes, reads))] if sizes else []
+        alone = _parts(layer, signature.mask, reads).items()
+        parts = rounded(chain(together, alone, _fixed(model, signature)), precision)
+        baseline, costs, times, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
+        table = _table(baseline, costs)
+    # What makes the table foretell the speed that a gate would find.
+    return replace(table if times is None else table.assembled(sizes, baseline / times), **company)
 
 
 def measure_low_rank(
@@ -130,40 +139,56 @@ def measure_low_rank(
     """
     inputs = _inputs(model, signature, batches, lengths)
     parts = rounded(_low_rank_parts(layer, signature.mask).items(), precision)
-    _, costs, company = _time(runtime, parts, [], inputs, signature, retry_seconds)
+    _, costs, _, company = _time(runtime, parts, None, inputs, signature, retry_seconds)
     return _low_rank(costs), company
 
 
 def _time(
     runtime: Runtime,
     parts: Iterable[tuple[Key, nn.Module]],
-    others: Sequence[Path],
+    teacher: Path | None,
     inputs: Sequence[Mapping[str, np.ndarray]],
     signature: Signature,
     retry_seconds: float,
-) -> tuple[list[float], dict[Key, float], Company]:
-    """Milliseconds of the exports in `others` and of each part, in turns, and what other processes did meanwhile.
+) -> tuple[float, dict[Key, float], float | None, Company]:
+    """Milliseconds of the teacher's export and of each part, in turns; how many times as fast as the teacher a gate
+    would find the part `WHOLE`, None where there is none; and what other processes did meanwhile.
 
-    parts: read once, and each is let go when it was exported. inputs: what the model takes, one example each, and the
-    `states` that its parts take. signature: the model's.
+    parts: read once, and each is let go when it was exported. teacher: 0.0 where there is none. inputs: what the model
+    takes, one example each, and the `states` that its parts take. signature: the model's.
     """
     with tempfile.TemporaryDirectory(prefix="compress-table-") as name:
         root = Path(name)
-        save_batches(inputs, root / "batches.npz")
-        candidates = [Candidate(runtime=runtime, folder=folder, signature=signature) for folder in others]
-        keys: list[Key] = []
+        file = root / "batches.npz"
+        save_batches(inputs, file)
+        candidates: dict[Key, Candidate] = {}
         for key, module in parts:
-            folder = root / str(len(keys))
+            folder = root / str(len(candidates))
             folder.mkdir()
-            keys.append(key)
             taken = _export(module, signature, inputs[-1], folder, runtime)
-            candidates.append(Candidate(runtime=runtime, folder=folder, signature=taken))
-        files = [root / "batches.npz"] * len(candidates)
+            candidates[key] = Candidate(runtime=runtime, folder=folder, signature=taken)
+        first = [] if teacher is None else [Candidate(runtime=runtime, folder=teacher, signature=signature)]
+        whole = candidates.pop(WHOLE, None)  # type: ignore[call-overload]
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
-        turns = replace(TURNS, retry_seconds=retry_seconds)
-        rounds = measure_in_turns(candidates, files, list(range(len(inputs))) * REPEATED, turns, bystanders)
+
+        def timed(those: Sequence[Candidate], repeated: int, turns: Measurement) -> list[Rounds]:
+            measurement = replace(turns, retry_seconds=retry_seconds)
+            chosen = list(range(len(inputs))) * repeated
+            return measure_in_turns(those, [file] * len(those), chosen, measurement, bystanders)
+
+        rounds = timed([*first, *candidates.values()], REPEATED, TURNS)
+        judged = None if whole is None else timed([*first, whole], JUDGED_REPEATED, JUDGED)
     costs = [float(np.mean(np.quantile(np.asarray(values), FASTEST, axis=0))) for values in rounds]
-    return costs[: len(others)], dict(zip(keys, costs[len(others) :], strict=True)), company_of(bystanders, FASTEST)
+    baseline = 0.0 if teacher is None else costs.pop(0)
+    return baseline, dict(zip(candidates, costs, strict=True)), _times(judged), company_of(bystanders, FASTEST)
+
+
+def _times(judged: Sequence[Rounds] | None) -> float | None:
+    """How many times as fast as the first of two the second is."""
+    if judged is None:
+        return None
+    baseline, own = judged
+    return speedup(Latency(rounds=own, baseline_rounds=baseline, launches=JUDGED.launches), CONFIDENCE)[0]
 
 
 def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
@@ -192,11 +217,11 @@ def _fixed(model: PreTrainedModel, signature: Signature) -> Iterator[tuple[tuple
     yield ("fixed", 0), model
 
 
-def _middle(model: PreTrainedModel, layer: FusedLayerSizes) -> list[tuple[int, int]] | None:
+def _middle(model: PreTrainedModel, layer: FusedLayerSizes) -> list[tuple[int, int]]:
     """Heads and neurons of each layer of a model of half the layers, whose layers have half of what `layer` has, as
-    some of the parts have; None where layers are as wide as none of this model's."""
+    some of the parts have; of none where layers are as wide as none of this model's."""
     if layer.hidden != hidden_size(model):
-        return None
+        return []
     count = max(1, round(len(layers_of(model)) * MIDDLE))
     return [(max(1, round(layer.heads * MIDDLE)), max(1, round(layer.neurons * MIDDLE)))] * count
 

@@ -27,6 +27,7 @@ from compress.measure.latency_table import (
     measure_low_rank,
     measure_table,
 )
+from compress.nn.family import layers_of
 from compress.nn.forward import forward
 from compress.nn.layers import FusedEmbeddings
 from compress.nn.layers.fused_layer import ACTIVATIONS, FusedLayerSizes
@@ -66,7 +67,8 @@ def operators(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return taken
 
     monkeypatch.setattr(latency_table, "_export", recorded)
-    monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=3, warmup=2))
+    for name in ("TURNS", "JUDGED"):
+        monkeypatch.setattr(latency_table, name, Measurement(examples=8, launches=1, rounds=3, warmup=2))
     return seen
 
 
@@ -137,6 +139,38 @@ def test_a_block_is_what_a_graph_takes_beyond_the_call() -> None:
         last_attention={0: pytest.approx(0.05), 4: 0.5},
         last_ffn={0: pytest.approx(0.05), 64: 0.25},
     )
+
+
+def test_the_table_foretells_what_a_gate_would_find_of_a_whole_model(
+    teacher: Path, operators: Counter[str], make_model: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two layers of two heads and 32 neurons, half of the model's, are said to take 2 ms where the teacher takes 6."""
+
+    def told(candidates: Any, files: Any, chosen: Any, measurement: Measurement, *rest: Any) -> Any:
+        times = [6.0, *(1.0 + 0.1 * i for i in range(len(candidates) - 2)), 0.5]
+        if len(candidates) == 2:
+            assert [candidate.folder == teacher for candidate in candidates] == [True, False]
+            assert (len(chosen), measurement) == (3 * len(LENGTHS), latency_table.JUDGED)
+            times = [6.0, 2.0]
+        return [((time,) * len(chosen),) * measurement.rounds for time in times]
+
+    monkeypatch.setattr(latency_table, "measure_in_turns", told)
+    ones = [np.ones((1, length), dtype=np.int64) for length in LENGTHS]
+    table = measure_table(
+        OnnxRuntime(threads=1),
+        teacher=teacher,
+        model=make_model(),
+        signature=SIGNATURE,
+        reads="first",
+        batches=[{"input_ids": 4 * mask, "attention_mask": mask} for mask in ones],
+        lengths=LENGTHS,
+        layer=SIZES,
+        precision="float",
+    )
+    whole = [(2, 32)] * (len(layers_of(make_model())) // 2)
+    assert table.teacher / table.predict(whole) == pytest.approx(3.0)
+    alone = table.alone()
+    assert alone.teacher / alone.predict(whole) != pytest.approx(3.0)
 
 
 def test_a_last_layer_is_timed_apart_only_where_the_head_reads_the_first_token() -> None:

@@ -83,7 +83,8 @@ def test_a_block_is_what_a_layer_takes_beyond_what_is_left_of_one() -> None:
 def test_a_table_is_measured(
     make_model: Callable, batch: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latency_table, "TURNS", Measurement(examples=8, launches=1, rounds=3, warmup=2))
+    for name in ("TURNS", "JUDGED"):
+        monkeypatch.setattr(latency_table, name, Measurement(examples=8, launches=1, rounds=3, warmup=2))
     model = make_model("modernbert")
     export_onnx(model, SIGNATURE, batch, tmp_path)
     ones = [np.ones((1, length), dtype=np.int64) for length in (3, 5, 9, 4)]
