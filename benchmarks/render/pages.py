@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.record import RESULTS, digest
-from benchmarks.render import gates, language_models, machine, outside, runs
+from benchmarks.render import contests, gates, language_models, machine, outside, pictures, runs
 from benchmarks.render.table import Result
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,19 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "predictions": machine.PREDICTIONS,
     "decoders": language_models.DECODERS,
     "rivals": language_models.RIVALS,
+    "contest": contests.contest,
+    "speeds": contests.SPEEDS,
+    "few_labels": contests.FEW_LABELS,
     "clients": outside.CLIENTS,
     "fuzz": outside.fuzz,
+}
+
+# What is drawn, of which results.
+PICTURES: Mapping[str, tuple[Callable[[Result], str], str]] = {
+    "docs/quickstart.svg": (pictures.of_stages, "quickstart"),
+    "docs/peers.svg": (pictures.of_contest, "peers"),
+    "docs/peers_movie.svg": (pictures.of_contest, "peers_movie"),
+    "docs/techniques.svg": (pictures.of_contest, "techniques"),
 }
 
 
@@ -40,8 +51,9 @@ def pages() -> list[Path]:
 
 
 def written() -> dict[Path, str]:
-    """The text of every page, as the results say."""
-    return {page: rendered(page.read_text(encoding="utf-8")) for page in pages()}
+    """The text of every page and picture, as the results say."""
+    drawn = {ROOT / name: draw(read(results)) for name, (draw, results) in PICTURES.items()}
+    return {page: rendered(page.read_text(encoding="utf-8")) for page in pages()} | drawn
 
 
 def rendered(text: str) -> str:
@@ -57,8 +69,10 @@ def read(name: str) -> Result:
 
 
 def outdated() -> Iterator[tuple[str, str]]:
-    """The results whose code has changed since, and what is to be said of them."""
+    """The results that are not shown to be of today's code, and what is to be said of them."""
     for path in sorted(RESULTS.glob("*.json")):
         told = read(path.stem)
-        if "sources" in told and told["sources"] != digest(told["modules"]):
+        if "sources" not in told:
+            yield path.stem, "does not say by which code it was made: measure it again"
+        elif told["sources"] != digest(told["modules"]):
             yield path.stem, "is older than the code that it is about"

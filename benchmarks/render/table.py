@@ -13,7 +13,8 @@ RATIO = "{0:.2f} [{1[0]:.2f}, {1[1]:.2f}]"
 @dataclass(frozen=True)
 class Column:
     """heading: above it. where: the place of the value in a row, names with dots between them; several, with commas,
-    are written together; or a function of the row. form: how the values are written, for `str.format`, or a function. The cell of a value that is null is empty. optional: so is that of one that is not there; else a KeyError."""
+    are written together; or a function of the row. form: how the values are written, for `str.format`, or a function.
+    The cell of a value that is null is empty. optional: so is that of one that is not there; else a KeyError."""
 
     heading: str
     where: str | Callable[[Any], Any]
@@ -86,3 +87,12 @@ def threads(result: Result) -> str:
 def versions(result: Result, *names: str) -> str:
     """Of these libraries, as far as the results name them."""
     return ", ".join(f"{name} {result['versions'][name]}" for name in names if name in result["versions"])
+
+
+def source(result: Result, *names: str) -> str:
+    """When, where and by which command: a sentence below or above a table. names: of the libraries that matter."""
+    recorded = (
+        f" Figures are rounded as they stood in {result['recorded']}, the commit." if "recorded" in result else ""
+    )
+    parts = (result["date"], threads(result), versions(result, *names), f"by `{result['command']}`")
+    return f"{', '.join(filter(None, parts))}.{recorded}"
