@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks import record
-from benchmarks.render import outside, pages, runs
+from benchmarks import record, speeds
+from benchmarks.render import contests, outside, pages, pictures, runs
 from benchmarks.render.table import Column, Table
 
 ROW = {
@@ -106,7 +107,20 @@ def test_results_are_outdated_when_their_code_changes(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pages, "RESULTS", tmp_path)
     for name, sources in {"same": record.digest(modules), "other": "0" * 16}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"modules": modules, "sources": sources}), encoding="utf-8")
-    assert [name for name, _ in pages.outdated()] == ["other"]
+    (tmp_path / "silent.json").write_text("{}", encoding="utf-8")
+    assert list(pages.outdated()) == [
+        ("other", "is older than the code that it is about"),
+        ("silent", "does not say by which code it was made: measure it again"),
+    ]
+
+
+def test_a_benchmark_is_of_its_own_text_and_of_what_it_imports() -> None:
+    facts = record.code_facts("startup")
+    assert "benchmarks.startup" in facts["modules"] and "benchmarks.speeds" in facts["modules"]
+    assert not [name for name in facts["modules"] if "render" in name or "record" in name]
+    alone, both = record.digest(["benchmarks.startup"]), record.digest(["benchmarks.startup", "benchmarks.low_rank"])
+    assert len({facts["sources"], alone, both}) == 3
+    assert record.digest(["benchmarks.startup", "compress.methods.distill.layers"]) != alone
 
 
 def test_the_modules_of_a_run_are_those_of_its_settings() -> None:
@@ -174,3 +188,94 @@ def test_a_value_that_is_null_is_an_empty_cell_and_one_that_is_missing_an_error(
     assert Column("seconds", "seconds", optional=True).cell(row) == ""
     with pytest.raises(KeyError, match="seconds"):
         Column("seconds", "seconds").cell(row)
+
+
+CONTEST = {
+    "command": "python -m benchmarks.peers mine --run RUN",
+    "date": "2026-11-26",
+    "recorded": "README.md of 1234567",
+    "machine": {"cpu": "A", "threads": 2},
+    "versions": {"torch": "2.13.0", "numpy": "2"},
+    "title": "Mine & others",
+    "metric": "accuracy",
+    "split": "test",
+    "examples": 2004,
+    "confidence": 0.95,
+    "long_tokens": 128,
+    "reference": "PyTorch",
+    "baseline": "ONNX Runtime",
+    "rows": [
+        {
+            "name": "PyTorch",
+            "ours": False,
+            "score": 0.881,
+            "difference": 0.0,
+            "interval": None,
+            "real": {"speedup": 0.5, "interval": [0.4, 0.6]},
+            "long": {"speedup": 0.25, "interval": [0.2, 0.3]},
+            "size_bytes": 90_900_000,
+            "memory_bytes": 671_000_000,
+            "seconds": None,
+        },
+        {
+            "name": "compress",
+            "ours": True,
+            "score": 0.88,
+            "difference": -0.001,
+            "interval": [-0.01, 0.0075],
+            "real": {"speedup": 10.0, "interval": [9.5, 10.5]},
+            "long": {"speedup": 8.0, "interval": [7.5, 8.5]},
+            "size_bytes": 15_600_000,
+            "memory_bytes": None,
+            "seconds": None,
+        },
+    ],
+}
+
+
+def test_a_contest_as_a_table() -> None:
+    table, _, told = contests.contest(CONTEST).partition("\n\n")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+    assert cells[0][1:4] == ["accuracy", "against PyTorch, points", "speed-up"]
+    assert cells[2] == ["PyTorch", "88.1%", "", "0.500 [0.400, 0.600]", "0.250 [0.200, 0.300]", "90.9", "671"]
+    assert cells[3] == [
+        *("**compress**", "88.0%", "-0.10 [-1.00, +0.75]", "10.0 [9.50, 10.5]", "8.00 [7.50, 8.50]", "15.6", ""),
+    ]
+    assert told.endswith(
+        "2026-11-26, 2 threads of A, torch 2.13.0, by `python -m benchmarks.peers mine --run RUN`. "
+        "Figures are rounded as they stood in README.md of 1234567, the commit."
+    )
+
+
+def test_a_contest_as_a_picture() -> None:
+    """The widest bar is as wide as there is room, and the axis of differences goes by half points."""
+    drawn = pictures.of_contest(CONTEST)
+    assert "Mine &amp; others" in drawn and drawn == pictures.of_contest(CONTEST)
+    bars = re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="10.0" fill="([#\w]+)"', drawn)
+    assert bars == [
+        *(("16.5", pictures.OTHERS), ("8.2", pictures.LIGHT)),
+        *(("330.0", pictures.OURS), ("264.0", pictures.LIGHT)),
+    ]
+    assert re.findall(r'text-anchor="middle">([-\d.]+)<', drawn) == ["-1", "0", "1"]
+
+
+def test_a_picture_that_differs_is_told_like_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(CONTEST), encoding="utf-8")
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PICTURES", {"docs/mine.svg": (pictures.of_contest, "mine")})
+    assert pages.written() == {tmp_path / "docs" / "mine.svg": pictures.of_contest(CONTEST)}
+
+
+@pytest.mark.parametrize("name", pages.PICTURES)
+def test_a_picture_shows_what_the_results_say(name: str) -> None:
+    draw, results = pages.PICTURES[name]
+    assert (pages.ROOT / name).read_text(encoding="utf-8") == draw(pages.read(results)), "run `make docs`"
+
+
+def test_a_run_that_was_asked_for_a_speed_is_a_line() -> None:
+    line = speeds.line(8, RESULT)
+    assert (line["asked"], line["speedup"], line["interval"], line["seconds"]) == (8, 8.0, (7.5, 8.5), 600)
+    assert line["validation"]["difference"] == -0.005 and line["test"]["interval"] == [-0.0185, -0.002]
+    with pytest.raises(SystemExit, match="nothing passed its gate"):
+        speeds.line(8, {**RESULT, "exported": None})
