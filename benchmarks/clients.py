@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.record import code_facts
 from compress.deploy.forms.known import known_forms
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,7 +126,7 @@ def run_all(cases: Sequence[Case], work: Path) -> list[dict[str, Any]]:
             print(f"{case.opens}, {model}: largest difference {row['largest_difference']:.2g}", flush=True)
             rows.append(row)
             rows.sort(key=lambda row: order[row["client"], row["model"]])
-            told = {"command": "make clients", "rows": rows}
+            told = {"command": "make clients", **code_facts("clients"), "rows": rows}
             RESULTS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return rows
 

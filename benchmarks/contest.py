@@ -8,7 +8,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +15,12 @@ import numpy as np
 from datasets import Dataset
 from omegaconf import OmegaConf
 
+from benchmarks.record import machine_facts
 from compress.cli.config import build, register
 from compress.core.evaluation import Latency
 from compress.core.recipe import Measurement, Recipe
 from compress.measure.accuracy import write_batches
-from compress.measure.environment import describe_machine, versions
+from compress.measure.environment import versions
 from compress.measure.evaluate import score
 from compress.measure.latency import measure_in_turns, representative
 from compress.measure.paired import paired_interval
@@ -103,9 +103,11 @@ class Run:
 class Contest(ABC):
     """Forms of one teacher. long: rows of 128 tokens that are timed. scored: at most so many test examples.
 
-    reference: the contender whose answers the others' are compared with; baseline: the one whose time is.
+    script: which benchmark this is. reference: the contender whose answers the others' are compared with; baseline: the
+    one whose time is.
     """
 
+    script: ClassVar[str]
     reference: ClassVar[str]
     baseline: ClassVar[str]
 
@@ -166,9 +168,9 @@ class Contest(ABC):
                 {
                     "name": name,
                     "ours": contender.ours,
-                    "score": evaluation.score,
+                    "score": float(evaluation.score),
                     "difference": float(differences.mean()),
-                    "interval": paired_interval(differences, evaluation.groups, CONFIDENCE),
+                    "interval": list(map(float, paired_interval(differences, evaluation.groups, CONFIDENCE))),
                     "real": self.times(real[self.baseline], real[name]),
                     "long": self.times(long[self.baseline], long[name]),
                     "size_bytes": contender.size_bytes,
@@ -176,10 +178,10 @@ class Contest(ABC):
                     "seconds": contender.seconds,
                 }
             )
-        environment = describe_machine(OnnxRuntime(threads=self.threads))
-        environment["versions"] |= versions(("openvino", "nncf", "ctranslate2"))
+        told = machine_facts(self.script, OnnxRuntime(threads=self.threads))
         return {
-            "rows": rows,
+            **told,
+            "versions": told["versions"] | versions(("openvino", "nncf", "ctranslate2")),
             "metric": evaluations[self.reference].metric,
             "split": self.split,
             "examples": len(self.raw),
@@ -188,8 +190,7 @@ class Contest(ABC):
             "baseline": self.baseline,
             "long_tokens": self.long_task.max_length,
             "measurement": dataclasses.asdict(self.measurement),
-            "environment": environment,
-            "date": date.today().isoformat(),
+            "rows": rows,
         }
 
     @abstractmethod
@@ -251,7 +252,7 @@ class Contest(ABC):
         """p50, p90, and the ratio of the baseline's time to this one's."""
         latency = Latency(rounds=own, baseline_rounds=baseline, launches=self.measurement.launches)
         (p50, p90), (ratio, interval) = percentiles(latency), speedup(latency, CONFIDENCE)
-        return {"p50": p50, "p90": p90, "speedup": ratio, "interval": interval}
+        return {"p50": p50, "p90": p90, "speedup": float(ratio), "interval": list(map(float, interval))}
 
 
 def tell(message: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peer_models as forms
-from contest import Contender, Contest, tell
-from peer_runtimes import CTranslate2, OpenVinoFile, TorchDynamicInt8
 
+from benchmarks import peer_models as forms
+from benchmarks.contest import Contender, Contest, tell
+from benchmarks.peer_runtimes import CTranslate2, OpenVinoFile, TorchDynamicInt8
 from compress.core.errors import InputError
 from compress.core.runtime import Runtime
 from compress.measure.processes import Candidate
@@ -24,6 +24,7 @@ from compress.tasks.text_task import SIGNATURE
 class Peers(Contest):
     """All forms of one teacher, and what compress made of it. calibration: training examples that NNCF sees."""
 
+    script = "peers"
     reference = "PyTorch FP32"
     baseline = "ONNX Runtime FP32"
 

@@ -18,9 +18,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from peer_runtimes import ENCODER, HEAD, dynamic_int8
 from transformers import PreTrainedModel
 
+from benchmarks.peer_runtimes import ENCODER, HEAD, dynamic_int8
 from compress.core.signature import Signature
 from compress.runtimes.onnx.export import export_onnx
 

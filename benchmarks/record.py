@@ -15,7 +15,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from compress.measure.environment import describe_machine, describe_processor
 from compress.pipeline.sources import sources_of
 
 RESULTS = Path(__file__).parent / "results"
+SCRIPTS = "benchmarks."
+# What keeps and writes results has no part in them.
+WRITING = (f"{SCRIPTS}record", f"{SCRIPTS}render")
 # Sentences and names of artifacts belong to the run's own page.
 MACHINE = ("cpu", "cpu_flags", "threads", "platform")
 LEFT_OUT = ("artifact", "reasons", "notes", "blame", "findings", "missed", "figures", "bytes_by_part", "reused")
@@ -88,6 +91,7 @@ def simulated_facts(module: str, seed: int, **settings: Any) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
         "processor": describe_processor(),
+        **code_facts(module),
         "seed": seed,
         **settings,
     }
@@ -102,7 +106,16 @@ def machine_facts(module: str, runtime: Runtime) -> dict[str, Any]:
         "commit": commit(),
         "machine": {name: environment[name] for name in MACHINE},
         "versions": environment["versions"],
+        **code_facts(module),
     }
+
+
+def code_facts(module: str) -> dict[str, Any]:
+    """By which code a benchmark measures: its own modules, as far as they are loaded, and a digest of these and of all
+    of ours that they import."""
+    loaded = {name for name in sys.modules if name.startswith(SCRIPTS) and not name.startswith(WRITING)}
+    modules = sorted({f"{SCRIPTS}{module}", *loaded})
+    return {"modules": modules, "sources": digest(modules)}
 
 
 def modules_in(settings: Any) -> Iterator[str]:
@@ -117,9 +130,16 @@ def modules_in(settings: Any) -> Iterator[str]:
             yield from modules_in(entry)
 
 
-def digest(modules: Iterable[str]) -> str:
+def digest(modules: Sequence[str]) -> str:
     """Of the text of all files that these modules are computed by: another one means that code has changed since."""
-    files = sorted(sources_of(modules).items())
+    scripts = {
+        name: Path(__file__).with_name(f"{name.removeprefix(SCRIPTS)}.py")
+        for name in modules
+        if name.startswith(SCRIPTS)
+    }
+    found = sources_of([name for name in modules if name not in scripts], scripts.values())
+    own = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in scripts.items() if path.is_file()}
+    files = sorted((found | own).items())
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,11 @@
 """What each part of learning from little data gains: a student of few labelled sentences, with one part switched off.
 
+python -m benchmarks.movie_reviews movie
+python -m benchmarks.recovery movie --work DIR
+
 The teacher is fine-tuned on all of `train`; the student sees the first of its sentences only, and `unlabelled`. Every
 variant takes as many steps, except the one that passes over the few sentences only so often. Scores are of validation
-and test split together.
+and test split together. What distillation gave is written to benchmarks/results/few_labels.json.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import compress
+from benchmarks import record
 from compress.core.recipe import Recipe
 from compress.measure.paired import paired_interval
 from compress.nn.checkpoint import load_model
@@ -26,6 +31,7 @@ from compress.pipeline.loaded_recipe import LoadedRecipe, load
 from compress.pipeline.made.artifacts import stage_artifact, teacher_artifact
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.store import Entry, Store
+from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.text_task import SIGNATURE
 
 # A student of half of the layers, and of half of each layer's heads and neurons, whatever the machine would allow.
@@ -41,7 +47,7 @@ Scores = np.ndarray
 
 def main() -> int:
     """Make the teacher and a student for each variant; print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds train, validation, test and unlabelled.jsonl")
     parser.add_argument("--work", type=Path, required=True, help="where teacher and students are kept")
     parser.add_argument("--labelled", type=int, default=500, help="labelled sentences that the student sees")
@@ -56,6 +62,7 @@ def main() -> int:
     laboratory = Laboratory(arguments)
     teacher = laboratory.scores(laboratory.teacher)
     print(f"teacher: {teacher.mean():.2%} of {len(teacher)} sentences", flush=True)
+    rows = []
     for title, variants in (
         ("distillation", distillations(arguments)),
         ("pruning of that student", prunings(arguments)),
@@ -71,6 +78,8 @@ def main() -> int:
                 laboratory.student = folder
             found = laboratory.scores(folder)
             reference = found if reference is None else reference
+            if stage == "distill":
+                rows.append(row(name, found, found - reference))
             against = "" if found is reference else f"; against the first: {points(found - reference)}"
             seconds = time.monotonic() - began
             print(
@@ -78,7 +87,16 @@ def main() -> int:
                 f"{seconds:.0f} s",
                 flush=True,
             )
+    told = record.machine_facts("recovery", OnnxRuntime(threads=torch.get_num_threads()))
+    facts = {"examples": len(teacher), "teacher": float(teacher.mean()), "rows": rows}
+    record.keep(told | facts, "few_labels")
     return 0
+
+
+def row(name: str, scores: Scores, differences: Scores) -> dict[str, Any]:
+    """Of the results: a student, in pairs with the first one, which has no difference to itself."""
+    interval = list(map(float, interval_of(differences))) if differences.any() else None
+    return {"name": name, "score": float(scores.mean()), "difference": float(differences.mean()), "interval": interval}
 
 
 def wanted(name: str, chosen: Sequence[str]) -> bool:
@@ -185,8 +203,13 @@ class Laboratory:
 
 def points(differences: Scores) -> str:
     """Mean and 95% interval, in points."""
-    low, high = paired_interval(differences, list(range(len(differences))), 0.975)
+    low, high = interval_of(differences)
     return f"{differences.mean() * 100:+.2f} [{low * 100:+.2f}, {high * 100:+.2f}]"
+
+
+def interval_of(differences: Scores) -> tuple[float, float]:
+    """At 95%, both ends together."""
+    return paired_interval(differences, list(range(len(differences))), 0.975)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,29 @@
 """Each technique alone, the chain of all, and two controls: the quickstart's teacher and data, one table.
 
-    python benchmarks/techniques.py --out outputs/techniques
+    python -m benchmarks.techniques --out outputs/techniques
 
 Every model is made by the command `compress` itself, with one store, and kept whatever its gate says. Then all of them
-are scored on the test split in pairs with the teacher, and timed in turns with it, each in its own process. Writes
-techniques.md, techniques.json and techniques.png. Stopped, it goes on where it was.
+are scored on the test split in pairs with the teacher, and timed in turns with it, each in its own process. What was
+found is written to benchmarks/results/techniques.json, from which `python -m benchmarks.render` writes a table and a
+picture. Stopped, it goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import peer_models as forms
 import transformers
-from contest import Contender, Contest
-from contest_report import plain, plot, table
 
+from benchmarks import peer_models as forms
+from benchmarks import record
+from benchmarks.contest import Contender, Contest
+from benchmarks.render.contests import contest
 from compress.core.recipe import Measurement
 from compress.measure.processes import Candidate
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
@@ -39,26 +41,26 @@ LABELS_ONLY = (
     "stages.distill.imitation.labels_weight=1",
 )
 TECHNIQUES: Mapping[str, Sequence[str]] = {
-    "distillation only: 3 of 6 layers": DEEP,
-    "control: the same 3 layers, plain fine-tuning": (*DEEP, *LABELS_ONLY),
-    "structured pruning only: half of heads and neurons": STRUCTURED,
+    "distillation: 3 of 6 layers": DEEP,
+    "control: the same layers, plain fine-tuning": (*DEEP, *LABELS_ONLY),
+    "structured pruning: half of heads and neurons": STRUCTURED,
     "control: the same, chosen at random": (*STRUCTURED, "importance@stages.prune.importance=random"),
-    "structured pruning, least squares instead of training": ("order=[prune]", *REFITTED),
-    "unstructured pruning only: half of the weights": (
+    "structured pruning, least squares, no training": ("order=[prune]", *REFITTED),
+    "unstructured pruning: half of the weights": (
         *("order=[prune]", "stage/prune@stages.prune=magnitude"),
         f"stages.prune.recovery_epochs={EPOCHS}",
     ),
-    "low rank only: half of the values": (
+    "low rank: half of the values": (
         *("order=[factorize]", "stages.factorize.kept_energy=null", "stages.factorize.ratio=0.5"),
         # Else what saves 48 % of a product of an FFN is left whole.
         "stages.factorize.min_saving=0",
         *(f"stages.factorize.recovery_epochs={EPOCHS}", "stages.factorize.one_token_products=true"),
     ),
-    "INT8 only": ("order=[quantize]",),
+    "INT8": ("order=[quantize]",),
     "fused and INT8": ("order=[fuse,quantize]",),
-    "no training: pruned, fitted, fused and INT8 (post_training)": ("order=[prune,fuse,quantize]", *REFITTED),
+    "no training: cut, fitted, fused, INT8 (`post_training`)": ("order=[prune,fuse,quantize]", *REFITTED),
     "the chain, 10 times asked": (),
-    "the chain, 15 times asked": (
+    "the chain, 15 times asked (ten and ten epochs)": (
         *("objective.speedup=15", "stages.distill.epochs=10", "stages.prune.recovery_epochs=10"),
     ),
 }
@@ -68,13 +70,13 @@ GATES = ("distill", "prune", "factorize", "fuse", "quantize")
 def main() -> int:
     """Make the models, measure them, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where runs, store and the three files go")
+    parser.add_argument("--out", type=Path, required=True, help="where runs and store go")
     parser.add_argument("--only", nargs="+", choices=sorted(TECHNIQUES), default=list(TECHNIQUES), help="some of them")
     parser.add_argument("--examples", type=int, default=24, help="timed at their real lengths")
     parser.add_argument("--long", type=int, default=8, help="timed at 128 tokens")
     parser.add_argument("--launches", type=int, default=6, help="how often all processes are started anew")
     parser.add_argument("--rounds", type=int, default=2, help="turns per launch")
-    parser.add_argument("overrides", nargs="*", help="settings for every run, as for the command `compress`")
+    parser.add_argument("overrides", nargs="*", help="settings for every run; nothing is kept then")
     arguments = parser.parse_args()
     out: Path = arguments.out.resolve()
     runs = {name: _run(name, out, arguments.overrides) for name in TECHNIQUES if name in arguments.only}
@@ -84,17 +86,17 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as temporary:
         result = Techniques(runs, Path(temporary), measurement, long=arguments.long).hold()
-    text = table(result, seconds=True)
-    (out / "techniques.md").write_text(text + "\n", encoding="utf-8")
-    (out / "techniques.json").write_text(json.dumps(result, indent=1, default=plain), encoding="utf-8")
-    plot(result, "Each technique alone, and all together", out / "techniques.png")
-    print(text)
+    result["title"] = "Each technique alone, and all together"
+    if arguments.only == list(TECHNIQUES) and not arguments.overrides:
+        record.keep(result, "techniques")
+    print(contest(result))
     return 0
 
 
 class Techniques(Contest):
     """One teacher, and a finished run by each name."""
 
+    script = "techniques"
     reference = baseline = "the teacher, FP32"
 
     def __init__(self, runs: Mapping[str, Path], work: Path, measurement: Measurement, *, long: int) -> None:
@@ -108,7 +110,7 @@ class Techniques(Contest):
         candidate = Candidate(runtime=OnnxRuntime(threads=self.threads), folder=self.work / "onnx", signature=SIGNATURE)
         yield Contender(self.baseline, candidate, size, self.reading)
         for name, run in zip(self.names, self.runs, strict=True):
-            yield self.own(run, name)
+            yield dataclasses.replace(self.own(run, name), ours=name.startswith("the chain"))
 
 
 def _run(name: str, out: Path, overrides: Sequence[str]) -> Path:

@@ -20,7 +20,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from benchmarks.busy_machine import OTHERS, running
-from benchmarks.record import commit, keep
+from benchmarks.record import code_facts, commit, keep
 from compress.core.waiting import BRIEF, OURS, POLICY, SPINS
 from compress.measure.environment import allowed_cpus, describe_processor, versions
 
@@ -64,6 +64,7 @@ def main() -> int:
         "date": time.strftime("%Y-%m-%d"),
         "machine": {**describe_processor(), "threads": len(allowed_cpus())},
         "versions": versions(("torch", "transformers")),
+        **code_facts("waiting"),
         "rows": [row_of(case, ways) for case, ways in found.items()],
     }
     keep(told, "waiting")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("README.md", "SECURITY.md", "docs/*.md", "docs/*.png", "benchmarks/README.md")
+SOURCES = ("README.md", "SECURITY.md", "docs/*.md", "docs/*.svg", "benchmarks/README.md")
 
 
 def main() -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks import record, render
+from benchmarks import record, speeds
+from benchmarks.render import contests, outside, pages, pictures, runs
+from benchmarks.render.table import Column, Table
 
 ROW = {
     "stage": "teacher",
@@ -59,14 +62,14 @@ RESULT = {
 }
 
 
-@pytest.mark.parametrize("page", render.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.relative_to(pages.ROOT).as_posix())
 def test_a_page_says_what_the_results_say(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert render.rendered(text) == text, "run `make docs`"
+    assert pages.rendered(text) == text, "run `make docs`"
 
 
 def test_a_run_as_a_table() -> None:
-    head, _, teacher, student = render.stages(RESULT).splitlines()
+    head, _, teacher, student = runs.stages(RESULT).splitlines()
     assert [cell.strip() for cell in head.split("|")[1:5]] == [
         "stage",
         "entity F1",
@@ -81,7 +84,7 @@ def test_a_run_as_a_table() -> None:
 
 
 def test_a_run_in_sentences() -> None:
-    assert render.outcome(RESULT) == (
+    assert runs.outcome(RESULT) == (
         "On the test split, read once (1,200 examples): teacher 91.0%, student 90.0%, difference "
         "-1.00 [-1.85, -0.20] points. **8.00 [7.50, 8.50] times faster** (10 were asked for), **6.0 times smaller**. "
         "Measured on 2026-11-29 in 10 min 00 s with 2 threads of A (avx2), torch 2.13.0, onnxruntime 1.31.1, by "
@@ -91,20 +94,33 @@ def test_a_run_in_sentences() -> None:
 
 def test_only_what_stands_between_the_comments_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tagger.json").write_text(json.dumps(RESULT), encoding="utf-8")
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     page = "before\n<!-- results: stages tagger -->\n| 99 times |\n<!-- end of results -->\nafter <!-- results: x -->\n"
-    before, table, after = render.rendered(page).partition(render.stages(RESULT))
+    before, table, after = pages.rendered(page).partition(runs.stages(RESULT))
     assert before == "before\n<!-- results: stages tagger -->\n\n" and table
     assert after == "\n\n<!-- end of results -->\nafter <!-- results: x -->\n"
-    assert render.rendered(before + table + after) == before + table + after
+    assert pages.rendered(before + table + after) == before + table + after
 
 
 def test_results_are_outdated_when_their_code_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     modules = ["compress.methods.distill.layers"]
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     for name, sources in {"same": record.digest(modules), "other": "0" * 16}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"modules": modules, "sources": sources}), encoding="utf-8")
-    assert list(render.outdated()) == ["other"]
+    (tmp_path / "silent.json").write_text("{}", encoding="utf-8")
+    assert list(pages.outdated()) == [
+        ("other", "is older than the code that it is about"),
+        ("silent", "does not say by which code it was made: measure it again"),
+    ]
+
+
+def test_a_benchmark_is_of_its_own_text_and_of_what_it_imports() -> None:
+    facts = record.code_facts("startup")
+    assert "benchmarks.startup" in facts["modules"] and "benchmarks.speeds" in facts["modules"]
+    assert not [name for name in facts["modules"] if "render" in name or "record" in name]
+    alone, both = record.digest(["benchmarks.startup"]), record.digest(["benchmarks.startup", "benchmarks.low_rank"])
+    assert len({facts["sources"], alone, both}) == 3
+    assert record.digest(["benchmarks.startup", "compress.methods.distill.layers"]) != alone
 
 
 def test_the_modules_of_a_run_are_those_of_its_settings() -> None:
@@ -130,7 +146,7 @@ def test_what_came_of_damaged_files() -> None:
         "release": {"torch": "2.13.0"},
         "kinds": {"exports": counts, "teachers": {**counts, "hung": 0, "foreign": 0}},
     }
-    lines = render.fuzz(told).split("\n")
+    lines = outside.fuzz(told).split("\n")
     assert lines[0] == "2026-11-30, at most 10 s each; torch 2.13.0."
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
     assert cells == [
@@ -138,3 +154,128 @@ def test_what_came_of_damaged_files() -> None:
         ["teachers", "1,500", "1,200", "300", "0", "0", "0"],
         ["**all**", "3,000", "2,400", "597", "0", "1", "2"],
     ]
+
+
+def test_a_column_finds_its_values_and_writes_them() -> None:
+    table = Table(
+        Column("name", "name"),
+        Column("ratio", "speed.times, speed.interval", "{0:.2f} [{1[0]:.2f}, {1[1]:.2f}]"),
+        Column("MB", "bytes", lambda count: f"{count / 1e6:.1f}"),
+        Column("double", lambda row: 2 * row["bytes"], "{:,}"),
+        rows="found",
+        above=lambda result: result["date"],
+    )
+    rows = [
+        {"name": "a", "speed": {"times": 2.0, "interval": [1.5, 2.5]}, "bytes": 1_500_000},
+        {"name": "b", "speed": {"times": 3.0, "interval": None}, "bytes": 500},
+    ]
+    assert table({"date": "2026-11-26", "found": rows}) == (
+        "2026-11-26\n\n"
+        "| name | ratio             | MB  | double    |\n"
+        "| ---- | ----------------- | --- | --------- |\n"
+        "| a    | 2.00 [1.50, 2.50] | 1.5 | 3,000,000 |\n"
+        "| b    |                   | 0.0 | 1,000     |"
+    )
+
+
+def test_a_value_that_is_null_is_an_empty_cell_and_one_that_is_missing_an_error() -> None:
+    row = {"worth": None, "real": {"labels": 3}}
+    assert Table(Column("worth", "worth"), Column("worth", "worth.alone"), Column("labels", "real.labels")).cells(
+        row
+    ) == [
+        *("", "", "3"),
+    ]
+    assert Column("seconds", "seconds", optional=True).cell(row) == ""
+    with pytest.raises(KeyError, match="seconds"):
+        Column("seconds", "seconds").cell(row)
+
+
+CONTEST = {
+    "command": "python -m benchmarks.peers mine --run RUN",
+    "date": "2026-11-26",
+    "recorded": "README.md of 1234567",
+    "machine": {"cpu": "A", "threads": 2},
+    "versions": {"torch": "2.13.0", "numpy": "2"},
+    "title": "Mine & others",
+    "metric": "accuracy",
+    "split": "test",
+    "examples": 2004,
+    "confidence": 0.95,
+    "long_tokens": 128,
+    "reference": "PyTorch",
+    "baseline": "ONNX Runtime",
+    "rows": [
+        {
+            "name": "PyTorch",
+            "ours": False,
+            "score": 0.881,
+            "difference": 0.0,
+            "interval": None,
+            "real": {"speedup": 0.5, "interval": [0.4, 0.6]},
+            "long": {"speedup": 0.25, "interval": [0.2, 0.3]},
+            "size_bytes": 90_900_000,
+            "memory_bytes": 671_000_000,
+            "seconds": None,
+        },
+        {
+            "name": "compress",
+            "ours": True,
+            "score": 0.88,
+            "difference": -0.001,
+            "interval": [-0.01, 0.0075],
+            "real": {"speedup": 10.0, "interval": [9.5, 10.5]},
+            "long": {"speedup": 8.0, "interval": [7.5, 8.5]},
+            "size_bytes": 15_600_000,
+            "memory_bytes": None,
+            "seconds": None,
+        },
+    ],
+}
+
+
+def test_a_contest_as_a_table() -> None:
+    table, _, told = contests.contest(CONTEST).partition("\n\n")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.split("\n")]
+    assert cells[0][1:4] == ["accuracy", "against PyTorch, points", "speed-up"]
+    assert cells[2] == ["PyTorch", "88.1%", "", "0.500 [0.400, 0.600]", "0.250 [0.200, 0.300]", "90.9", "671"]
+    assert cells[3] == [
+        *("**compress**", "88.0%", "-0.10 [-1.00, +0.75]", "10.0 [9.50, 10.5]", "8.00 [7.50, 8.50]", "15.6", ""),
+    ]
+    assert told.endswith(
+        "2026-11-26, 2 threads of A, torch 2.13.0, by `python -m benchmarks.peers mine --run RUN`. "
+        "Figures are rounded as they stood in README.md of 1234567, the commit."
+    )
+
+
+def test_a_contest_as_a_picture() -> None:
+    """The widest bar is as wide as there is room, and the axis of differences goes by half points."""
+    drawn = pictures.of_contest(CONTEST)
+    assert "Mine &amp; others" in drawn and drawn == pictures.of_contest(CONTEST)
+    bars = re.findall(r'<rect x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="10.0" fill="([#\w]+)"', drawn)
+    assert bars == [
+        *(("16.5", pictures.OTHERS), ("8.2", pictures.LIGHT)),
+        *(("330.0", pictures.OURS), ("264.0", pictures.LIGHT)),
+    ]
+    assert re.findall(r'text-anchor="middle">([-\d.]+)<', drawn) == ["-1", "0", "1"]
+
+
+def test_a_picture_that_differs_is_told_like_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(CONTEST), encoding="utf-8")
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PICTURES", {"docs/mine.svg": (pictures.of_contest, "mine")})
+    assert pages.written() == {tmp_path / "docs" / "mine.svg": pictures.of_contest(CONTEST)}
+
+
+@pytest.mark.parametrize("name", pages.PICTURES)
+def test_a_picture_shows_what_the_results_say(name: str) -> None:
+    draw, results = pages.PICTURES[name]
+    assert (pages.ROOT / name).read_text(encoding="utf-8") == draw(pages.read(results)), "run `make docs`"
+
+
+def test_a_run_that_was_asked_for_a_speed_is_a_line() -> None:
+    line = speeds.line(8, RESULT)
+    assert (line["asked"], line["speedup"], line["interval"], line["seconds"]) == (8, 8.0, (7.5, 8.5), 600)
+    assert line["validation"]["difference"] == -0.005 and line["test"]["interval"] == [-0.0185, -0.002]
+    with pytest.raises(SystemExit, match="nothing passed its gate"):
+        speeds.line(8, {**RESULT, "exported": None})
