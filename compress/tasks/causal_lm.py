@@ -25,6 +25,7 @@ from compress.tasks.language_rows import encoded_row, fills, judged_of, of_texts
 from compress.tasks.likeliest import likeliest_told, taught, teacher_figures
 from compress.tasks.metrics.log_likelihood import LogLikelihood
 from compress.tasks.questions import choices_figures, questions_answered, said_of_options, texts_and_questions
+from compress.tasks.same_text import as_teacher_cut, reading_told
 from compress.tasks.text import (
     column_of,
     load_tokenizer,
@@ -36,7 +37,8 @@ from compress.tasks.text import (
     save_tokenizer,
     texts_of,
 )
-from compress.tasks.windows import NOT_JUDGED, Passage, windows
+from compress.tasks.vocabulary.byte_level import ByteLevelVocabulary
+from compress.tasks.windows import NOT_JUDGED, Document, Passage, documents_of, windows
 
 if TYPE_CHECKING:
     import torch
@@ -142,11 +144,12 @@ class CausalLanguageModel(TaskDefaults):
         `train` as they are."""
         if split == "train":
             return examples
-        rows = self._windows(examples, processor, config, split)
+        texts, questions = texts_and_questions(examples)
+        documents = self._documents(texts, processor, config, split)
+        rows = windows(documents, self.max_length)
         signature = self.signature(config)
         told = log_probabilities(rows, model, processor, signature, f"teacher's probabilities, {split}")
-        found = likeliest_told(examples, rows, told)
-        texts, questions = texts_and_questions(examples)
+        found = likeliest_told(reading_told(examples, documents, rows, processor), rows, told, processor)
         if not questions:
             return found
         options = option_rows(questions, processor, longest_input(config))
@@ -155,49 +158,54 @@ class CausalLanguageModel(TaskDefaults):
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """A row for each window: columns `input_ids`, `attention_mask`, `length`, `group`, `document` and `question`,
-        and `labels`, a structure: the `next` token of each (NOT_JUDGED at the end), the `bytes` of text that those are,
-        and where the teacher was asked its likeliest `tokens` and their `log_probabilities`, position after position.
+        and `labels`, a structure: the `next` token of each (NOT_JUDGED at the end), how many of the teacher's tokens
+        are `counted` in it, the `bytes` of text that those are, and where the teacher was asked its likeliest `tokens`
+        and their `log_probabilities`, position after position.
         Then a row for each option of each question: see `option_rows`. `labels` say whether it is `right`, how many
         `characters` it has, and the `likelihood` that the teacher gives it, in a list. `question` is -1 of windows.
 
         Raises InputError for empty texts, and TooLittleError where no document has two tokens."""
         from datasets import Dataset as DatasetType
 
-        rows = self._windows(examples, processor, config, split)
+        texts, questions = texts_and_questions(examples)
+        documents = self._documents(texts, processor, config, split)
+        rows = windows(documents, self.max_length)
+        rows = as_teacher_cut(examples, documents, rows, processor, self.max_length, longest_input(config))
+        require_known_tokens([row["input_ids"] for row in rows], config)
         if not rows:
             raise TooLittleError(
                 f"data.text={self.text}: no text of data.{split} has two tokens, so nothing comes next. Give "
                 "longer ones."
             )
-        documents, questions = texts_and_questions(examples)
         groups = examples["group"] if "group" in examples.column_names else range(len(examples))
         found = [
             encoded_row(row, groups[row["document"]], told)
-            for row, told in zip(rows, taught(examples, rows), strict=True)
+            for row, told in zip(rows, taught(examples, rows, processor), strict=True)
         ]
         options = option_rows(questions, processor, longest_input(config)) if questions else []
         for row, likelihood in zip(options, said_of_options(examples, options), strict=True):
-            document = len(documents) + row["question"]
+            document = len(texts) + row["question"]
             told = {"right": row["right"], "characters": row["characters"], "likelihood": likelihood}
-            found.append(encoded_row({**row, "bytes": 0, "document": document}, groups[document], told))
+            found.append(encoded_row({**row, "counted": 0, "bytes": 0, "document": document}, groups[document], told))
         return DatasetType.from_list(found)
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
         """The same: what comes next is in the text itself."""
         return self.encode(examples, processor, config, "unlabelled")
 
-    def _windows(self, examples: Dataset, processor: Any, config: Any, split: str) -> list[dict[str, Any]]:
-        """The windows of all documents: see `windows`. Of a chat what the assistant says counts, of a text all."""
+    def _documents(self, texts: Dataset, processor: Any, config: Any, split: str) -> list[Document]:
+        """All documents as tokens. Of a chat what the assistant says counts, of a text all."""
         require_fitting_length(self.max_length, config)
-        examples, _ = texts_and_questions(examples)
-        values = column_of(examples, self.text, "data.text", split)
+        values = column_of(texts, self.text, "data.text", split)
         if values and is_chat(values[0]):
             passages = passages_of(values, processor, self.text, split)
         else:
-            passages = [Passage(text) for text in texts_of(examples, self.text, split)]
-        found = windows(passages, processor, self.max_length)
-        require_known_tokens([row["input_ids"] for row in found], config)
-        return found
+            passages = [Passage(text) for text in texts_of(texts, self.text, split)]
+        return documents_of(passages, processor)
+
+    def vocabulary(self, processor: Any) -> ByteLevelVocabulary:
+        """The tokenizer's tokens. Raises InputError where it is no byte-level BPE."""
+        return ByteLevelVocabulary(processor)
 
     def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
         """The numbers of each encoded row's tokens."""
@@ -223,7 +231,7 @@ class CausalLanguageModel(TaskDefaults):
             labels[i, :length] = torch.tensor(told["next"])
             asked[i, :length, 0] = labels[i, :length].clamp(min=0)
             if told["tokens"]:
-                asked[i, :length, 1:] = torch.tensor(told["tokens"]).reshape(length, -1)
+                asked[i, :length, 1:] = torch.tensor(told["tokens"]).reshape(length, -1).clamp(min=0)
         return {**batch, "labels": labels, "asked": asked}
 
     def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
@@ -255,29 +263,34 @@ class CausalLanguageModel(TaskDefaults):
         return [row if question < 0 else -1 for row, question in enumerate(questions)]
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
-        """Of each window the summed log-likelihood of its tokens that count, in nats, and how many those are.
+        """Of each window the summed log-likelihood of its tokens that count, in nats, and how many of the teacher's
+        tokens its text that counts is: as many, unless the two have other tokens for it.
 
         outputs: (length, k + 1) each, log-probabilities of what was asked for, the next token first."""
         outputs, rows = of_texts(outputs, rows)
-        judged = [judged_of(row) for row in rows]
-        sums = [float(output[at, 0].sum(dtype=np.float64)) for output, at in zip(outputs, judged, strict=True)]
-        return np.stack([np.array(sums), np.array([at.sum() for at in judged], dtype=float)], axis=1)
+        sums = [
+            float(output[judged_of(row), 0].sum(dtype=np.float64)) for output, row in zip(outputs, rows, strict=True)
+        ]
+        counted = [row["labels"]["counted"] for row in rows]
+        return np.stack([np.array(sums), np.array(counted, dtype=float)], axis=1)
 
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
         """Bits per byte of text; and where the teacher was asked, the KL divergence from its probabilities to this
         model's, per token in nats (its likeliest tokens one by one, all others as one, which is a lower bound), and how
-        often the same token is likeliest. Of questions how many are answered right, and how many more than by the
-        teacher: see `chosen_right`."""
+        often the same token is likeliest. Where a text is other tokens than the teacher's, how many times as many; the
+        two figures are then of the tokens that both read. Of questions how many are answered right, and how many more
+        than by the teacher: see `chosen_right`."""
         of_questions = choices_figures(outputs, rows)
         outputs, rows = of_texts(outputs, rows)
-        likelihood, tokens = self.statistics(outputs, rows, config).sum(axis=0)
+        likelihood, counted = self.statistics(outputs, rows, config).sum(axis=0)
         figures = {"bits_per_byte": -float(likelihood) / math.log(2) / sum(row["labels"]["bytes"] for row in rows)}
+        tokens = sum(int(judged_of(row).sum()) for row in rows)
+        if tokens != counted:
+            figures["tokens_against_teacher"] = tokens / float(counted)
         figures |= of_questions
-        if not rows[0]["labels"]["tokens"]:
-            return figures
-        return {**figures, **teacher_figures(outputs, rows, tokens)}
+        return {**figures, **teacher_figures(outputs, rows)} if rows[0]["labels"]["tokens"] else figures
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
         """Windows at some position of which another of the tokens asked for is the likeliest of all."""

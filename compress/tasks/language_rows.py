@@ -16,7 +16,7 @@ def encoded_row(row: Mapping[str, Any], group: int, told: Mapping[str, Any]) -> 
     return {
         "input_ids": row["input_ids"],
         "attention_mask": row["attention_mask"],
-        "labels": {"next": row["next"], "bytes": row["bytes"], **nothing, **told},
+        "labels": {"next": row["next"], "counted": row["counted"], "bytes": row["bytes"], **nothing, **told},
         "length": len(row["input_ids"]),
         "group": group,
         "document": row["document"],

@@ -89,6 +89,7 @@ def test_statistics_and_figures_by_hand() -> None:
         "question": -1,
         "labels": {
             "next": [3, 4, NOT_JUDGED],
+            "counted": 2,
             "bytes": 4,
             "tokens": [3, 5, 4, 5, 0, 0],
             "log_probabilities": np.log([0.5, 0.25, 0.5, 0.25, 0.5, 0.5]).tolist(),
