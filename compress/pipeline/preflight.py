@@ -59,6 +59,7 @@ def check_order(recipe: Recipe) -> None:
         _require_accepted(recipe, name, left)
         left |= dict.fromkeys(recipe.stages[name].leaves, name)
     _require_table(recipe)
+    _require_same_tokens(recipe)
     _require_runnable(recipe, left)
     twice = [name for name in recipe.order if recipe.order.count(name) > 1]
     if twice:
@@ -84,6 +85,21 @@ def _require_table(recipe: Recipe) -> None:
             raise InputError(
                 f"{_order(recipe)} has no fuse after {name}, which chooses sizes by the latency of fused layers. Add "
                 "fuse before quantize, or give sizes: stage/prune@stages.prune=structured and stages.distill.layers=3."
+            )
+
+
+def _require_same_tokens(recipe: Recipe) -> None:
+    """Raise InputError where a model that writes other tokens than its teacher would learn from it: the probabilities
+    of their next tokens are of different things."""
+    if not recipe.task.decodes:
+        return
+    for position, name in enumerate(recipe.order):
+        learning = [later for later in recipe.order[position + 1 :] if recipe.stages[later].training(1) is not None]
+        if recipe.stages[name].changes_processor and learning:
+            raise InputError(
+                f"{_order(recipe)} puts {learning[0]} after {name}: it learns from the teacher, which writes other "
+                f"tokens than a model has left after {name}. Put {name} after it, or set "
+                f"stages.{learning[0]}.recovery_epochs=0 where it has that."
             )
 
 

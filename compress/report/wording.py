@@ -33,6 +33,7 @@ _FIGURES = {
     "choices_right": "share of choices right",
     "choices_right_against_teacher": "share of choices right minus the teacher's",
     "all_classes_right": "share with all classes right",
+    "tokens_against_teacher": "tokens for the same text, times the teacher's",
 }
 
 # How the names of the ends of a figure's interval end.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,10 +16,16 @@ from compress.core.errors import InputError, TooLittleError
 from compress.core.json_file import read_json
 from compress.core.signature import BATCH, SEQUENCE, Decoding, Port, Signature
 from compress.core.task import TaskDefaults
+from compress.tasks.asking import log_probabilities
 from compress.tasks.chats import is_chat, passages_of
-from compress.tasks.choices import CHOICE, chosen_right, option_rows, share, share_difference
+from compress.tasks.choices import option_rows
+from compress.tasks.going_on import IN_TORCH, WITH_STATE
 from compress.tasks.heads import load_with_head
+from compress.tasks.language_rows import encoded_row, fills, judged_of, of_texts
+from compress.tasks.likeliest import likeliest_told, taught, teacher_figures
 from compress.tasks.metrics.log_likelihood import LogLikelihood
+from compress.tasks.questions import choices_figures, questions_answered, said_of_options, texts_and_questions
+from compress.tasks.same_text import as_teacher_cut, reading_told
 from compress.tasks.text import (
     column_of,
     load_tokenizer,
@@ -32,7 +37,8 @@ from compress.tasks.text import (
     save_tokenizer,
     texts_of,
 )
-from compress.tasks.windows import NOT_JUDGED, Passage, windows
+from compress.tasks.vocabulary.byte_level import ByteLevelVocabulary
+from compress.tasks.windows import NOT_JUDGED, Document, Passage, documents_of, windows
 
 if TYPE_CHECKING:
     import torch
@@ -41,37 +47,7 @@ if TYPE_CHECKING:
 
     from compress.core.runtime import Runtime
 
-# Of the teacher's probabilities at a position so many are kept, the largest; the rest counts as one.
-LIKELIEST = 16
-ROWS_AT_ONCE = 8
-TOKENS, PROBABILITIES = "teacher's likeliest tokens", "their log-probabilities"
-LIKELIHOODS = "teacher's log-likelihoods of options"
 KNOWN = "the teacher's probabilities of each next token are known too, for figures beside the perplexity"
-
-WITH_STATE = """\
-import numpy, PACKAGE, tokenizers
-tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
-options = PACKAGE.SessionOptions()
-options.log_severity_level = 3
-session = PACKAGE.InferenceSession("model.onnx", options)
-ids = new = tokenizer.encode("Put the beginning of a text here.").ids
-past = [entry for entry in session.get_inputs() if entry.name.startswith("past_key_values")]
-state = {entry.name: numpy.zeros((1, entry.shape[1], 0, entry.shape[3]), "float32") for entry in past}
-for _ in range(32):
-    inputs = {"input_ids": [new], "attention_mask": [[1] * len(ids)]}
-    logits, *present = session.run(None, {**inputs, **state})
-    state, new = dict(zip(state, present)), [int(logits[0, -1].argmax())]
-    ids = ids + new
-print(tokenizer.decode(ids))
-"""
-IN_TORCH = """\
-import compress, tokenizers, torch
-tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")
-model = compress.load(".")
-ids = torch.tensor([tokenizer.encode("Put the beginning of a text here.").ids])
-told = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=32, do_sample=False)
-print(tokenizer.decode(told[0].tolist()))
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,121 +144,68 @@ class CausalLanguageModel(TaskDefaults):
         `train` as they are."""
         if split == "train":
             return examples
-        rows = self._windows(examples, processor, config, split)
-        tokens: list[list[Any]] = [[] for _ in rows]
-        values: list[list[Any]] = [[] for _ in rows]
-        for row, output in self._asked(rows, model, processor, config, f"teacher's probabilities, {split}"):
-            most, which = output.topk(min(LIKELIEST, output.shape[-1]), dim=-1)
-            tokens[row], values[row] = which.flatten().tolist(), most.flatten().tolist()
-        found = examples
-        for name, told in ((TOKENS, tokens), (PROBABILITIES, values)):
-            column: list[list[Any]] = [[] for _ in examples]
-            for window, more in zip(rows, told, strict=True):
-                column[window["document"]].extend(more)
-            found = found.add_column(name, column)
-        _, questions = _parts(examples)
-        return self._questions_answered(found, questions, model, processor, config) if questions else found
-
-    def _questions_answered(
-        self, examples: Dataset, questions: Sequence[Any], model: PreTrainedModel, processor: Any, config: Any
-    ) -> Dataset:
-        """With the log-likelihood that `model` gives each option of a question, in nats."""
-        import torch
-
-        rows = option_rows(questions, processor, longest_input(config))
-        before = len(examples) - len(questions)
-        column: list[list[float]] = [[] for _ in examples]
-        found = [0.0] * len(rows)
-        for row, output in self._asked(rows, model, processor, config, "teacher's answers, data.choices"):
-            told = torch.tensor(rows[row]["next"], device=output.device)
-            counted = told != NOT_JUDGED
-            found[row] = float(output[counted].gather(1, told[counted][:, None]).double().sum())
-        for option, likelihood in zip(rows, found, strict=True):
-            column[before + option["question"]].append(likelihood)
-        return examples.add_column(LIKELIHOODS, column)
-
-    def _asked(
-        self, rows: Sequence[Mapping[str, Any]], model: PreTrainedModel, processor: Any, config: Any, title: str
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """The number of each row, and the log-probabilities of all tokens after each of its own, (length, vocabulary);
-        those of one length together."""
-        import torch
-        from tqdm.auto import tqdm
-
-        from compress.nn.forward import forward
-
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
-        for start in tqdm(range(0, len(order), ROWS_AT_ONCE), desc=title, leave=False):
-            chosen = order[start : start + ROWS_AT_ONCE]
-            with torch.inference_mode():
-                batch = padded([rows[row] for row in chosen], self._fills(processor))
-                output = forward(model, self.signature(config), batch).output.float().log_softmax(dim=-1)
-            yield from ((row, output[place, : len(rows[row]["input_ids"])]) for place, row in enumerate(chosen))
+        texts, questions = texts_and_questions(examples)
+        documents = self._documents(texts, processor, config, split)
+        rows = windows(documents, self.max_length)
+        signature = self.signature(config)
+        told = log_probabilities(rows, model, processor, signature, f"teacher's probabilities, {split}")
+        found = likeliest_told(reading_told(examples, documents, rows, processor), rows, told, processor)
+        if not questions:
+            return found
+        options = option_rows(questions, processor, longest_input(config))
+        said = log_probabilities(options, model, processor, signature, "teacher's answers, data.choices")
+        return questions_answered(found, len(texts), options, said)
 
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """A row for each window: columns `input_ids`, `attention_mask`, `length`, `group`, `document` and `question`,
-        and `labels`, a structure: the `next` token of each (NOT_JUDGED at the end), the `bytes` of text that those are,
-        and where the teacher was asked its likeliest `tokens` and their `log_probabilities`, position after position.
+        and `labels`, a structure: the `next` token of each (NOT_JUDGED at the end), how many of the teacher's tokens
+        are `counted` in it, the `bytes` of text that those are, and where the teacher was asked its likeliest `tokens`
+        and their `log_probabilities`, position after position.
         Then a row for each option of each question: see `option_rows`. `labels` say whether it is `right`, how many
         `characters` it has, and the `likelihood` that the teacher gives it, in a list. `question` is -1 of windows.
 
         Raises InputError for empty texts, and TooLittleError where no document has two tokens."""
         from datasets import Dataset as DatasetType
 
-        rows = self._windows(examples, processor, config, split)
+        texts, questions = texts_and_questions(examples)
+        documents = self._documents(texts, processor, config, split)
+        rows = windows(documents, self.max_length)
+        rows = as_teacher_cut(examples, documents, rows, processor, self.max_length, longest_input(config))
+        require_known_tokens([row["input_ids"] for row in rows], config)
         if not rows:
             raise TooLittleError(
                 f"data.text={self.text}: no text of data.{split} has two tokens, so nothing comes next. Give "
                 "longer ones."
             )
-        documents, questions = _parts(examples)
         groups = examples["group"] if "group" in examples.column_names else range(len(examples))
         found = [
-            _encoded(row, groups[row["document"]], told)
-            for row, told in zip(rows, self._taught(examples, rows), strict=True)
+            encoded_row(row, groups[row["document"]], told)
+            for row, told in zip(rows, taught(examples, rows, processor), strict=True)
         ]
         options = option_rows(questions, processor, longest_input(config)) if questions else []
-        answers = examples[LIKELIHOODS][:] if LIKELIHOODS in examples.column_names else [[] for _ in examples]
-        said = [[value] for answer in answers for value in answer] or [[] for _ in options]
-        for row, likelihood in zip(options, said, strict=True):
-            document = len(documents) + row["question"]
+        for row, likelihood in zip(options, said_of_options(examples, options), strict=True):
+            document = len(texts) + row["question"]
             told = {"right": row["right"], "characters": row["characters"], "likelihood": likelihood}
-            found.append(_encoded({**row, "bytes": 0, "document": document}, groups[document], told))
+            found.append(encoded_row({**row, "counted": 0, "bytes": 0, "document": document}, groups[document], told))
         return DatasetType.from_list(found)
-
-    def _taught(self, examples: Dataset, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
-        """Each window's part of what the teacher said of its document."""
-        if TOKENS not in examples.column_names:
-            yield from ({} for _ in rows)
-            return
-        tokens, values = examples[TOKENS][:], examples[PROBABILITIES][:]
-        # Windows of one document follow each other.
-        positions, at = Counter[int](), Counter[int]()
-        for row in rows:
-            positions[row["document"]] += len(row["input_ids"])
-        for row in rows:
-            document = row["document"]
-            count = len(row["input_ids"]) * (len(tokens[document]) // positions[document])
-            part = slice(at[document], at[document] + count)
-            at[document] += count
-            yield {"tokens": tokens[document][part], "log_probabilities": values[document][part]}
 
     def encode_unlabelled(self, examples: Dataset, processor: Any, config: Any) -> Dataset:
         """The same: what comes next is in the text itself."""
         return self.encode(examples, processor, config, "unlabelled")
 
-    def _windows(self, examples: Dataset, processor: Any, config: Any, split: str) -> list[dict[str, Any]]:
-        """The windows of all documents: see `windows`. Of a chat what the assistant says counts, of a text all."""
+    def _documents(self, texts: Dataset, processor: Any, config: Any, split: str) -> list[Document]:
+        """All documents as tokens. Of a chat what the assistant says counts, of a text all."""
         require_fitting_length(self.max_length, config)
-        examples, _ = _parts(examples)
-        values = column_of(examples, self.text, "data.text", split)
+        values = column_of(texts, self.text, "data.text", split)
         if values and is_chat(values[0]):
             passages = passages_of(values, processor, self.text, split)
         else:
-            passages = [Passage(text) for text in texts_of(examples, self.text, split)]
-        found = windows(passages, processor, self.max_length)
-        require_known_tokens([row["input_ids"] for row in found], config)
-        return found
+            passages = [Passage(text) for text in texts_of(texts, self.text, split)]
+        return documents_of(passages, processor)
+
+    def vocabulary(self, processor: Any) -> ByteLevelVocabulary:
+        """The tokenizer's tokens. Raises InputError where it is no byte-level BPE."""
+        return ByteLevelVocabulary(processor)
 
     def tokens(self, rows: Dataset) -> Sequence[Sequence[int]]:
         """The numbers of each encoded row's tokens."""
@@ -298,7 +221,7 @@ class CausalLanguageModel(TaskDefaults):
         known."""
         import torch
 
-        batch = padded(rows, self._fills(processor))
+        batch = padded(rows, fills(processor))
         width = batch["input_ids"].shape[1]
         labels = torch.full((len(rows), width), NOT_JUDGED)
         most = max(len(row["labels"]["tokens"]) // len(row["input_ids"]) for row in rows)
@@ -308,12 +231,8 @@ class CausalLanguageModel(TaskDefaults):
             labels[i, :length] = torch.tensor(told["next"])
             asked[i, :length, 0] = labels[i, :length].clamp(min=0)
             if told["tokens"]:
-                asked[i, :length, 1:] = torch.tensor(told["tokens"]).reshape(length, -1)
+                asked[i, :length, 1:] = torch.tensor(told["tokens"]).reshape(length, -1).clamp(min=0)
         return {**batch, "labels": labels, "asked": asked}
-
-    @staticmethod
-    def _fills(processor: Any) -> dict[str, int]:
-        return {"input_ids": int(processor.pad_token_id), "attention_mask": 0}
 
     def label_loss(self, output: torch.Tensor, batch: Mapping[str, Any]) -> torch.Tensor:
         """Mean cross-entropy of the tokens that come next, 0 where none does."""
@@ -344,35 +263,34 @@ class CausalLanguageModel(TaskDefaults):
         return [row if question < 0 else -1 for row, question in enumerate(questions)]
 
     def statistics(self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any) -> np.ndarray:
-        """Of each window the summed log-likelihood of its tokens that count, in nats, and how many those are.
+        """Of each window the summed log-likelihood of its tokens that count, in nats, and how many of the teacher's
+        tokens its text that counts is: as many, unless the two have other tokens for it.
 
         outputs: (length, k + 1) each, log-probabilities of what was asked for, the next token first."""
-        outputs, rows = _windows_of(outputs, rows)
-        judged = [_judged(row) for row in rows]
-        sums = [float(output[at, 0].sum(dtype=np.float64)) for output, at in zip(outputs, judged, strict=True)]
-        return np.stack([np.array(sums), np.array([at.sum() for at in judged], dtype=float)], axis=1)
+        outputs, rows = of_texts(outputs, rows)
+        sums = [
+            float(output[judged_of(row), 0].sum(dtype=np.float64)) for output, row in zip(outputs, rows, strict=True)
+        ]
+        counted = [row["labels"]["counted"] for row in rows]
+        return np.stack([np.array(sums), np.array(counted, dtype=float)], axis=1)
 
     def figures(
         self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], config: Any
     ) -> dict[str, float]:
         """Bits per byte of text; and where the teacher was asked, the KL divergence from its probabilities to this
         model's, per token in nats (its likeliest tokens one by one, all others as one, which is a lower bound), and how
-        often the same token is likeliest. Of questions how many are answered right, and how many more than by the
-        teacher: see `chosen_right`."""
-        of_questions = _choices_figures(outputs, rows)
-        outputs, rows = _windows_of(outputs, rows)
-        likelihood, tokens = self.statistics(outputs, rows, config).sum(axis=0)
+        often the same token is likeliest. Where a text is other tokens than the teacher's, how many times as many; the
+        two figures are then of the tokens that both read. Of questions how many are answered right, and how many more
+        than by the teacher: see `chosen_right`."""
+        of_questions = choices_figures(outputs, rows)
+        outputs, rows = of_texts(outputs, rows)
+        likelihood, counted = self.statistics(outputs, rows, config).sum(axis=0)
         figures = {"bits_per_byte": -float(likelihood) / math.log(2) / sum(row["labels"]["bytes"] for row in rows)}
+        tokens = sum(int(judged_of(row).sum()) for row in rows)
+        if tokens != counted:
+            figures["tokens_against_teacher"] = tokens / float(counted)
         figures |= of_questions
-        if not rows[0]["labels"]["tokens"]:
-            return figures
-        divergence, same = 0.0, 0
-        for output, row in zip(outputs, rows, strict=True):
-            at = _judged(row)
-            teacher = np.array(row["labels"]["log_probabilities"], dtype=np.float64).reshape(len(output), -1)[at]
-            divergence += float(_divergence(teacher, output[at, 1:-1].astype(np.float64)).sum())
-            same += int((output[at, 1] >= output[at, -1]).sum())
-        return {**figures, "kl_divergence": divergence / float(tokens), "same_top_token": same / float(tokens)}
+        return {**figures, **teacher_figures(outputs, rows)} if rows[0]["labels"]["tokens"] else figures
 
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
         """Windows at some position of which another of the tokens asked for is the likeliest of all."""
@@ -394,64 +312,3 @@ class CausalLanguageModel(TaskDefaults):
     def usage(self, runtime: Runtime, config: Any) -> str:
         """Python that goes on with a text, always with the likeliest token, in an exported folder on `runtime`."""
         return IN_TORCH if runtime.form is None else WITH_STATE.replace("PACKAGE", runtime.snippet[0])
-
-
-def _parts(examples: Dataset) -> tuple[Dataset, list[Any]]:
-    """The examples that are texts, and the questions behind them."""
-    if CHOICE not in examples.column_names:
-        return examples, []
-    questions = [question for question in examples[CHOICE] if question is not None]
-    return examples.select(range(len(examples) - len(questions))), questions
-
-
-def _encoded(row: Mapping[str, Any], group: int, told: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as `encode` gives it. told: what is known of it beside what comes next."""
-    nothing = {"tokens": [], "log_probabilities": [], "right": False, "characters": 0, "likelihood": []}
-    return {
-        "input_ids": row["input_ids"],
-        "attention_mask": row["attention_mask"],
-        "labels": {"next": row["next"], "bytes": row["bytes"], **nothing, **told},
-        "length": len(row["input_ids"]),
-        "group": group,
-        "document": row["document"],
-        "question": row.get("question", -1),
-    }
-
-
-def _windows_of(
-    outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]
-) -> tuple[list[np.ndarray], list[Mapping[str, Any]]]:
-    """Those of windows of texts: options of questions are no part of the metric."""
-    pairs = [(output, row) for output, row in zip(outputs, rows, strict=True) if row["question"] < 0]
-    return [output for output, _ in pairs], [row for _, row in pairs]
-
-
-def _choices_figures(outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many questions are answered right, and where the teacher was asked how many more than by it; empty where
-    there are none."""
-    pairs = [(output, row) for output, row in zip(outputs, rows, strict=True) if row["question"] >= 0]
-    if not pairs:
-        return {}
-    options = [{"question": row["question"], **row["labels"]} for _, row in pairs]
-    right = chosen_right([float(output[_judged(row), 0].sum(dtype=np.float64)) for output, row in pairs], options)
-    figures = share(right).figures("choices_right")
-    if not options[0]["likelihood"]:
-        return figures
-    teachers = chosen_right([option["likelihood"][0] for option in options], options)
-    return {**figures, **share_difference(right, teachers).figures("choices_right_against_teacher")}
-
-
-def _judged(row: Mapping[str, Any]) -> np.ndarray:
-    """Of each position of a window whether the token after it counts, (length,)."""
-    return np.array(row["labels"]["next"]) != NOT_JUDGED
-
-
-def _divergence(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """KL(teacher || student) at each position, in nats: of the tokens given, and of all others together as one.
-
-    teacher, student: (positions, tokens), log-probabilities of the same tokens. By the log-sum inequality no more than
-    that over all tokens.
-    """
-    found = (np.exp(teacher) * (teacher - student)).sum(axis=1)
-    rest, others = (np.clip(1 - np.exp(values).sum(axis=1), 1e-12, 1.0) for values in (teacher, student))
-    return found + rest * np.log(rest / others)

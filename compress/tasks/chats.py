@@ -50,14 +50,14 @@ def _turns(chat: Any) -> list[dict[str, Any]]:
 
 
 def _passage(turns: list[dict[str, Any]], processor: Any) -> Passage:
-    whole = _written(turns, processor)
+    whole = written(turns, processor)
     judged: list[Place] = []
     for number, turn in enumerate(turns):
         if turn["role"] != ASSISTANT or not turn["content"].strip():
             continue
         # A template may leave out of earlier turns what it writes of the last, such as thoughts: never what a user
         # said, so that what comes before a turn is the beginning of the whole.
-        before = _written(turns[:number], processor, add_generation_prompt=True) if number else ""
+        before = written(turns[:number], processor, add_generation_prompt=True) if number else ""
         content = turn["content"].strip()
         start = len(before) if whole.startswith(before) else -1
         at = whole.find(content, start) if start >= 0 else -1
@@ -70,9 +70,12 @@ def _passage(turns: list[dict[str, Any]], processor: Any) -> Passage:
     return Passage(whole, judged, marked=True)
 
 
-def _written(turns: list[dict[str, Any]], processor: Any, *, add_generation_prompt: bool = False) -> str:
+def written(turns: Sequence[Mapping[str, Any]], processor: Any, *, add_generation_prompt: bool = False) -> str:
+    """Turns as the template writes them. Raises ValueError where it refuses."""
     try:
-        return str(processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt))
+        return str(
+            processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=add_generation_prompt)
+        )
     except Exception as error:
         # A template is a program of the model's maker, and may refuse anything.
         told = str(error).strip().split("\n")[0]

@@ -21,13 +21,19 @@ class Passage:
     marked: bool = False
 
 
-def windows(passages: Sequence[Passage], processor: Any, max_length: int) -> list[dict[str, Any]]:
-    """All windows of all documents, in order, none across a document's end: `input_ids`, `attention_mask`, the
-    `document`, from 0, and of each token the `next` one, NOT_JUDGED where none counts, and the `bytes` of text that
-    those are. Windows of which no token counts are left out.
+@dataclass(frozen=True)
+class Document:
+    """A passage as tokens. tokens: their numbers. places: where each lies in `text`. counts: whether a model is to say
+    it."""
 
-    passages: all of them marked, or none. processor: a fast tokenizer.
-    """
+    text: str
+    tokens: Sequence[int]
+    places: Sequence[Place]
+    counts: Sequence[bool]
+
+
+def documents_of(passages: Sequence[Passage], processor: Any) -> list[Document]:
+    """All passages as tokens, in order. passages: all of them marked, or none. processor: a fast tokenizer."""
     marked = bool(passages) and passages[0].marked
     encoded = processor(
         [passage.text for passage in passages],
@@ -38,14 +44,23 @@ def windows(passages: Sequence[Passage], processor: Any, max_length: int) -> lis
         verbose=False,
     )
     special = set(processor.all_special_ids)
+    return [
+        Document(passage.text, ids, places, _counting(passage, ids, places, special))
+        for passage, ids, places in zip(passages, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    ]
+
+
+def windows(documents: Sequence[Document], max_length: int) -> list[dict[str, Any]]:
+    """All windows of all documents, in order, none across a document's end: `input_ids`, `attention_mask`, the
+    `document`, from 0, and of each token the `next` one, NOT_JUDGED where none counts, how many are `counted`, and the
+    `bytes` of text that those are. Windows of which no token counts are left out."""
     found = []
-    for document, (ids, places) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
-        passage = passages[document]
-        counts = _counting(passage, ids, places, special)
+    for number, document in enumerate(documents):
+        ids, places = document.tokens, document.places
         for start in range(0, len(ids), max_length):
             end = min(start + max_length, len(ids))
             # Of a window's first token nobody is asked.
-            judged = [counts[i] for i in range(start + 1, end)]
+            judged = document.counts[start + 1 : end]
             if not any(judged):
                 continue
             after = [ids[start + 1 + i] if counted else NOT_JUDGED for i, counted in enumerate(judged)]
@@ -53,9 +68,10 @@ def windows(passages: Sequence[Passage], processor: Any, max_length: int) -> lis
                 {
                     "input_ids": ids[start:end],
                     "attention_mask": [1] * (end - start),
-                    "document": document,
+                    "document": number,
                     "next": [*after, NOT_JUDGED],
-                    "bytes": _bytes(passage.text, places[start:end], judged),
+                    "counted": sum(judged),
+                    "bytes": _bytes(document.text, places[start:end], judged),
                 }
             )
     return found

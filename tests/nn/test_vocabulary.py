@@ -14,6 +14,7 @@ from compress.nn.vocabulary import (
     keep_tokens,
     named_tokens,
     require_only_read,
+    require_trimmable,
     word_embeddings,
 )
 
@@ -74,3 +75,28 @@ def test_a_model_that_writes_tokens_is_refused(make_model: Callable) -> None:
     config = AutoConfig.for_model("bert", vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
     with pytest.raises(InputError, match="a BertForMaskedLM, which also writes tokens"):
         require_only_read(AutoModelForMaskedLM.from_config(config))
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3", "gemma3_text"])
+@pytest.mark.parametrize("tied", [False, True])
+@torch.no_grad()
+def test_a_head_writes_kept_tokens_as_before(model_type: str, tied: bool, make_decoder: Callable) -> None:
+    settings = {"tie_word_embeddings": tied, "eos_token_id": [8, 33], "bos_token_id": 2, "pad_token_id": 0}
+    model, trimmed = make_decoder(model_type, **settings), make_decoder(model_type, **settings)
+    assert named_tokens(model.config, 34) == {0, 2, 8, 33}
+    keep_tokens(trimmed, KEPT)
+    places = torch.tensor([[2, 4, 5, 8, 3]])
+    expected = model(input_ids=torch.tensor(KEPT)[places]).logits[..., KEPT]
+    assert torch.allclose(trimmed(input_ids=places).logits, expected, atol=1e-6)
+    head, words = trimmed.get_output_embeddings(), word_embeddings(trimmed)
+    assert head.weight.shape == words.weight.shape == (9, 32) and head.out_features == 9
+    assert (head.weight is words.weight) == tied
+    assert (trimmed.config.eos_token_id, trimmed.config.bos_token_id, trimmed.config.vocab_size) == ([5, 8], 2, 9)
+
+
+def test_a_head_of_another_kind_is_refused(make_decoder: Callable) -> None:
+    model = make_decoder()
+    require_trimmable(model)
+    model.set_output_embeddings(type("OtherHead", (torch.nn.Linear,), {})(32, 34, bias=False))
+    with pytest.raises(InputError, match=r"the model's head is a OtherHead, of which no rows are cut"):
+        keep_tokens(model, KEPT)

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError, TooLittleError
 from compress.core.objective import Objective
 from compress.core.recipe import Recipe
-from compress.core.stage import StageDefaults
+from compress.core.stage import StageDefaults, Training
 from compress.core.structure import Edit, Structure
 from compress.methods.prune.magnitude import PruneMagnitude
 from compress.methods.training.imitation import Imitation
@@ -160,6 +160,36 @@ def test_a_runtime_without_a_latency_table_is_refused() -> None:
     with pytest.raises(InputError, match=r"^stages\.fit chooses sizes by .* runtime=slow has no latency table"):
         check_order(recipe_of("fit", "fuse", has_latency_table=False))
     check_order(recipe_of("fit", fit=Fit(uses_latency=False), has_latency_table=False))
+
+
+@dataclasses.dataclass
+class Trim(Cut):
+    """A stage that gives its result a tokenizer of its own."""
+
+    changes_processor: ClassVar[bool] = True
+
+
+@dataclasses.dataclass
+class Learn(Cut):
+    """A stage that may learn from the teacher."""
+
+    steps: int = 1
+
+    def training(self, examples: int) -> Training | None:
+        """So many steps."""
+        return Training(self.steps, 1) if self.steps else None
+
+
+def test_who_writes_other_tokens_than_the_teacher_does_not_learn_from_it() -> None:
+    stages = {"trim": Trim(), "learn": Learn()}
+    with pytest.raises(
+        InputError, match=r"^order=\[trim,cut,learn\] puts learn after trim: it learns from the teacher"
+    ):
+        check_order(recipe_of("trim", "cut", "learn", decodes=True, **stages))
+    check_order(recipe_of("learn", "trim", "quantize", decodes=True, **stages))
+    check_order(recipe_of("trim", "learn", decodes=True, trim=Trim(), learn=Learn(0)))
+    # Where tokens are only read, the teacher's answers are about the same.
+    check_order(recipe_of("trim", "learn", **stages))
 
 
 @pytest.mark.parametrize("kind", ["fused_layer", "fused_embeddings"])

@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from compress.core.errors import InputError
 from compress.data.documents import Documents
 from compress.tasks.causal_lm import CausalLanguageModel
-from compress.tasks.windows import NOT_JUDGED, Passage, windows
+from compress.tasks.windows import NOT_JUDGED, Passage, documents_of, windows
 
 PLAIN = (
     "{% for turn in messages %}{{ turn.role + ' ' + turn.content + ' <end>\n' }}{% endfor %}"
@@ -87,7 +87,13 @@ def test_a_chat_that_the_assistant_begins() -> None:
 def test_statistics_are_of_what_counts() -> None:
     task = CausalLanguageModel(text="text", max_length=16, prompt_tokens=2, new_tokens=3)
     row = {
-        "labels": {"next": [NOT_JUDGED, 4, 5, NOT_JUDGED], "bytes": 2, "tokens": [], "log_probabilities": []},
+        "labels": {
+            "next": [NOT_JUDGED, 4, 5, NOT_JUDGED],
+            "counted": 2,
+            "bytes": 2,
+            "tokens": [],
+            "log_probabilities": [],
+        },
         "question": -1,
     }
     output = np.log(np.array([[0.9, 0.9], [0.5, 0.5], [0.25, 0.5], [0.9, 0.9]]))
@@ -169,5 +175,5 @@ def test_a_column_of_chats_stands_for_the_text(column: str, tmp_path: Path) -> N
 
 
 def test_a_text_counts_from_its_second_token() -> None:
-    (found,) = windows([Passage("a bb \u00e9\u00e9")], tokenizer(), 4)
+    (found,) = windows(documents_of([Passage("a bb \u00e9\u00e9")], tokenizer()), 4)
     assert (found["next"], found["bytes"]) == ([BB, EE, NOT_JUDGED], 8)

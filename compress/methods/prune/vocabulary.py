@@ -16,7 +16,7 @@ from compress.core.stage import StageDefaults
 from compress.core.task import Task, Vocabulary
 from compress.methods.training.token_use import unlabelled_token_counts
 from compress.nn.ops.vocabulary import most_frequent, token_counts, unseen_shares
-from compress.nn.vocabulary import keep_tokens, named_tokens, require_only_read, word_embeddings
+from compress.nn.vocabulary import keep_tokens, named_tokens, require_trimmable
 
 FOLDS = 5
 
@@ -52,8 +52,8 @@ class PruneVocabulary(StageDefaults):
             )
 
     def check(self, model: PreTrainedModel) -> None:
-        """Raise InputError for a model that uses its tokens for more than reading."""
-        require_only_read(model)
+        """Raise InputError for a model that reads no tokens, or writes them by a head whose rows are not cut."""
+        require_trimmable(model)
 
     def check_processor(self, task: Task, processor: Any) -> None:
         """Raise InputError where the processor's vocabulary cannot be trimmed, or not so far."""
@@ -81,10 +81,10 @@ class PruneVocabulary(StageDefaults):
             return kept
 
         kept = np.flatnonzero(choose(token_counts(rows, vocabulary.size))).tolist()
-        before = word_embeddings(model).weight.numel()
+        before = sum(weight.numel() for weight in model.parameters())
         context.use_processor(vocabulary.keep(kept))
         keep_tokens(model, kept)
-        saved = before - word_embeddings(model).weight.numel()
+        saved = before - sum(weight.numel() for weight in model.parameters())
         context.note(f"{len(kept)} of {vocabulary.size} tokens kept: {saved * 4 / 1e6:.2f} MB less in FP32")
         shares = unseen_shares(rows, context.train["group"], vocabulary.size, choose, FOLDS)
         if shares is not None:

@@ -31,7 +31,7 @@ def explanation_of(loaded: LoadedRecipe, case: Case, teacher: Entry, before: Ent
 
     def make(store: Store, folder: Path) -> Facts:
         drawn = chosen_rows(recipe.seed, len(of_student.split("validation")), EXAMPLES)
-        rows = _comparable(loaded, drawn, of_teacher, of_student)
+        rows = [] if _other_tokens(loaded, after) else _comparable(loaded, drawn, of_teacher, of_student)
         shown = [of_teacher.split("validation")[row] for row in rows]
         reference = answers(load_model(teacher.folder), [of_teacher.collate([row]) for row in shown], recipe.task)
         sample = [of_student.split("validation")[row] for row in rows]
@@ -46,6 +46,11 @@ def explanation_of(loaded: LoadedRecipe, case: Case, teacher: Entry, before: Ent
     shown = joined_fingerprint("validation", of_student, of_teacher)
     entries = (teacher.key, before.key, after.key)
     return Work(kind="blame", key=blame_key(recipe, entries, shown, case.identity()), make=make, read=read)
+
+
+def _other_tokens(loaded: LoadedRecipe, after: Entry) -> bool:
+    """Whether the stage's result writes other tokens than the teacher."""
+    return loaded.signature.decoding is not None and after.facts["processor"] is not None
 
 
 def _comparable(

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from compress.core.errors import InputError
 from compress.tasks.vocabulary.algorithm import Algorithm
@@ -27,7 +27,11 @@ WAY_OUT = "Take the stage that trims the vocabulary out of order."
 
 
 class TokenizerVocabulary:
-    """The tokens of a fast tokenizer, by number. Raises InputError where they cannot be taken apart safely."""
+    """The tokens of a fast tokenizer, by number. Raises InputError where they cannot be taken apart safely.
+
+    positions_from_padding: whether a model may count positions from the number of its padding token on (RoBERTa)."""
+
+    positions_from_padding: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Any) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -50,13 +54,14 @@ class TokenizerVocabulary:
 
     def required(self, *, characters: bool) -> frozenset[int]:
         """Tokens that always stay: special and added ones, what the algorithm and the post-processor need, those up to
-        padding's number (RoBERTa counts positions from it), and, with `characters`, what spells every text."""
+        padding's number where positions are counted from it, and, with `characters`, what spells every text."""
         tokenizer, numbers = self._tokenizer, self.numbers
         kept = {token["content"] for token in self._description["added_tokens"]} | self._algorithm.needed()
         kept |= set(_tokens_named_by(self._description["post_processor"]))
         if characters:
             kept |= self._algorithm.characters()
-        below_padding = set(range(tokenizer.pad_token_id + 1)) & set(numbers.values())
+        first = tokenizer.pad_token_id + 1 if self.positions_from_padding else 0
+        below_padding = set(range(first)) & set(numbers.values())
         return self.with_parts({numbers[token] for token in kept} | set(tokenizer.all_special_ids) | below_padding)
 
     def with_parts(self, kept: Collection[int]) -> frozenset[int]:
