@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.evaluation import BUSY, MEASURE_AGAIN, Disturbance
+from compress.core.evaluation import BUSY
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.report import wording
+from compress.report.disturbed import disturbance_of, measure_again
+from compress.report.limits import accuracy_shortfall, misses_limits, shortfall, speed_shortfall
 from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 LEAST_SHARE_OF_OBJECTIVE = 0.95
@@ -85,7 +87,7 @@ def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool
     gate = None if row is None else summary["gates"].get(row.stage)
     if row is None or gate is None or row.verdict != "inconclusive" or summary["doubts"] or row.disturbance is not None:
         return False
-    return bool(_accuracy_shortfall(row, gate)) and not row.missed and not _speed_shortfall(row, gate)
+    return bool(accuracy_shortfall(row, gate)) and not row.missed and not speed_shortfall(row, gate)
 
 
 def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:
@@ -95,20 +97,6 @@ def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:
     limit, test = -summary["gates"][row.stage]["max_accuracy_drop"], summary["student"]["test"]
     ends = [finite_interval(row.interval), None if test is None else finite_interval(test["interval"])]
     return any(interval is not None and interval[0] <= limit < interval[1] for interval in ends)
-
-
-def disturbance_of(summary: Mapping[str, Any]) -> Disturbance | None:
-    """Why the student has no speed though it was timed, where a busy machine kept it from being measured. Summaries of
-    an earlier release do not say."""
-    told = (summary["student"] or {}).get("disturbance")
-    return None if told is None else Disturbance.from_json(told)
-
-
-def measure_again(summary: Mapping[str, Any]) -> str:
-    """What measures again what was disturbed."""
-    command = summary.get("command")
-    again = f"{command} {MEASURE_AGAIN}" if command and MEASURE_AGAIN not in command else command or MEASURE_AGAIN
-    return f"To measure again what was disturbed, and only that, once the machine is quiet: {again}"
 
 
 def _objective(summary: Mapping[str, Any]) -> str:
@@ -127,41 +115,6 @@ def _objective(summary: Mapping[str, Any]) -> str:
     )
 
 
-def limits_missed(rows: Sequence[Row], summary: Mapping[str, Any]) -> str | None:
-    """Which limits the exported model missed, why it is exported all the same, and how to have it otherwise; None where
-    it does not, as far as was measured."""
-    row = next((row for row in rows if summary["exported"] and row.stage == summary["exported"]["stage"]), None)
-    if row is None or not misses_limits(row, summary["gates"].get(row.stage)):
-        return None
-    later = [other.stage for other in rows[rows.index(row) + 1 :] if other.decision != "keep"]
-    undone = f", and what was made of it ({', '.join(later)}) did not pass either" if later else ""
-    return (
-        f"the exported model missed its limits: {shortfall(row, summary['gates'].get(row.stage))}. It is exported "
-        f"because gates.{row.stage}.on_failure is warn{undone}. To have nothing exported that misses them: "
-        f"gates.{row.stage}.on_failure=roll_back."
-    )
-
-
-def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
-    """Whether a stage failed its gate, or what was measured of it lies outside of its limits, be it by chance."""
-    if row.verdict == "failed" or gate is None:
-        return row.verdict == "failed"
-    difference, speedup, least = finite(row.difference), finite(row.speedup), gate["min_speedup"]
-    inaccurate = difference is not None and difference < -gate["max_accuracy_drop"]
-    return inaccurate or (None not in (speedup, least) and speedup < least)
-
-
-def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
-    """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
-    found = (
-        list(row.missed)
-        if gate is None
-        else [*row.missed, *_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
-    )
-    reasons = "; ".join(found) or "; ".join(row.reasons) or "no reason was recorded"
-    return f"at stage {row.stage}, {'it broke: ' if row.verdict == 'error' else ''}{reasons}"
-
-
 def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     missed = [row for row in rows if row.verdict in ("failed", "inconclusive", "error")]
     clauses = {row.stage: shortfall(row, summary["gates"].get(row.stage)) for row in missed}
@@ -174,69 +127,6 @@ def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decisi
 
 def _sentence(clause: str) -> str:
     return f"{wording.capitalized(clause)}."
-
-
-def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
-    difference, interval = finite(row.difference), finite_interval(row.interval)
-    limit, title, unit = -gate["max_accuracy_drop"], row.metric.title, row.metric.unit
-    if difference is None:
-        return []
-
-    if unit.kind == "ratio":
-        return _ratio_shortfall(difference, interval, limit, row.metric)
-
-    def told(missing: float) -> str:
-        return wording.counted(wording.amount(-missing, unit, DECIMALS), unit)
-
-    if difference < limit:
-        return [
-            f"{title} fell {told(limit - difference)} below its limit "
-            f"(measured {wording.difference(difference, unit, DECIMALS)}, "
-            f"limit {wording.difference(limit, unit, DECIMALS)})"
-        ]
-    if interval is not None and interval[0] <= limit:
-        return [
-            f"{title} is not shown to stay within its limit: the interval reaches down to "
-            f"{wording.difference(interval[0], unit, DECIMALS)}, {told(limit - interval[0])} below "
-            f"{wording.difference(limit, unit, DECIMALS)}"
-        ]
-    return []
-
-
-def _ratio_shortfall(difference: float, ends: tuple[float, float] | None, limit: float, metric: Label) -> list[str]:
-    """Of a number that grows as things get worse, such as a perplexity."""
-
-    def told(number: float) -> str:
-        return wording.difference(number, metric.unit, DECIMALS)
-
-    if difference < limit:
-        measured = f"measured {told(difference)} times the teacher's, limit {told(limit)}"
-        return [f"{metric.title} rose above its limit ({measured})"]
-    if ends is not None and ends[0] <= limit:
-        return [
-            f"{metric.title} is not shown to stay within its limit: the interval reaches up to {told(ends[0])} "
-            f"times the teacher's, the limit is {told(limit)}"
-        ]
-    return []
-
-
-def _speed_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
-    speedup, interval, limit = finite(row.speedup), finite_interval(row.speedup_interval), gate["min_speedup"]
-    if row.disturbance is not None and limit is not None:
-        return [f"{row.disturbance.told}, so whether it reaches its limit of {three_digits(limit)} is not known"]
-    if speedup is None or limit is None:
-        return []
-    if speedup < limit:
-        return [
-            f"the speed-up is {limit - speedup:.{DECIMALS}f} short of its limit "
-            f"(measured {three_digits(speedup)}, limit {three_digits(limit)})"
-        ]
-    if interval is not None and interval[0] < limit:
-        return [
-            f"the speed-up is not shown to reach its limit: the interval reaches down to {three_digits(interval[0])}, "
-            f"{limit - interval[0]:.{DECIMALS}f} short of {three_digits(limit)}"
-        ]
-    return []
 
 
 def _speed(speedup: float, runtime: str, at_once: int) -> str:
