@@ -23,7 +23,8 @@ from compress.core.words import ComponentImportance, Importance
 from compress.methods.layer_sizes import ATTENTION_PRODUCTS, Choice, Choices, Sizes, rank_losses
 from compress.methods.prune.cutting import UNCUTTABLE, sizes_left, tell_uneven
 from compress.methods.training.gradual import Gradual, cut_and_recover
-from compress.methods.training.imitation import Imitation, inherited
+from compress.methods.training.imitation import Imitation
+from compress.methods.training.layer_map import inherited
 from compress.methods.training.low_rank import factorize, ranks_of, with_products
 from compress.methods.uniform_sizes import UniformChoices
 from compress.nn.family import Layer, family_of, layers_of
