@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.evaluation import BUSY
+from compress.core.evaluation import BUSY, Disturbance
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.report import wording
@@ -39,47 +39,118 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     """Put the run's outcome in words. `rows` and `summary` are those of `write_page`."""
     if summary["exported"] is None:
         return _nothing_exported(rows, summary)
-    exported, student = summary["exported"], summary["student"]
-    row = next((row for row in rows if row.stage == exported["stage"]), None)
-    busy = disturbance_of(summary)
+    found = _Exported(rows, summary)
+    return Decision(_headline(found), _tone(found), tuple(_details(found)), _badge(found))
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """What the run says of the model that it exported."""
+
+    rows: Sequence[Row]
+    summary: Mapping[str, Any]
+
+    @property
+    def proven(self) -> bool:
+        """Whether the validation split shows that it is within its limits."""
+        return bool(self.summary["exported"]["proven"])
+
+    @property
+    def row(self) -> Row | None:
+        """Of the stage that made it."""
+        return next((row for row in self.rows if row.stage == self.summary["exported"]["stage"]), None)
+
+    @property
+    def gate(self) -> Mapping[str, Any] | None:
+        """The limits of that stage."""
+        return self.summary["gates"].get(self.summary["exported"]["stage"])
+
+    @property
+    def metric(self) -> Label:
+        """What it is judged by."""
+        return Label.from_json(self.summary)
+
+    @property
+    def busy(self) -> Disturbance | None:
+        """See `disturbance_of`."""
+        return disturbance_of(self.summary)
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is outside of its limits, as far as was measured."""
+        return self.row is not None and misses_limits(self.row, self.gate)
+
+    @property
+    def test(self) -> tuple[str, bool]:
+        """See `_test_against_limit`."""
+        return _test_against_limit(self.summary["student"], self.summary)
+
+    @property
+    def labelled(self) -> Mapping[str, Any] | None:
+        """The verdict that labels of further texts gave, where somebody labelled some."""
+        return self.summary.get("labelled")
+
+    @property
+    def settled(self) -> bool:
+        """Whether those labels prove what the validation split left open."""
+        passed = self.labelled is not None and self.labelled["outcome"] == "passed" and not self.test[1]
+        return passed and _accuracy_alone_is_open(self.row, self.summary)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the test split, or labels of further texts, speak against it."""
+        return self.test[1] or (self.labelled is not None and self.labelled["outcome"] == "failed")
+
+
+def _headline(found: _Exported) -> str:
+    student, summary, row = found.summary["student"], found.summary, found.row
     claims = [
-        *([] if busy else [_speed(student["speedup"], summary["runtime_label"], wording.at_once(summary))]),
-        _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
+        *([] if found.busy else [_speed(student["speedup"], summary["runtime_label"], wording.at_once(summary))]),
+        _metric(student, found.rows, found.metric) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
-    headline = _sentence("; ".join([", ".join(claims), *([BUSY] if busy else [])]))
-    finding, contradicted = _test_against_limit(student, summary)
-    labelled = summary.get("labelled")
-    passed = labelled is not None and labelled["outcome"] == "passed" and not contradicted
-    settled = passed and _accuracy_alone_is_open(row, summary)
-    details = [_proof(rows, summary, "The validation split alone leaves it open" if settled else "Unproven")]
-    if finding:
-        details.append(finding)
-    objective = _objective(summary)
-    if objective:
-        details.insert(0, objective)
-    if busy:
-        details.append(measure_again(summary))
+    sentence = _sentence("; ".join([", ".join(claims), *([BUSY] if found.busy else [])]))
+    if found.settled:
+        return f"{sentence} Proven by labels of further texts."
+    if row is None or found.proven:
+        return sentence
+    reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
+    return f"{sentence} Unproven: {reason}." if found.missed else f"{sentence} Unproven."
+
+
+def _tone(found: _Exported) -> str:
+    if found.contradicted or found.missed:
+        return "bad"
+    return "good" if found.settled or found.proven else "unsure"
+
+
+def _badge(found: _Exported) -> str:
+    return "proven on validation" if found.proven else "proven by labels" if found.settled else "unproven"
+
+
+def _details(found: _Exported) -> Iterator[str]:
+    """The weightiest first."""
+    summary, row = found.summary, found.row
+    told = _told_of_labels(found)
+    if told and found.settled:
+        yield told
     if row is not None and row.contradiction is not None:
-        details.insert(0, _sentence(row.contradiction))
+        yield _sentence(row.contradiction)
+    yield from filter(None, [_objective(summary), _proof(found), found.test[0]])
+    if found.busy:
+        yield measure_again(summary)
     if summary["stopped_at"] is not None:
-        details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
-    missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
-    if labelled is not None:
-        told = f"Labels of further texts, where teacher and student differ: {labelled['told']}."
-        # Where they decide, they are the weightiest.
-        details.insert(0 if settled else len(details), told)
-        contradicted = contradicted or labelled["outcome"] == "failed"
-    elif _labels_would_tell(row, summary) and not missed and not contradicted:
-        details.append(FEW_LABELS)
-    if settled:
-        headline += " Proven by labels of further texts."
-    elif row is not None and not exported["proven"]:
-        reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
-        headline += f" Unproven: {reason}." if missed else " Unproven."
-    tone = "bad" if contradicted or missed else "good" if settled or exported["proven"] else "unsure"
-    badge = "proven on validation" if exported["proven"] else "proven by labels" if settled else "unproven"
-    return Decision(headline, tone, tuple(details), badge)
+        yield f"The run stopped at {summary['stopped_at']}; stages after it did not run."
+    if told and not found.settled:
+        yield told
+
+
+def _told_of_labels(found: _Exported) -> str:
+    """What labels of further texts say, or that they would say something."""
+    if found.labelled is not None:
+        return f"Labels of further texts, where teacher and student differ: {found.labelled['told']}."
+    would_tell = _labels_would_tell(found.row, found.summary)
+    return FEW_LABELS if would_tell and not found.missed and not found.contradicted else ""
 
 
 def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool:
@@ -179,33 +250,34 @@ def _gained(difference: float, metric: Label) -> str:
     return f"{metric.title} {counted} {'lower' if difference < 0 else 'higher'}"
 
 
-def _proof(rows: Sequence[Row], summary: Mapping[str, Any], undecided: str) -> str:
-    """undecided: what a split is called that does not decide."""
-    stage = summary["exported"]["stage"]
-    gate = summary["gates"].get(stage)
-    row = next((row for row in rows if row.stage == stage), None)
-    powered = None if row is None else row.prediction_powered
-    count = f"{summary['examples']['validation']:,} validation examples"
-    if powered is not None and powered.refused is None:
-        count += f" and {powered.texts:,} texts without labels"
-    if summary["exported"]["proven"]:
-        metric = Label.from_json(summary)
-        limit = "" if gate is None else f" of {_limit(gate, metric)}"
-        return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} limit{limit}."
+def _proof(found: _Exported) -> str:
+    """Whether the validation split proves it, and why not where it does not."""
+    summary, row, gate, metric = found.summary, found.row, found.gate, found.metric
+    count = _counted_examples(found)
+    limit = "limit" if gate is None else f"limit of {_limit(gate, metric)}"
+    if found.proven:
+        return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} {limit}."
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
-    if row is not None and misses_limits(row, gate):
+    if found.missed:
         return f"Unproven: the model misses its limits.{reason}"
     if summary["doubts"]:
         return f"Unproven: {'; '.join(summary['doubts'])}."
-    busy = disturbance_of(summary)
-    if busy is not None and row is not None and row.verdict == "passed":
-        metric = Label.from_json(summary)
-        limit = "" if gate is None else f" of {_limit(gate, metric)}"
+    if found.busy is not None and row is not None and row.verdict == "passed":
         return (
-            f"Unproven: {busy.told}. The {metric.title} is shown to stay within its limit: {count} place the whole "
-            f"interval {_sides(metric)[0]} the limit{limit}."
+            f"Unproven: {found.busy.told}. The {metric.title} is shown to stay within its limit: {count} place the "
+            f"whole interval {_sides(metric)[0]} the {limit}."
         )
+    undecided = "The validation split alone leaves it open" if found.settled else "Unproven"
     return f"{undecided}: {count} do not show that the model stays within its limits.{reason}"
+
+
+def _counted_examples(found: _Exported) -> str:
+    """`2,000 validation examples and 9,000 texts without labels`."""
+    powered = None if found.row is None else found.row.prediction_powered
+    count = f"{found.summary['examples']['validation']:,} validation examples"
+    if powered is None or powered.refused is not None:
+        return count
+    return f"{count} and {powered.texts:,} texts without labels"
 
 
 def _sides(metric: Label) -> tuple[str, str]:
