@@ -28,21 +28,12 @@ from compress.nn.family import layers_of
 from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 from compress.tasks.causal_lm import CausalLanguageModel
 
+from .quick import LANGUAGE_MODEL
+
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    "workload.prompt_tokens=4",
-    "workload.new_tokens=3",
-    "data.max_length=12",
-    "order=[distill,quantize]",
-    "stages.distill.layers=2",
+    *(*LANGUAGE_MODEL, "order=[distill,quantize]", "stages.distill.layers=2"),
     "stage/quantize@stages.quantize=dynamic",
-    "gate.on_failure=warn",
-    "measurement.launches=1",
-    "measurement.rounds=2",
-    "measurement.examples=2",
-    "runtime.threads=1",
-    "blame_seconds=0",
-    "device=cpu",
 )
 
 

@@ -19,11 +19,10 @@ from compress.core.stage import StageDefaults
 from compress.pipeline.spine import RunResult
 from compress.report.table import StageTable
 
+from .quick import BRIEF
+
 Run = Callable[..., RunResult]
-QUICK = (
-    *("data.max_length=32", "device=cpu", "runtime.threads=1", "runtime=torch", "gate.max_accuracy_drop=1"),
-    *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4", "blame_seconds=0"),
-)
+QUICK = (*BRIEF, "measurement.examples=4", "data.max_length=32", "runtime=torch", "gate.max_accuracy_drop=1")
 
 
 class AlwaysCold(StageDefaults):

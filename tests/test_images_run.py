@@ -19,23 +19,13 @@ import compress
 from compress.cli.commands.run import main
 from compress.pipeline.spine import RunResult
 
+from .quick import BRIEF, kept
+
 NAMES = ("bright", "dark", "striped")
 QUICK = (
-    "model=fine_tuned",
-    "model.epochs=10",
-    "order=[prune,fuse,quantize]",
-    "stage/prune@stages.prune=structured",
-    "stages.prune.recovery_epochs=0",
-    "objective.speedup=null",
-    "gates.prune.on_failure=warn",
-    "gates.fuse.on_failure=warn",
-    "gates.quantize.on_failure=warn",
-    "measurement.launches=1",
-    "measurement.rounds=2",
-    "measurement.examples=2",
-    "runtime.threads=1",
-    "blame_seconds=0",
-    "device=cpu",
+    *(*BRIEF, "measurement.examples=2", "objective.speedup=null", "model=fine_tuned", "model.epochs=10"),
+    *("order=[prune,fuse,quantize]", "stage/prune@stages.prune=structured", "stages.prune.recovery_epochs=0"),
+    *kept("prune", "fuse", "quantize"),
 )
 
 

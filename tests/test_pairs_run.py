@@ -20,16 +20,13 @@ from transformers import PreTrainedTokenizerFast
 import compress
 from compress.pipeline.spine import RunResult
 
+from .quick import CUT, RECOVERED, kept
+
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    *("data.text=[premise,hypothesis]", "data.max_length=16", "device=cpu", "runtime.threads=1"),
-    *("objective.speedup=null", "+stage/prune@stages.vocabulary=vocabulary", "+gate@gates.vocabulary=as_recipe"),
-    *("stage/prune@stages.prune=structured", "stages.prune.refit=true", "stages.prune.recovery_epochs=1"),
-    *("stages.prune.imitation.optimization.batch_size=16", "stages.prune.imitation.shortest_epoch=4"),
-    *("stages.prune.importance.examples=16", "blame_seconds=0"),
-    *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4"),
-    *(f"gates.{stage}.on_failure=warn" for stage in ("vocabulary", "prune", "fuse", "quantize")),
-    "order=[vocabulary,prune,fuse,quantize]",
+    *(*CUT, *RECOVERED, "data.text=[premise,hypothesis]", "data.max_length=16"),
+    *("+stage/prune@stages.vocabulary=vocabulary", "+gate@gates.vocabulary=as_recipe"),
+    *(*kept("vocabulary", "prune", "fuse", "quantize"), "order=[vocabulary,prune,fuse,quantize]"),
 )
 
 

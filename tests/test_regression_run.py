@@ -15,16 +15,12 @@ import pytest
 import compress
 from compress.pipeline.spine import RunResult
 
+from .quick import CUT, FINE_TUNED, RECOVERED, kept
+
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    *("model=fine_tuned", "model.epochs=4", "model.optimization.learning_rate=1e-3"),
-    *("data.max_length=16", "device=cpu", "runtime.threads=1", "objective.speedup=null", "task.scale=0.3"),
-    *("stage/prune@stages.prune=structured", "stages.prune.refit=true", "stages.prune.recovery_epochs=1"),
-    *("stages.prune.imitation.optimization.batch_size=16", "stages.prune.imitation.shortest_epoch=4"),
-    *("stages.prune.importance.examples=16", "blame_seconds=0"),
-    *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4"),
-    *(f"gates.{stage}.on_failure=warn" for stage in ("prune", "fuse", "quantize")),
-    "order=[prune,fuse,quantize]",
+    *(*CUT, *RECOVERED, *FINE_TUNED, "data.max_length=16", "task.scale=0.3"),
+    *(*kept("prune", "fuse", "quantize"), "order=[prune,fuse,quantize]"),
 )
 
 

@@ -19,16 +19,14 @@ import compress
 from compress.core.errors import InputError
 from compress.pipeline.spine import RunResult
 
+from .quick import CUT, kept
+
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    *("data.max_length=24", "device=cpu", "runtime.threads=1", "objective.speedup=null", "blame_seconds=0"),
+    *(*CUT, "data.max_length=24", "stages.prune.recovery_epochs=0", "stages.quantize.calibration.examples=16"),
     *("stages.distill.layers=2", "stages.distill.activation=null", "stages.distill.epochs=1"),
     *("stages.distill.imitation.optimization.batch_size=16", "stages.distill.imitation.shortest_epoch=4"),
-    *("stage/prune@stages.prune=structured", "stages.prune.refit=true", "stages.prune.recovery_epochs=0"),
-    *("stages.prune.importance.examples=16", "measurement.launches=1", "measurement.rounds=2"),
-    *("measurement.examples=4", "stages.quantize.calibration.examples=16"),
-    *(f"gates.{stage}.on_failure=warn" for stage in ("distill", "prune", "fuse", "quantize")),
-    "order=[distill,prune,fuse,quantize]",
+    *(*kept("distill", "prune", "fuse", "quantize"), "order=[distill,prune,fuse,quantize]"),
 )
 
 

@@ -20,20 +20,13 @@ from transformers import AutoConfig, BertModel, PreTrainedTokenizerFast
 import compress
 from compress.cli.commands.run import main
 
+from .quick import BRIEF
+
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    "order=[distill,fuse,quantize]",
-    "objective.speedup=null",
-    "stages.distill.layers=2",
-    "stages.distill.epochs=1",
-    "stages.distill.imitation.shortest_epoch=2",
+    *(*BRIEF, "measurement.examples=2", "objective.speedup=null", "order=[distill,fuse,quantize]"),
+    *("stages.distill.layers=2", "stages.distill.epochs=1", "stages.distill.imitation.shortest_epoch=2"),
     "gate.on_failure=warn",
-    "measurement.launches=1",
-    "measurement.rounds=2",
-    "measurement.examples=2",
-    "runtime.threads=1",
-    "blame_seconds=0",
-    "device=cpu",
 )
 
 

@@ -17,15 +17,13 @@ from transformers import AutoConfig, AutoModelForTokenClassification, PreTrained
 import compress
 from compress.pipeline.spine import RunResult
 
+from .quick import CUT, kept
+
 LABELS = ("O", "B-END", "I-END")
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ra") for b in ("s", "t", "n", "m", "r")]
 QUICK = (
-    *("data.max_length=16", "data.stride=4", "device=cpu", "runtime.threads=1", "objective.speedup=null"),
-    *("stage/prune@stages.prune=structured", "stages.prune.refit=true", "stages.prune.recovery_epochs=0"),
-    *("stages.prune.importance.examples=16", "blame_seconds=0"),
-    *("measurement.launches=1", "measurement.rounds=2", "measurement.examples=4"),
-    *(f"gates.{stage}.on_failure=warn" for stage in ("prune", "quantize")),
-    "order=[prune,quantize]",
+    *(*CUT, "data.max_length=16", "data.stride=4", "stages.prune.recovery_epochs=0"),
+    *(*kept("prune", "quantize"), "order=[prune,quantize]"),
 )
 
 

@@ -22,21 +22,10 @@ from compress.measure.bystanders import Company
 from compress.measure.decoder_table import Request
 from compress.nn.family import layers_of
 
+from .quick import LANGUAGE_MODEL
+
 TEXT = "the quick brown fox jumps over the lazy dog and packs a box with five dozen liquor jugs"
-QUICK = (
-    "workload.prompt_tokens=4",
-    "workload.new_tokens=3",
-    "data.max_length=12",
-    "objective.speedup=3",
-    "order=[prune,quantize]",
-    "gate.on_failure=warn",
-    "measurement.launches=1",
-    "measurement.rounds=2",
-    "measurement.examples=2",
-    "runtime.threads=1",
-    "blame_seconds=0",
-    "device=cpu",
-)
+QUICK = (*LANGUAGE_MODEL, "objective.speedup=3", "order=[prune,quantize]")
 
 
 @pytest.fixture(scope="module")

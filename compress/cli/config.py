@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from math import log1p
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
@@ -20,10 +17,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.cli.positions import lacks, parts_of, require_like, require_offers, require_values
+from compress.cli.building import build_part
 from compress.core.checks import nearest, require_at_least, require_choice, require_integer
-from compress.core.defaults import with_defaults
-from compress.core.errors import CompressError, InputError
+from compress.core.errors import InputError
 from compress.core.stage import StageDefaults
 from compress.core.task import TaskDefaults
 from compress.core.words import SourceDefaults, TeacherDefaults
@@ -37,16 +33,6 @@ PARTS = (*GROUPS, "order", "device", "seed", "store", "blame_seconds")
 # What a whole recipe of one's own need not have.
 OPTIONAL = ("export",)
 LARGEST_SEED = 2**32 - 1
-# Where packages lay whose classes a recipe's own file may name, and where they lie now.
-MOVED = {
-    "compress.stages": "compress.methods",
-    "compress.importance": "compress.methods.importance",
-    "compress.training": "compress.methods.training",
-    "compress.teachers": "compress.methods.teachers",
-    "compress.tracking": "compress.report.tracking",
-}
-# Modules that have become packages of the same name.
-RUNTIMES = ("compress.runtimes.onnxruntime", "compress.runtimes.openvino", "compress.runtimes.torch")
 
 
 def settings_root() -> Path:
@@ -117,33 +103,33 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
     from compress.core.recipe import Recipe
 
     # First, because stages and gates take it up: what is wrong with it would be told of a setting nobody typed.
-    objective = _build("objective", _one_limit(plain["objective"]), offers=("speedup", "max_accuracy_drop"))
+    objective = build_part("objective", _one_limit(plain["objective"]), offers=("speedup", "max_accuracy_drop"))
     plain["gates"] = _gates(plain)
-    teacher = _build("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns"))
+    teacher = build_part("model", plain["model"], TeacherDefaults, offers=("read", "make", "identity", "learns"))
     # Before the data, which takes up what the task reads: what is wrong would be told of a setting nobody typed.
-    task = _build("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics"))
+    task = build_part("task", plain["task"], TaskDefaults, offers=("encode", "collate", "signature", "statistics"))
     recipe = Recipe(
         name=name,
         teacher=teacher,
         task=task,
-        data=_build("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
-        runtime=_build("runtime", plain["runtime"], offers=("open", "export", "form")),
+        data=build_part("data.source", plain["data"]["source"], SourceDefaults, offers=("load",)),
+        runtime=build_part("runtime", plain["runtime"], offers=("open", "export", "form")),
         order=tuple(_order(plain["order"])),
         stages={
-            key: _build(f"stages.{key}", value, StageDefaults, offers=("apply", "leaves", "refuses"))
+            key: build_part(f"stages.{key}", value, StageDefaults, offers=("apply", "leaves", "refuses"))
             for key, value in plain["stages"].items()
         },
         gates={
-            key: _build(f"gates.{key}", value, offers=("judge", "decide"), name=f"gates.{key}")
+            key: build_part(f"gates.{key}", value, offers=("judge", "decide"), name=f"gates.{key}")
             for key, value in plain["gates"].items()
         },
-        measurement=_build("measurement", plain["measurement"], offers=("rounds",)),
+        measurement=build_part("measurement", plain["measurement"], offers=("rounds",)),
         device=_device(plain["device"]),
         seed=_seed(plain["seed"]),
         store=_store(plain["store"]),
         objective=objective,
         blame_seconds=_blame_seconds(plain["blame_seconds"]),
-        tracker=_build("tracking", plain["tracking"], offers=("start",)),
+        tracker=build_part("tracking", plain["tracking"], offers=("start",)),
         forms=_forms(plain.get("export", {}), decodes=task.decodes),
         settings=plain,
     )
@@ -289,7 +275,7 @@ def _two_limits(name: str, value: Any, accuracy_drop: Any) -> InputError:
 def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of each stage's gate: what they do not say is as of the recipe's own gate."""
     # Built for its checks alone: what is wrong with it would be told of a gate that nobody named.
-    _build("gate", plain["gate"], offers=("judge", "decide"), name="gate")
+    build_part("gate", plain["gate"], offers=("judge", "decide"), name="gate")
     gates = dict(plain["gates"])
     for name in (*plain["stages"], *gates):
         own = gates.get(name, {})
@@ -299,135 +285,6 @@ def _gates(plain: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"gates.{name} is set, but no stage is called {name}. {nearest(name, plain['stages'])}")
         gates[name] = {**plain["gate"], **own}
     return gates
-
-
-def _build(
-    where: str, settings: Any, defaults: type = object, *, like: Any = None, offers: Sequence[str] = (), **more: Any
-) -> Any:
-    """The object that `settings` describe, from the inside out. `offers`: the names it must have. defaults: a mixin
-    with what it may lack besides. like: the class or protocol that it must be of, if any."""
-    if not isinstance(settings, dict) or "_target_" not in settings:
-        raise InputError(f"{where} is {settings!r}; it must name a class: _target_: package.module.Class")
-    kind = _class_at(f"{where}._target_", settings["_target_"])
-    if like is not None:
-        require_like(where, kind, like)
-    require_offers(where, kind, settings["_target_"], offers)
-    values = _values(where, kind, {str(name): value for name, value in settings.items() if name != "_target_"})
-    _require_fitting(where, kind, {**values, **more})
-    _require_kinds(where, kind, values)
-    try:
-        built = kind(**values, **more)
-    except CompressError as error:
-        raise type(error)(_placed(str(error), where, values)) from None
-    except Exception as error:
-        # A class of the user's own may raise anything.
-        raise InputError(f"{where} cannot be built: {kind.__name__} says {type(error).__name__}: {error}") from error
-    lacking = [name for name in offers if not hasattr(built, name)]
-    if lacking:
-        raise lacks(where, settings["_target_"], lacking)
-    return with_defaults(f"{where}._target_", built, defaults)
-
-
-def _values(where: str, kind: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a class, each part of a recipe among them built. A class is called where one is expected, and
-    nowhere else: whoever may give a value must not thereby run a program."""
-    parts = parts_of(kind)
-    for name, value in settings.items():
-        if name not in parts:
-            require_values(_setting(where, kind, name), value, kind.__name__)
-    return {name: _value(f"{where}.{name}", value, parts.get(name)) for name, value in settings.items()}
-
-
-def _value(where: str, value: Any, part: Any) -> Any:
-    if isinstance(value, dict):
-        if "_target_" in value:
-            return _build(where, value, like=part)
-        return {name: _value(f"{where}.{name}", inner, part) for name, inner in value.items()}
-    return [_value(where, inner, part) for inner in value] if isinstance(value, list) else value
-
-
-def _class_at(setting: str, path: Any) -> Any:
-    rule = "it must be the dotted path of a class that Python can import"
-    module, _, name = str(path).rpartition(".")
-    if not module:
-        raise InputError(f"{setting} is {path!r}; {rule}, such as package.module.Class.")
-    now = _moved(module)
-    if now != module:
-        raise InputError(f"{setting} is {path!r}, but {module} has moved to {now}. Use {now}.{name}.")
-    try:
-        found = importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"{setting} is {path!r}; {rule} ({error}). Install its package, or set PYTHONPATH.") from error
-    if not isinstance(getattr(found, name, None), type):
-        if hasattr(found, name):
-            raise InputError(f"{setting} is {path!r}; {rule}, and this is a {type(getattr(found, name)).__name__}.")
-        classes = [other for other in vars(found) if not other.startswith("_")]
-        hint = nearest(name, classes) or "Check the name."
-        raise InputError(f"{setting} is {path!r}; {rule}, and {module} has no {name}. {hint}")
-    return getattr(found, name)
-
-
-def _moved(module: str) -> str:
-    """Where a module of ours lies that lay there before."""
-    if module in RUNTIMES:
-        return f"{module}.runtime"
-    for before, now in MOVED.items():
-        if f"{module}.".startswith(f"{before}."):
-            return f"{now}{module.removeprefix(before)}"
-    return module
-
-
-def _require_fitting(where: str, kind: Any, given: Mapping[str, Any]) -> None:
-    try:
-        parameters = inspect.signature(kind).parameters.values()
-    except ValueError:
-        return
-    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for name in given:
-            if name not in known:
-                hint = nearest(name, known) or f"It has {', '.join(known) or 'none'}."
-                raise InputError(f"{where}.{name} is no setting of {kind.__name__}. {hint}")
-    for parameter in parameters:
-        if parameter.name in known and parameter.default is parameter.empty and parameter.name not in given:
-            raise InputError(f"{where}.{parameter.name} is not set; {kind.__name__} needs it. Add it to the recipe.")
-
-
-def _require_kinds(where: str, kind: Any, values: Mapping[str, Any]) -> None:
-    """Raise InputError where text or a group of settings is wanted and something else given. Numbers are checked by
-    the classes themselves, with their limits."""
-    try:
-        hints = get_type_hints(kind)
-    except (NameError, TypeError):
-        # A class of the user's own may name types that exist for the type checker only.
-        return
-    for name, value in values.items():
-        wanted, setting = hints.get(name), _setting(where, kind, name)
-        if wanted is str and not isinstance(value, str):
-            shown = "null" if value is None else value
-            raise InputError(f'{setting} is {shown}; it must be text. Use {setting}=TEXT, or "3" for digits.')
-        if isinstance(wanted, type) and is_dataclass(wanted) and not isinstance(value, wanted):
-            shown = "null" if value is None else value
-            raise InputError(f"{setting} is {shown}; it must be a group of settings ({wanted.__name__}).")
-
-
-def _setting(where: str, kind: Any, name: str) -> str:
-    """The setting that a user types for `name` of the class that stands at `where`."""
-    place = "data" if where in ("task", "data.source") else where
-    # A field may say which setting it is, where that has another name.
-    typed = {part.name: part.metadata.get("setting") for part in fields(kind)} if is_dataclass(kind) else {}
-    return typed.get(name) or f"{place}.{name}"
-
-
-def _placed(message: str, where: str, values: Mapping[str, Any]) -> str:
-    """`message` with the full name of the setting that it begins with: a class does not know where it stands."""
-    first, _, rest = message.partition(" ")
-    last = first.rpartition(".")[2]
-    if not where.startswith(("stages.", "model", "measurement")):
-        return message
-    if last in values:
-        return f"{where}.{last} {rest}"
-    return message if where in message else f"{where}: {message}"
 
 
 def _require_one_objective(recipe: Recipe) -> None:

@@ -97,6 +97,11 @@ class Task(Protocol):
         """The examples with the answers of `model`, the teacher, as `encode` takes them for labels."""
         ...
 
+    def foresee_answers(self, examples: Dataset, split: str) -> Dataset | None:
+        """The examples with something in the place of the teacher's answers, for a plan: `encode` makes as many rows of
+        them, of the same lengths and groups, and refuses the same. None where that takes the answers themselves."""
+        ...
+
     def encode(self, examples: Dataset, processor: Any, config: Any, split: str) -> Dataset:
         """What `collate` needs, a row each, with columns `labels`, `length` (the size of an example: tokens, patches)
         and `group`; where rows are learned in comparison with others, `together` too: equal numbers are shown in one
@@ -222,6 +227,10 @@ class TaskDefaults:
     def answered(self, examples: Dataset, model: PreTrainedModel, processor: Any, config: Any, split: str) -> Dataset:
         """As they are."""
         return examples
+
+    def foresee_answers(self, examples: Dataset, split: str) -> Dataset | None:
+        """None: what the teacher answers decides what is judged."""
+        return None
 
     def splice(self, examples: Dataset, count: int, seed: int, *, apart_from: Sequence[Dataset]) -> Dataset:
         """None: of what is not text, parts of two examples make no third."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +34,15 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside `path` and give it that name; what was there before stays until then."""
+def write_whole(path: Path, text: str, *, flushed: bool = False) -> None:
+    """Write a file beside `path` and give it that name; what was there before stays until then. flushed: whether it is
+    on the disk by then, where other machines read it."""
     unfinished = _unfinished(path)
-    unfinished.write_text(text, encoding="utf-8")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        if flushed:
+            file.flush()
+            os.fsync(file.fileno())
     unfinished.replace(path)
 
 

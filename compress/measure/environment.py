@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.core.processors import allowed_processors
+
 if TYPE_CHECKING:
     from compress.core.runtime import Runtime
 
@@ -18,9 +20,8 @@ NOTED_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx
 
 def allowed_cpus() -> list[int]:
     """The processors that this process may use, in order."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    allowed = allowed_processors()
+    return list(range(os.cpu_count() or 1)) if allowed is None else allowed
 
 
 def describe_machine(runtime: Runtime) -> dict[str, Any]:

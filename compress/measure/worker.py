@@ -18,6 +18,7 @@ from typing import Any, overload
 import numpy as np
 
 from compress.core.errors import CompressError
+from compress.core.processors import use_only
 from compress.core.runtime import Session
 from compress.core.signature import Decoding, Signature
 from compress.measure.description import build
@@ -31,8 +32,7 @@ def serve() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.readline())
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, request["cpus"])
+    use_only(request["cpus"])
     try:
         signature = Signature.from_json(request["signature"])
         session: Session = build(request["runtime"]).open(Path(request["folder"]), signature)

@@ -22,7 +22,7 @@ from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.structure import Structure
 from compress.nn.family import UnknownFamilyError, known_families, require_known_form
 from compress.nn.layers import KINDS
-from compress.nn.sentence_encoder import FIELD, SentenceEncoder
+from compress.nn.sentence_encoder import SentenceEncoder, has_readout
 from compress.nn.settings import (
     require_countable,
     require_dense,
@@ -262,7 +262,7 @@ def _empty_model(config: PretrainedConfig, folder: Path) -> PreTrainedModel:
 def architecture_of(config: PretrainedConfig, name: str) -> type[PreTrainedModel]:
     """The library's class of this name. Raises InputError for all but a model class for this very configuration: the
     name comes from a file."""
-    if name == SentenceEncoder.__name__ and hasattr(config, FIELD):
+    if name == SentenceEncoder.__name__ and has_readout(config):
         return SentenceEncoder
     found = getattr(transformers, name, None) if isinstance(name, str) and name.isidentifier() else None
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel) and found.config_class is type(config)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -96,12 +97,27 @@ def _changed_layers(source: nn.Module, module: nn.Module, path: str) -> list[tup
     return [(path, source)] if shape is not None and shape == _shape(module) else None
 
 
-def _shape(module: nn.Module) -> tuple[object, ...] | None:
+@runtime_checkable
+class Dense(Protocol):
+    """A module that multiplies, of whatever kind its weights are."""
+
+    in_features: int
+    out_features: int
+
+
+@runtime_checkable
+class Table(Protocol):
+    """A module that looks up, of whatever kind its rows are."""
+
+    num_embeddings: int
+    embedding_dim: int
+
+
+def _shape(module: nn.Module) -> tuple[int, int] | None:
     """What a neighbour sees of a module: two of the same shape can stand for each other."""
-    for names in (("in_features", "out_features"), ("num_embeddings", "embedding_dim")):
-        if all(hasattr(module, name) for name in names):
-            return tuple(getattr(module, name) for name in names)
-    return None
+    if isinstance(module, Dense):
+        return module.in_features, module.out_features
+    return (module.num_embeddings, module.embedding_dim) if isinstance(module, Table) else None
 
 
 def _same(one: nn.Module, other: nn.Module) -> bool:

@@ -11,23 +11,14 @@ from transformers import PreTrainedModel
 
 from compress.nn.family import layers_of
 from compress.nn.layers.attention import attention
-from compress.nn.layers.fused_layer import FusedLayer, _additive
+from compress.nn.layers.fused_layer import FusedLayer
 
 
 class LearningFusedLayer(FusedLayer):
     """A fused layer whose attention is no operator of its own: no derivative is known for that one."""
 
-    def attend(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """See FusedLayer."""
-        sizes = self.sizes
-        if not sizes.heads:
-            return super().attend(hidden_states, attention_mask)
-        mask = None if attention_mask is None else _additive(attention_mask[:, :, :1], hidden_states)
-        states = self.attention_norm(hidden_states) if sizes.pre_norm else hidden_states
-        first = slice(1) if sizes.first_token else slice(None)
-        context = attention(self._projections(states, states[:, first]), mask, sizes.heads)
-        added = self.attention_output(context) + hidden_states[:, first]
-        return added if sizes.pre_norm else self.attention_norm(added)
+    def _attention(self, projections: list[Tensor], mask: Tensor | None) -> Tensor:
+        return attention(projections, mask, self.sizes.heads)
 
 
 def whole_layers(model: PreTrainedModel) -> int:

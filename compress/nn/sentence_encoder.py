@@ -50,6 +50,11 @@ class Readout:
         return readout
 
 
+def has_readout(config: PretrainedConfig) -> bool:
+    """Whether a configuration says how its encoder's output becomes a vector."""
+    return getattr(config, FIELD, None) is not None
+
+
 @dataclass(frozen=True)
 class SentenceEncoding:
     """sentence_embedding: (rows, dimensions). last_hidden_state: (rows, positions, width), what it was made of.

@@ -84,11 +84,9 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     name = family.layers.rpartition(".")[2]
     setattr(parent, name, nn.ModuleList([layers_of(model)[i].module for i in kept]))
     for index, layer in enumerate(layers_of(model)):
-        if hasattr(layer.part("attention"), "layer_idx"):
-            layer.part("attention").layer_idx = index  # type: ignore[assignment]
+        # Where its keys and values are in a cache; what keeps none does not read it.
+        layer.part("attention").layer_idx = index  # type: ignore[assignment]
     setattr(model.config, family.layers_field, len(kept))
-    if hasattr(parent, "n_layers"):
-        parent.n_layers = len(kept)  # type: ignore[assignment]
 
 
 def _period(types: Sequence[str], kind: str) -> int | None:

@@ -46,8 +46,12 @@ class RecipeInputs:
     _by_processor: dict[str, EncodedData] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, recipe: Recipe) -> RecipeInputs:
-        """Read the data and look at the teacher. Raises InputError where they cannot be used, and writes nothing."""
+    def read(cls, recipe: Recipe, *, ahead: bool = False) -> RecipeInputs:
+        """Read the data and look at the teacher. Raises InputError where they cannot be used, and writes nothing.
+
+        ahead: for a plan. What the teacher would have to be asked for, and is only judged by, is foreseen where the
+        task can: see `Task.foresee_answers`. Nothing that was made with such answers is in a store.
+        """
         splits, task = recipe.data.load(), recipe.task
         config, processor = recipe.teacher.read(task, splits.train)
         shape = recipe.teacher.look(task, config)
@@ -60,6 +64,8 @@ class RecipeInputs:
                 answer = cache(partial(task.answered, split, shape, processor, config, name))
                 answers.append(teacher_answers_of(recipe, identify(), config.model_type, split, answer))
                 found = find(recipe.store.resolve(), answers[-1])
+                if found is None and ahead:
+                    found = task.foresee_answers(split, name)
                 known[name] = answer() if found is None else found
         encoded = EncodedData(task, known, processor, config, splits.origins)
         spare = splits.unlabelled_validation
@@ -120,8 +126,9 @@ class InputsCache:
     `files()`; what one of them reads that does not is read anew each time.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, most: int | None, *, ahead: bool = False) -> None:
+        """ahead: see `RecipeInputs.read`."""
+        self._most, self._ahead = most, ahead
         self._kept: dict[str, tuple[Stamps, RecipeInputs]] = {}
 
     def read(self, recipe: Recipe) -> RecipeInputs:
@@ -131,7 +138,7 @@ class InputsCache:
         stamps = _stamps(recipe)
         before, inputs = self._kept.pop(key, (None, None))
         if inputs is None or stamps is None or stamps != before:
-            inputs = RecipeInputs.read(recipe)
+            inputs = RecipeInputs.read(recipe, ahead=self._ahead)
         if stamps is not None:
             self._kept[key] = stamps, inputs
             for oldest in list(self._kept)[: 0 if self._most is None else -self._most]:

@@ -23,9 +23,9 @@ from compress.measure.prove import EXPECTED, PROBE, RAW, READ
 from compress.measure.statistics import compare, percentiles
 from compress.nn.checkpoint import read_config
 from compress.pipeline.store import Entry, bytes_in, full_disk_explained
-from compress.report.decision import misses_limits
 from compress.report.drawing import Drawing, Plot
 from compress.report.labelled import read_labelled
+from compress.report.limits import misses_limits
 from compress.report.model_card import write_model_card
 from compress.report.page import write_page
 

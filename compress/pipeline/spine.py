@@ -44,7 +44,7 @@ from compress.pipeline.publish import Finding, publish
 from compress.pipeline.run_folder import check_folders, forget_earlier_run, only_run_in
 from compress.pipeline.steps import Step, expected_speedup, row_of, told_to
 from compress.pipeline.store import Store
-from compress.report.decision import measure_again
+from compress.report.disturbed import measure_again
 from compress.report.tracking.follow import tracked
 
 OnRow = Callable[[Row], None]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compress.core.evaluation import BUSY, MEASURE_AGAIN, Disturbance
+from compress.core.evaluation import BUSY, Disturbance
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.report import wording
+from compress.report.disturbed import disturbance_of, measure_again
+from compress.report.limits import accuracy_shortfall, misses_limits, shortfall, speed_shortfall
 from compress.report.wording import DECIMALS, finite, finite_interval, three_digits
 
 LEAST_SHARE_OF_OBJECTIVE = 0.95
@@ -37,47 +39,118 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     """Put the run's outcome in words. `rows` and `summary` are those of `write_page`."""
     if summary["exported"] is None:
         return _nothing_exported(rows, summary)
-    exported, student = summary["exported"], summary["student"]
-    row = next((row for row in rows if row.stage == exported["stage"]), None)
-    busy = disturbance_of(summary)
+    found = _Exported(rows, summary)
+    return Decision(_headline(found), _tone(found), tuple(_details(found)), _badge(found))
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """What the run says of the model that it exported."""
+
+    rows: Sequence[Row]
+    summary: Mapping[str, Any]
+
+    @property
+    def proven(self) -> bool:
+        """Whether the validation split shows that it is within its limits."""
+        return bool(self.summary["exported"]["proven"])
+
+    @property
+    def row(self) -> Row | None:
+        """Of the stage that made it."""
+        return next((row for row in self.rows if row.stage == self.summary["exported"]["stage"]), None)
+
+    @property
+    def gate(self) -> Mapping[str, Any] | None:
+        """The limits of that stage."""
+        return self.summary["gates"].get(self.summary["exported"]["stage"])
+
+    @property
+    def metric(self) -> Label:
+        """What it is judged by."""
+        return Label.from_json(self.summary)
+
+    @property
+    def busy(self) -> Disturbance | None:
+        """See `disturbance_of`."""
+        return disturbance_of(self.summary)
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is outside of its limits, as far as was measured."""
+        return self.row is not None and misses_limits(self.row, self.gate)
+
+    @property
+    def test(self) -> tuple[str, bool]:
+        """See `_test_against_limit`."""
+        return _test_against_limit(self.summary["student"], self.summary)
+
+    @property
+    def labelled(self) -> Mapping[str, Any] | None:
+        """The verdict that labels of further texts gave, where somebody labelled some."""
+        return self.summary.get("labelled")
+
+    @property
+    def settled(self) -> bool:
+        """Whether those labels prove what the validation split left open."""
+        passed = self.labelled is not None and self.labelled["outcome"] == "passed" and not self.test[1]
+        return passed and _accuracy_alone_is_open(self.row, self.summary)
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether the test split, or labels of further texts, speak against it."""
+        return self.test[1] or (self.labelled is not None and self.labelled["outcome"] == "failed")
+
+
+def _headline(found: _Exported) -> str:
+    student, summary, row = found.summary["student"], found.summary, found.row
     claims = [
-        *([] if busy else [_speed(student["speedup"], summary["runtime_label"], wording.at_once(summary))]),
-        _metric(student, rows, Label.from_json(summary)) if row is None or not row.missed else _lost(row),
+        *([] if found.busy else [_speed(student["speedup"], summary["runtime_label"], wording.at_once(summary))]),
+        _metric(student, found.rows, found.metric) if row is None or not row.missed else _lost(row),
         wording.share_of_bytes(student["size_bytes"], summary["teacher"]["size_bytes"]),
     ]
-    headline = _sentence("; ".join([", ".join(claims), *([BUSY] if busy else [])]))
-    finding, contradicted = _test_against_limit(student, summary)
-    labelled = summary.get("labelled")
-    passed = labelled is not None and labelled["outcome"] == "passed" and not contradicted
-    settled = passed and _accuracy_alone_is_open(row, summary)
-    details = [_proof(rows, summary, "The validation split alone leaves it open" if settled else "Unproven")]
-    if finding:
-        details.append(finding)
-    objective = _objective(summary)
-    if objective:
-        details.insert(0, objective)
-    if busy:
-        details.append(measure_again(summary))
+    sentence = _sentence("; ".join([", ".join(claims), *([BUSY] if found.busy else [])]))
+    if found.settled:
+        return f"{sentence} Proven by labels of further texts."
+    if row is None or found.proven:
+        return sentence
+    reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
+    return f"{sentence} Unproven: {reason}." if found.missed else f"{sentence} Unproven."
+
+
+def _tone(found: _Exported) -> str:
+    if found.contradicted or found.missed:
+        return "bad"
+    return "good" if found.settled or found.proven else "unsure"
+
+
+def _badge(found: _Exported) -> str:
+    return "proven on validation" if found.proven else "proven by labels" if found.settled else "unproven"
+
+
+def _details(found: _Exported) -> Iterator[str]:
+    """The weightiest first."""
+    summary, row = found.summary, found.row
+    told = _told_of_labels(found)
+    if told and found.settled:
+        yield told
     if row is not None and row.contradiction is not None:
-        details.insert(0, _sentence(row.contradiction))
+        yield _sentence(row.contradiction)
+    yield from filter(None, [_objective(summary), _proof(found), found.test[0]])
+    if found.busy:
+        yield measure_again(summary)
     if summary["stopped_at"] is not None:
-        details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
-    missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
-    if labelled is not None:
-        told = f"Labels of further texts, where teacher and student differ: {labelled['told']}."
-        # Where they decide, they are the weightiest.
-        details.insert(0 if settled else len(details), told)
-        contradicted = contradicted or labelled["outcome"] == "failed"
-    elif _labels_would_tell(row, summary) and not missed and not contradicted:
-        details.append(FEW_LABELS)
-    if settled:
-        headline += " Proven by labels of further texts."
-    elif row is not None and not exported["proven"]:
-        reason = "it failed its gate" if row.verdict == "failed" else "measured, it misses its limits"
-        headline += f" Unproven: {reason}." if missed else " Unproven."
-    tone = "bad" if contradicted or missed else "good" if settled or exported["proven"] else "unsure"
-    badge = "proven on validation" if exported["proven"] else "proven by labels" if settled else "unproven"
-    return Decision(headline, tone, tuple(details), badge)
+        yield f"The run stopped at {summary['stopped_at']}; stages after it did not run."
+    if told and not found.settled:
+        yield told
+
+
+def _told_of_labels(found: _Exported) -> str:
+    """What labels of further texts say, or that they would say something."""
+    if found.labelled is not None:
+        return f"Labels of further texts, where teacher and student differ: {found.labelled['told']}."
+    would_tell = _labels_would_tell(found.row, found.summary)
+    return FEW_LABELS if would_tell and not found.missed and not found.contradicted else ""
 
 
 def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool:
@@ -85,7 +158,7 @@ def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool
     gate = None if row is None else summary["gates"].get(row.stage)
     if row is None or gate is None or row.verdict != "inconclusive" or summary["doubts"] or row.disturbance is not None:
         return False
-    return bool(_accuracy_shortfall(row, gate)) and not row.missed and not _speed_shortfall(row, gate)
+    return bool(accuracy_shortfall(row, gate)) and not row.missed and not speed_shortfall(row, gate)
 
 
 def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:
@@ -95,20 +168,6 @@ def _labels_would_tell(row: Row | None, summary: Mapping[str, Any]) -> bool:
     limit, test = -summary["gates"][row.stage]["max_accuracy_drop"], summary["student"]["test"]
     ends = [finite_interval(row.interval), None if test is None else finite_interval(test["interval"])]
     return any(interval is not None and interval[0] <= limit < interval[1] for interval in ends)
-
-
-def disturbance_of(summary: Mapping[str, Any]) -> Disturbance | None:
-    """Why the student has no speed though it was timed, where a busy machine kept it from being measured. Summaries of
-    an earlier release do not say."""
-    told = (summary["student"] or {}).get("disturbance")
-    return None if told is None else Disturbance.from_json(told)
-
-
-def measure_again(summary: Mapping[str, Any]) -> str:
-    """What measures again what was disturbed."""
-    command = summary.get("command")
-    again = f"{command} {MEASURE_AGAIN}" if command and MEASURE_AGAIN not in command else command or MEASURE_AGAIN
-    return f"To measure again what was disturbed, and only that, once the machine is quiet: {again}"
 
 
 def _objective(summary: Mapping[str, Any]) -> str:
@@ -127,41 +186,6 @@ def _objective(summary: Mapping[str, Any]) -> str:
     )
 
 
-def limits_missed(rows: Sequence[Row], summary: Mapping[str, Any]) -> str | None:
-    """Which limits the exported model missed, why it is exported all the same, and how to have it otherwise; None where
-    it does not, as far as was measured."""
-    row = next((row for row in rows if summary["exported"] and row.stage == summary["exported"]["stage"]), None)
-    if row is None or not misses_limits(row, summary["gates"].get(row.stage)):
-        return None
-    later = [other.stage for other in rows[rows.index(row) + 1 :] if other.decision != "keep"]
-    undone = f", and what was made of it ({', '.join(later)}) did not pass either" if later else ""
-    return (
-        f"the exported model missed its limits: {shortfall(row, summary['gates'].get(row.stage))}. It is exported "
-        f"because gates.{row.stage}.on_failure is warn{undone}. To have nothing exported that misses them: "
-        f"gates.{row.stage}.on_failure=roll_back."
-    )
-
-
-def misses_limits(row: Row, gate: Mapping[str, Any] | None) -> bool:
-    """Whether a stage failed its gate, or what was measured of it lies outside of its limits, be it by chance."""
-    if row.verdict == "failed" or gate is None:
-        return row.verdict == "failed"
-    difference, speedup, least = finite(row.difference), finite(row.speedup), gate["min_speedup"]
-    inaccurate = difference is not None and difference < -gate["max_accuracy_drop"]
-    return inaccurate or (None not in (speedup, least) and speedup < least)
-
-
-def shortfall(row: Row, gate: Mapping[str, Any] | None) -> str:
-    """Which limit a stage missed and by how much; its recorded reasons where the limits or numbers are not known."""
-    found = (
-        list(row.missed)
-        if gate is None
-        else [*row.missed, *_accuracy_shortfall(row, gate), *_speed_shortfall(row, gate)]
-    )
-    reasons = "; ".join(found) or "; ".join(row.reasons) or "no reason was recorded"
-    return f"at stage {row.stage}, {'it broke: ' if row.verdict == 'error' else ''}{reasons}"
-
-
 def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     missed = [row for row in rows if row.verdict in ("failed", "inconclusive", "error")]
     clauses = {row.stage: shortfall(row, summary["gates"].get(row.stage)) for row in missed}
@@ -174,69 +198,6 @@ def _nothing_exported(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decisi
 
 def _sentence(clause: str) -> str:
     return f"{wording.capitalized(clause)}."
-
-
-def _accuracy_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
-    difference, interval = finite(row.difference), finite_interval(row.interval)
-    limit, title, unit = -gate["max_accuracy_drop"], row.metric.title, row.metric.unit
-    if difference is None:
-        return []
-
-    if unit.kind == "ratio":
-        return _ratio_shortfall(difference, interval, limit, row.metric)
-
-    def told(missing: float) -> str:
-        return wording.counted(wording.amount(-missing, unit, DECIMALS), unit)
-
-    if difference < limit:
-        return [
-            f"{title} fell {told(limit - difference)} below its limit "
-            f"(measured {wording.difference(difference, unit, DECIMALS)}, "
-            f"limit {wording.difference(limit, unit, DECIMALS)})"
-        ]
-    if interval is not None and interval[0] <= limit:
-        return [
-            f"{title} is not shown to stay within its limit: the interval reaches down to "
-            f"{wording.difference(interval[0], unit, DECIMALS)}, {told(limit - interval[0])} below "
-            f"{wording.difference(limit, unit, DECIMALS)}"
-        ]
-    return []
-
-
-def _ratio_shortfall(difference: float, ends: tuple[float, float] | None, limit: float, metric: Label) -> list[str]:
-    """Of a number that grows as things get worse, such as a perplexity."""
-
-    def told(number: float) -> str:
-        return wording.difference(number, metric.unit, DECIMALS)
-
-    if difference < limit:
-        measured = f"measured {told(difference)} times the teacher's, limit {told(limit)}"
-        return [f"{metric.title} rose above its limit ({measured})"]
-    if ends is not None and ends[0] <= limit:
-        return [
-            f"{metric.title} is not shown to stay within its limit: the interval reaches up to {told(ends[0])} "
-            f"times the teacher's, the limit is {told(limit)}"
-        ]
-    return []
-
-
-def _speed_shortfall(row: Row, gate: Mapping[str, Any]) -> list[str]:
-    speedup, interval, limit = finite(row.speedup), finite_interval(row.speedup_interval), gate["min_speedup"]
-    if row.disturbance is not None and limit is not None:
-        return [f"{row.disturbance.told}, so whether it reaches its limit of {three_digits(limit)} is not known"]
-    if speedup is None or limit is None:
-        return []
-    if speedup < limit:
-        return [
-            f"the speed-up is {limit - speedup:.{DECIMALS}f} short of its limit "
-            f"(measured {three_digits(speedup)}, limit {three_digits(limit)})"
-        ]
-    if interval is not None and interval[0] < limit:
-        return [
-            f"the speed-up is not shown to reach its limit: the interval reaches down to {three_digits(interval[0])}, "
-            f"{limit - interval[0]:.{DECIMALS}f} short of {three_digits(limit)}"
-        ]
-    return []
 
 
 def _speed(speedup: float, runtime: str, at_once: int) -> str:
@@ -289,33 +250,34 @@ def _gained(difference: float, metric: Label) -> str:
     return f"{metric.title} {counted} {'lower' if difference < 0 else 'higher'}"
 
 
-def _proof(rows: Sequence[Row], summary: Mapping[str, Any], undecided: str) -> str:
-    """undecided: what a split is called that does not decide."""
-    stage = summary["exported"]["stage"]
-    gate = summary["gates"].get(stage)
-    row = next((row for row in rows if row.stage == stage), None)
-    powered = None if row is None else row.prediction_powered
-    count = f"{summary['examples']['validation']:,} validation examples"
-    if powered is not None and powered.refused is None:
-        count += f" and {powered.texts:,} texts without labels"
-    if summary["exported"]["proven"]:
-        metric = Label.from_json(summary)
-        limit = "" if gate is None else f" of {_limit(gate, metric)}"
-        return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} limit{limit}."
+def _proof(found: _Exported) -> str:
+    """Whether the validation split proves it, and why not where it does not."""
+    summary, row, gate, metric = found.summary, found.row, found.gate, found.metric
+    count = _counted_examples(found)
+    limit = "limit" if gate is None else f"limit of {_limit(gate, metric)}"
+    if found.proven:
+        return f"Proven: {count} place the whole interval {_sides(metric)[0]} the {metric.title} {limit}."
     reason = "" if row is None else f" {_sentence(shortfall(row, gate))}"
-    if row is not None and misses_limits(row, gate):
+    if found.missed:
         return f"Unproven: the model misses its limits.{reason}"
     if summary["doubts"]:
         return f"Unproven: {'; '.join(summary['doubts'])}."
-    busy = disturbance_of(summary)
-    if busy is not None and row is not None and row.verdict == "passed":
-        metric = Label.from_json(summary)
-        limit = "" if gate is None else f" of {_limit(gate, metric)}"
+    if found.busy is not None and row is not None and row.verdict == "passed":
         return (
-            f"Unproven: {busy.told}. The {metric.title} is shown to stay within its limit: {count} place the whole "
-            f"interval {_sides(metric)[0]} the limit{limit}."
+            f"Unproven: {found.busy.told}. The {metric.title} is shown to stay within its limit: {count} place the "
+            f"whole interval {_sides(metric)[0]} the {limit}."
         )
+    undecided = "The validation split alone leaves it open" if found.settled else "Unproven"
     return f"{undecided}: {count} do not show that the model stays within its limits.{reason}"
+
+
+def _counted_examples(found: _Exported) -> str:
+    """`2,000 validation examples and 9,000 texts without labels`."""
+    powered = None if found.row is None else found.row.prediction_powered
+    count = f"{found.summary['examples']['validation']:,} validation examples"
+    if powered is None or powered.refused is not None:
+        return count
+    return f"{count} and {powered.texts:,} texts without labels"
 
 
 def _sides(metric: Label) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from compress.core.ledger import Row
 from compress.core.metric import Label, Unit
 from compress.report import wording
-from compress.report.decision import disturbance_of, measure_again
+from compress.report.disturbed import disturbance_of, measure_again
 
 
 def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:

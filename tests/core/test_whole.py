@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     write_whole(path, "é")
     assert path.read_bytes() == b"\xc3\xa9"
     assert {found.name for found in tmp_path.iterdir()} == {"facts.json"}
+
+
+def test_a_flushed_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda file: seen.append((os.fstat(file).st_size, (tmp_path / "b").exists())))
+    write_whole(tmp_path / "a", "four")
+    assert seen == []
+    write_whole(tmp_path / "b", "two", flushed=True)
+    assert seen == [(3, False)] and (tmp_path / "b").read_text() == "two"
 
 
 @pytest.mark.parametrize(

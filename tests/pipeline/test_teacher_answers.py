@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig, AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 import compress
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
 from compress.pipeline.inputs import RecipeInputs
 from compress.pipeline.loaded_recipe import load
+from compress.pipeline.plan.planner import Planner
+from compress.tasks.sentence_embedding import SentenceEmbedding
 from compress.tasks.token_classification import TokenClassification
 
 WORDS = {"train": [["kas", "kat"], ["los"], ["kam", "los"]], "validation": [["kat", "los"], ["kas"]]}
@@ -94,3 +97,41 @@ def test_a_recipe_that_is_refused_leaves_no_store(recipe_of: Callable[..., Recip
     with pytest.raises(InputError, match="no"):
         load(recipe_of(), warn=print, check=refuse)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def search(checkpoint: Path, tmp_path: Path) -> Recipe:
+    """Texts that a sentence encoder ranks for each other."""
+    AutoModel.from_config(AutoConfig.from_pretrained(checkpoint)).save_pretrained(checkpoint)
+    texts = [f"{first} {second}" for first in ("kas", "los", "mis", "nut") for second in ("kat", "lon", "mir", "pes")]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    given = (f"data.train={tmp_path / 'texts.txt'}", f"model.path={checkpoint}", f"store={tmp_path / 'store'}")
+    given = (*given, "model.pooling=mean", "data.max_length=16", "order=[quantize]", "device=cpu")
+    return compress.recipe("sentence_embedding", *given)
+
+
+def test_a_plan_asks_for_no_vectors(search: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    real = SentenceEmbedding.answered
+
+    def answered(self: SentenceEmbedding, *given: Any) -> Any:
+        shown.append(given[-1])
+        return real(self, *given)
+
+    monkeypatch.setattr(SentenceEmbedding, "answered", answered)
+    plan = Planner().plan(search, tmp_path / "run")
+    assert shown == [] and [piece.need for piece in plan.pieces] == ["all", "all"]
+    loaded, store = load(search, warn=print, check=lambda *given: None)
+    assert shown == ["train", "validation"]
+    assert plan.examples == {"train": 13, "validation": 3}
+    assert {name: len(loaded.groups(name)) for name in loaded.examples} == plan.examples
+    ahead, known = RecipeInputs.read(search, ahead=True), loaded.inputs
+    # What is in the store is not foreseen: what was made with it is found.
+    assert ahead.labelled.fingerprint("validation") == known.labelled.fingerprint("validation")
+    for entry in (store.root / "teacher-answers").iterdir():
+        shutil.rmtree(entry)
+    ahead = RecipeInputs.read(search, ahead=True)
+    assert shown == ["train", "validation"]
+    assert ahead.labelled.fingerprint("train") == known.labelled.fingerprint("train")
+    # Nothing can have been made with answers that are foreseen.
+    assert ahead.labelled.fingerprint("validation") != known.labelled.fingerprint("validation")

@@ -15,9 +15,10 @@ from rich.console import Console
 from compress.core.evaluation import BUSY, Disturbance
 from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, SHARE, Label
-from compress.report.decision import decide, shortfall
+from compress.report.decision import decide
 from compress.report.drawing import Drawing
 from compress.report.gains import gains_by_stage
+from compress.report.limits import shortfall
 from compress.report.model_card import write_model_card
 from compress.report.page import write_page
 from compress.report.sweep.evidence import evidence_of

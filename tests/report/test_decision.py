@@ -7,7 +7,8 @@ from typing import Any
 
 from compress.core.ledger import Row
 from compress.core.metric import PERPLEXITY, Label
-from compress.report.decision import FEW_LABELS, decide, limits_missed, shortfall
+from compress.report.decision import FEW_LABELS, decide
+from compress.report.limits import limits_missed, shortfall
 
 
 def test_a_proven_export(rows: list[Row], summary: dict[str, Any]) -> None:

@@ -45,6 +45,15 @@ def config(make_model: Callable) -> Any:
     return TASK.fit_config(make_model().config, Dataset.from_dict(LISTS))
 
 
+def test_what_a_plan_foresees_of_scores(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
+    """As many queries judge as will: of passages that are all the same no order is better."""
+    free, asked = task(label=None), {"query": ["kas", "los"], "passage": [["kat", "kan", "kat"], ["lon", "lon"]]}
+    foreseen = free.foresee_answers(Dataset.from_dict(asked), "validation")
+    assert foreseen is not None and foreseen[ANSWERS][:] == [[0.0, 1.0, 0.0], [2.0, 2.0]]
+    assert free.encode(foreseen, tokenizer, config, "validation")["document"][:] == [0, 0, 0]
+    assert ANSWERS not in free.foresee_answers(Dataset.from_dict(asked), "train").column_names
+
+
 def test_a_row_for_each_passage(tokenizer: PreTrainedTokenizerFast, config: Any) -> None:
     rows = TASK.encode(Dataset.from_dict(LISTS), tokenizer, config, "train")
     assert rows["labels"] == [0.0, 1.0, 0.0, 0.0, 1.0, 0.0] and rows["document"] == [0, 0, 1, 1, 2, 2]

@@ -77,7 +77,7 @@ def run_in_sweep(settings: DictConfig) -> JobResult:
     drop: float | None = None
     try:
         try:
-            from compress.report.decision import limits_missed
+            from compress.report.limits import limits_missed
 
             recipe = build(settings, _recipe_name())
             result = _run(
@@ -129,7 +129,8 @@ def _run(
     from compress.deploy.forms.of_run import write_forms
     from compress.pipeline.inputs import RecipeInputs
     from compress.pipeline.spine import run
-    from compress.report.decision import decide, limits_missed
+    from compress.report.decision import decide
+    from compress.report.limits import limits_missed
     from compress.report.table import StageTable
     from compress.report.terminal import terminal
 

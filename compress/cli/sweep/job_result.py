@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from compress.core.ledger import Row
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import OUTCOME
 from compress.core.secrets import masked
+from compress.core.whole import write_whole
 
 TRACEBACK = "traceback.txt"
 Ending = Literal["exported", "nothing passed", "refused", "broken", "lost", "interrupted", "not started"]
@@ -99,7 +99,7 @@ def worst(statuses: list[int]) -> int:
 
 def write(result: JobResult, folder: Path) -> None:
     """Write `outcome.json`, whole or not at all."""
-    write_whole(folder / OUTCOME, result.to_json())
+    write_json(folder / OUTCOME, result.to_json())
 
 
 def read(folder: Path) -> JobResult | None:
@@ -116,12 +116,7 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_whole(path: Path, values: Any) -> None:
-    """Write JSON, without passwords, beside `path`, flush it to the disk, and rename it there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(masked(values), file, indent=1, ensure_ascii=False, default=str)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON, without passwords, whole or not at all."""
+    text = json.dumps(masked(values), indent=1, ensure_ascii=False, default=str)
+    write_whole(path, f"{text}\n", flushed=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compress.cli.sweep.job_result import JobResult, worst, write_whole
+from compress.cli.sweep.job_result import JobResult, worst, write_json
 from compress.core.errors import CompressError, InputError
 from compress.core.metric import ACCURACY, Label
 from compress.core.run_files import SWEEP
@@ -84,7 +84,7 @@ def _write(folder: Path, facts: Mapping[str, Any], jobs: Sequence[Job]) -> None:
             for job in jobs
         ],
     }
-    write_whole(folder / SWEEP, values)
+    write_json(folder / SWEEP, values)
 
 
 def _show(console: Console, jobs: Sequence[Job], marked: Sequence[int]) -> None:

@@ -18,7 +18,8 @@ from compress.core.errors import InputError
 from compress.core.latency_table import LatencyTable
 from compress.core.stage import StageDefaults, Training
 from compress.core.task import Task
-from compress.methods.training.imitation import Imitation, imitate, inherited, spread, spread_from_first
+from compress.methods.training.imitation import Imitation, imitate
+from compress.methods.training.layer_map import inherited, spread, spread_from_first
 from compress.nn.checkpoint import check_checkpoint, read_config, read_structure
 from compress.nn.family import UnknownFamilyError, family_of, head_size, hidden_size, layers_of
 from compress.nn.fusion import widest_sizes

@@ -26,7 +26,8 @@ from compress.core.words import Importance
 from compress.methods.prune.cutting import UNCUTTABLE, sizes_left, tell_uneven
 from compress.methods.training.calibration import chosen_rows
 from compress.methods.training.gradual import Gradual, cut_and_recover
-from compress.methods.training.imitation import Imitation, inherited
+from compress.methods.training.imitation import Imitation
+from compress.methods.training.layer_map import inherited
 from compress.methods.training.refit import refit, require_refittable
 from compress.nn.family import Layer, family_of, layers_of
 from compress.nn.ops.masks import count_kept, strongest

@@ -67,7 +67,6 @@ def _convert(path: Path, target: Path, head_size: int | None) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(path.parent, config=config, dtype=torch.float32, **given)
     # Or it would not be saved: Transformers takes it for quantized still.
     model.hf_quantizer, model.is_quantized = None, False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+    vars(model.config).pop("quantization_config", None)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

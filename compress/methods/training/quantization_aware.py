@@ -10,7 +10,8 @@ from transformers import PreTrainedModel
 from compress.core.checks import require_at_least
 from compress.core.context import Context
 from compress.core.errors import InputError
-from compress.methods.training.imitation import WEIGHTS, Imitation, imitate, spread
+from compress.methods.training.imitation import WEIGHTS, Imitation, imitate
+from compress.methods.training.layer_map import spread
 from compress.nn.fake_quantized import FakeQuantized, FrozenTiedHead
 from compress.nn.family import layers_of
 from compress.nn.fused_training import fused_layers_learn, whole_layers

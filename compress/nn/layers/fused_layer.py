@@ -102,9 +102,13 @@ class FusedLayer(nn.Module):
             projections = self._projections(states, states[:, :1] if self.sizes.first_token else states)
         else:
             projections = self._projections(hidden_states, residual)
-        context = torch.ops.compress.attention(projections, mask, self.sizes.heads)
-        added = self.attention_output(context) + residual
+        added = self.attention_output(self._attention(projections, mask)) + residual
         return added if self.sizes.pre_norm else self.attention_norm(added)
+
+    def _attention(self, projections: list[Tensor], mask: Tensor | None) -> Tensor:
+        """What `compress.nn.layers.attention` computes, (batch, queries, heads * size), as one operator."""
+        found: Tensor = torch.ops.compress.attention(projections, mask, self.sizes.heads)
+        return found
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """The FFN block, with its normalisation and residual sum."""

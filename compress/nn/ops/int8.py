@@ -55,6 +55,7 @@ def int8_product(inputs: Tensor, scale: Tensor, zero_point: Tensor, weight: Tens
     # torch multiplies signed by signed, ONNX unsigned by signed: both sides of the subtraction move by 128.
     shifted = (torch.round(inputs / scale) + zero_point).clamp(0, 255) - 128
     rows = shifted.to(torch.int8).reshape(-1, inputs.shape[-1])
-    sums = torch._int_mm(rows, weight)
+    # Of a single column torch's own product is wrong on some processors.
+    sums = torch._int_mm(rows, weight) if len(weight) > 1 else rows.int() * weight.int()
     sums = sums - (zero_point.to(torch.int32) - 128) * weight.sum(dim=0, dtype=torch.int32)
     return sums.reshape(*inputs.shape[:-1], weight.shape[1])

@@ -24,7 +24,7 @@ class Planner:
     """Makes plans, and reads for several recipes once what they share."""
 
     def __init__(self) -> None:
-        self._inputs = InputsCache(most=None)
+        self._inputs = InputsCache(most=None, ahead=True)
         self._paces: dict[tuple[RecipeInputs, str, int, float], float] = {}
         self._earlier: dict[Path, list[tuple[Effort, float]]] = {}
 

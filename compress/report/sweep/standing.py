@@ -8,7 +8,7 @@ from typing import Any
 
 from compress.core.ledger import Row
 from compress.report import wording
-from compress.report.decision import shortfall
+from compress.report.limits import shortfall
 from compress.report.sweep.nested import value_at
 from compress.report.sweep.runs import Run
 from compress.report.wording import finite, finite_interval

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from compress.core.errors import InputError
+from compress.core.processors import allowed_processors
 from compress.core.runtime import OneCall
 from compress.core.signature import Signature
 
@@ -73,10 +73,8 @@ def pool_processors(threads: int) -> list[int]:
 
     None where there are fewer processors than threads, or where the system does not say which may be used.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[1:threads] if len(allowed) >= threads else []
+    allowed = allowed_processors()
+    return [] if allowed is None or len(allowed) < threads else allowed[1:threads]
 
 
 class OnnxSession(OneCall):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from compress.nn.layers.attention import attention
 from compress.nn.layers.block_embedding import int8_block_embedding
@@ -30,5 +31,6 @@ def in_torch_alone(program: ExportedProgram) -> ExportedProgram:
 
 def operators_of(program: ExportedProgram) -> set[str]:
     """The names of all operators that a program calls, as torch spells them, such as `aten.add.Tensor`."""
-    calls = (node for part in program.graph_module.modules() if hasattr(part, "graph") for node in part.graph.nodes)
+    parts = (part for part in program.graph_module.modules() if isinstance(part, GraphModule))
+    calls = (node for part in parts for node in part.graph.nodes)
     return {str(node.target) for node in calls if node.op == "call_function"}

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from compress.cli.config import build, compose_settings
 from compress.core.errors import InputError
-from compress.methods.training.imitation import spread_from_first
+from compress.methods.training.layer_map import spread_from_first
 from compress.nn.checkpoint import load_model, save_model
 from compress.nn.family import layers_of
 from compress.nn.head import positions_read

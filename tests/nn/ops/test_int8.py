@@ -90,6 +90,16 @@ def test_product_by_hand() -> None:
     assert found.tolist() == [[-2 + 127 * 253, 256 + 3 * 253], [1 + 127 * 253, -128 + 3 * 253]]
 
 
+def test_product_of_a_single_column_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a low rank of 1 gives to its second product. torch's own product is not asked: some processors' is wrong."""
+    monkeypatch.delattr(torch, "_int_mm")
+    weight = tensor([[1, -128, 127]], dtype=torch.int8)
+    # Scale 1, zero point 2: inputs stand for -2..253.
+    found = int8_product(tensor([[-9.0], [3.4], [300.0]]), tensor(1.0), tensor(2.0), weight)
+    assert found.dtype == torch.int32
+    assert found.tolist() == [[-2, 256, -254], [3, -384, 381], [253, -128 * 253, 127 * 253]]
+
+
 finite = st.floats(-1e4, 1e4, width=32)
 
 
