@@ -47,9 +47,7 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     ]
     headline = _sentence("; ".join([", ".join(claims), *([BUSY] if busy else [])]))
     finding, contradicted = _test_against_limit(student, summary)
-    labelled = summary.get("labelled")
-    passed = labelled is not None and labelled["outcome"] == "passed" and not contradicted
-    settled = passed and _accuracy_alone_is_open(row, summary)
+    labelled, settled = summary.get("labelled"), proven_by_labels(rows, summary)
     details = [_proof(rows, summary, "The validation split alone leaves it open" if settled else "Unproven")]
     if finding:
         details.append(finding)
@@ -64,9 +62,8 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
         details.append(f"The run stopped at {summary['stopped_at']}; stages after it did not run.")
     missed = row is not None and misses_limits(row, summary["gates"].get(row.stage))
     if labelled is not None:
-        told = f"Labels of further texts, where teacher and student differ: {labelled['told']}."
         # Where they decide, they are the weightiest.
-        details.insert(0 if settled else len(details), told)
+        details.insert(0 if settled else len(details), labels_sentence(labelled))
         contradicted = contradicted or labelled["outcome"] == "failed"
     elif _labels_would_tell(row, summary) and not missed and not contradicted:
         details.append(FEW_LABELS)
@@ -78,6 +75,21 @@ def decide(rows: Sequence[Row], summary: Mapping[str, Any]) -> Decision:
     tone = "bad" if contradicted or missed else "good" if settled or exported["proven"] else "unsure"
     badge = "proven on validation" if exported["proven"] else "proven by labels" if settled else "unproven"
     return Decision(headline, tone, tuple(details), badge)
+
+
+def proven_by_labels(rows: Sequence[Row], summary: Mapping[str, Any]) -> bool:
+    """Whether labels of further texts prove of the exported model what the validation split alone left open, and the
+    test split says nothing against it."""
+    labelled = summary.get("labelled")
+    if labelled is None or labelled["outcome"] != "passed" or _test_against_limit(summary["student"], summary)[1]:
+        return False
+    row = next((row for row in rows if row.stage == summary["exported"]["stage"]), None)
+    return _accuracy_alone_is_open(row, summary)
+
+
+def labels_sentence(labelled: Mapping[str, Any]) -> str:
+    """What labels of further texts said. labelled: as the summary has it."""
+    return f"Labels of further texts, where teacher and student differ: {labelled['told']}."
 
 
 def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool:
