@@ -20,9 +20,11 @@ from compress.report.decision import disturbance_of, labels_sentence, measure_ag
 CARD = "README.md"
 
 
-def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
+def write_model_card(
+    folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str, kept_usage: str = ""
+) -> None:
     """Write `README.md` into the export's folder: see `model_card`."""
-    (folder / CARD).write_text(model_card(rows, summary, usage), encoding="utf-8")
+    (folder / CARD).write_text(model_card(rows, summary, usage, kept_usage), encoding="utf-8")
 
 
 def usage_of(card: str) -> str | None:
@@ -31,12 +33,13 @@ def usage_of(card: str) -> str | None:
     return None if found is None else found["usage"]
 
 
-def model_card(rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> str:
+def model_card(rows: Sequence[Row], summary: Mapping[str, Any], usage: str, kept_usage: str = "") -> str:
     """The card's text.
 
     rows: the ledger's, the teacher's first. summary: what the run writes to `summary.json`; its `exported` and
     `student` must not be null, and `base_model`, where present, is the Hub name of what the teacher was fine-tuned
     from. usage: Python that runs the folder, shown word for word.
+    kept_usage: the same of vectors in fewer bytes, where the summary has `vectors`.
     """
     metric = Label.from_json(summary)
     labelled = summary.get("labelled")
@@ -54,6 +57,9 @@ def model_card(rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> s
         evidence=next((row for row in rows if row.stage == summary["student"]["stage"]), None),
         fence=_fence(usage),
         usage=usage if usage.endswith("\n") else f"{usage}\n",
+        kept_fence=_fence(kept_usage),
+        kept_usage=kept_usage,
+        vectors=summary.get("vectors") or [],
     )  # fmt: skip
 
 
@@ -90,6 +96,8 @@ def _environment(unit: Unit) -> Environment:
         figure_names=wording.figure_names,
         prediction_powered=lambda found: wording.prediction_powered_sentence(found, unit, wording.DECIMALS),
         figure_name=wording.figure_name,
+        megabytes=wording.megabytes,
+        form_words=wording.form_words,
         fact=wording.fact,
     )
     return environment
