@@ -30,7 +30,7 @@ class Serving:
                 "inputs": [asdict(port) for port in signature.inputs],
                 "output": asdict(signature.output),
                 "mask": signature.mask,
-                "more": [asdict(port) for port in signature.more],
+                **({"more": [asdict(port) for port in signature.more]} if signature.more else {}),
             },
             "batch_effect": None if self.batch_effect is None else asdict(self.batch_effect),
         }
