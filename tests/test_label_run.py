@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import compress
 from compress.cli.commands.label import main
+from compress.core.manifest import find_damage
 from compress.deploy.labelling.sheet import FACTS, TABLE, VERDICT
 
 
@@ -119,7 +120,11 @@ def test_texts_are_drawn_labelled_and_judged(
     fill(out, lambda row: by_text[row["text"]][1].upper())
     assert status_of([str(out)]) == 0
     told = capsys.readouterr().out
-    assert "proven to lie within the limit" in told and told.endswith(f"told on {run / 'report.html'}\n")
+    assert "proven to lie within the limit" in told
+    card = run / "export" / "README.md"
+    assert told.endswith(f"told on {run / 'report.html'} and {card}\n")
+    assert "proven to lie within the limit" in card.read_text(encoding="utf-8")
+    assert find_damage(run / "export") is None
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert summary["labelled"]["outcome"] == "passed"
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -134,9 +139,12 @@ def test_texts_are_drawn_labelled_and_judged(
     assert "shown to lie beyond the limit" in capsys.readouterr().out
     assert "shown to lie beyond the limit" in (run / "report.html").read_text(encoding="utf-8")
     assert "compress-label --help" not in (run / "report.html").read_text(encoding="utf-8")
+    assert "**Labels of further texts contradict its limit.**" in card.read_text(encoding="utf-8")
+    assert "proven to lie within the limit" not in card.read_text(encoding="utf-8")
     # The same work once more: what was labelled is told still, and of another model it is not.
     before = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert json.loads((make_run() / "summary.json").read_text(encoding="utf-8"))["labelled"] == before["labelled"]
+    assert "**Labels of further texts contradict its limit.**" in card.read_text(encoding="utf-8")
     # Nor of the same model by another limit, which these labels did not judge by.
     make_run("objective.max_accuracy_drop=0.005")
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))["labelled"] is None
@@ -162,6 +170,57 @@ def test_some_are_drawn_by_whole_groups(
     for row, group in zip(rows_of(out), drawn["groups"], strict=True):
         of_each.setdefault(group, set()).add(row["article"])
     assert len(of_each) == 6 and all(len(articles) == 1 for articles in of_each.values())
+
+
+def test_texts_of_groups_that_the_run_has_seen_are_left_out(
+    make_run: Callable[..., Path],
+    tmp_path: Path,
+    make_examples: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The run's 160 examples are of articles 0 to 39; a further text without a label is of article 40.
+    further = tmp_path / "further.jsonl"
+    further.write_text(json.dumps({"text": "kas kas kat kan", "article": 40}) + "\n", encoding="utf-8")
+    run, out = make_run("data.group=article", f"data.unlabelled={further}"), tmp_path / "labels"
+    lines = make_examples(tmp_path / "given.jsonl", 600, seed=5).read_text(encoding="utf-8").splitlines()
+    given = [json.loads(line) for line in lines]
+    # Four to an article: 0 to 149. Written as text, as another program may.
+    texts = tmp_path / "texts.jsonl"
+    rows = [row | {"article": str(row["article"])} for row in given]
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert status_of([str(run), "--texts", str(texts), "--out", str(out), "--labels", "6"]) == 0
+    told = capsys.readouterr().out
+    # 41 articles of four texts; of the other 436 some may be equal to one of the run's own.
+    assert "164 texts are of groups (article) that the run has seen" in told
+    drawn = json.loads((out / FACTS).read_text(encoding="utf-8"))["drawn"]
+    new = set(fresh(texts, tmp_path / "examples.jsonl"))
+    left = [row for row in rows if int(row["article"]) > 40 and row["text"] in new]
+    assert drawn["pool"]["texts"] == len(left) and drawn["seen"] == 600 - len(left)
+    assert drawn["pool"]["groups"] == len({row["article"] for row in left}) <= 109
+    assert all(int(row["article"]) > 40 for row in rows_of(out))
+    # Whole articles are drawn, without --group.
+    assert len(drawn["sizes"]) == 6 == len({row["article"] for row in rows_of(out)})
+
+    ask = [str(run), "--out", str(tmp_path / "other"), "--texts"]
+    bare, renamed, old = (tmp_path / f"{name}.jsonl" for name in ("bare", "renamed", "old"))
+    bare.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in rows), encoding="utf-8")
+    assert status_of([*ask, str(bare)]) == 2
+    said = capsys.readouterr().err
+    assert "was made with data.group=article, and --texts has no such column, but text" in said
+    assert said.endswith("name the one that holds the same with --group COLUMN.\n")
+    old.write_text("".join(json.dumps(row) + "\n" for row in rows[:160]), encoding="utf-8")
+    assert status_of([*ask, str(old)]) == 2
+    assert "--texts holds only texts of groups (article) that the run has seen" in capsys.readouterr().err
+    holed = [row | {"article": None if number == 2 else row["article"]} for number, row in enumerate(rows)]
+    old.write_text("".join(json.dumps(row) + "\n" for row in holed), encoding="utf-8")
+    assert status_of([*ask, str(old)]) == 2
+    assert "1 of --texts have no value in article, which says which group they are of; the first is number 3" in (
+        capsys.readouterr().err
+    )
+    named = [{"text": row["text"], "source": row["article"]} for row in rows]
+    renamed.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    assert status_of([*ask, str(renamed), "--group", "source"]) == 0
+    assert "164 texts are of groups (source) that the run has seen" in capsys.readouterr().out
 
 
 def test_what_cannot_be_drawn_or_judged_is_refused(

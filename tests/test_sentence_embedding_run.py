@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ import onnxruntime
 import pytest
 import tokenizers
 import torch
+from scipy.stats import spearmanr
+from sentence_transformers.util import quantize_embeddings
 from transformers import AutoConfig, BertModel, PreTrainedTokenizerFast
 
 import compress
 from compress.cli.commands.run import main
+from compress.core.errors import InputError
+from compress.core.manifest import find_damage
 
 from .quick import BRIEF
 
@@ -169,6 +173,94 @@ def test_rated_pairs_judge(place: Path) -> None:
     assert any(note.startswith("somebody judged") for note in rated["notes"])
 
 
+@pytest.fixture(scope="module")
+def kept(place: Path) -> Path:
+    """Vectors in fewer bytes, of a model that rated pairs judge; half of its training texts are among the pairs."""
+    given = ("data.pairs=rated.jsonl", "data.pair_columns=[a,b,alike]", "order=[quantize]")
+    return _run(place, "kept", *given, "export.vectors=[int8,binary]")
+
+
+def _outputs(export: Path, texts: Sequence[str]) -> list[np.ndarray]:
+    """Vectors in float, INT8 and bits, each (texts, ...)."""
+    tokenizer = tokenizers.Tokenizer.from_file(str(export / "tokenizer.json"))
+    session = onnxruntime.InferenceSession(export / "model.onnx")
+    names = ["sentence_embedding", "sentence_embedding_int8", "sentence_embedding_ubinary"]
+    found = []
+    for text in texts:
+        read = tokenizer.encode(text)
+        found.append(session.run(names, {"input_ids": [read.ids], "attention_mask": [read.attention_mask]}))
+    return [np.concatenate(values) for values in zip(*found, strict=True)]
+
+
+def test_vectors_in_fewer_bytes_are_what_sentence_transformers_makes(place: Path, kept: Path) -> None:
+    texts = (place / "texts.txt").read_text(encoding="utf-8").splitlines()
+    vectors, integers, bits = _outputs(kept / "export", texts)
+    ranges = np.load(kept / "export" / "int8_ranges.npy")
+    # Fixed by the training texts, and by no text that is kept later.
+    np.testing.assert_allclose(ranges, [vectors.min(axis=0), vectors.max(axis=0)], atol=1e-6)
+    np.testing.assert_array_equal(integers, quantize_embeddings(vectors, precision="int8", ranges=ranges))
+    np.testing.assert_array_equal(bits, quantize_embeddings(vectors, precision="ubinary"))
+    assert (integers.dtype, bits.dtype, bits.shape) == (np.int8, np.uint8, (60, 4))
+
+
+def test_each_form_is_scored_as_the_export_gives_it(place: Path, kept: Path) -> None:
+    summary = json.loads((kept / "summary.json").read_text())
+    pairs = [json.loads(line) for line in (place / "rated.jsonl").read_text().splitlines()]
+    queries = _outputs(kept / "export", [pair["a"] for pair in pairs])[0]
+    vectors, integers, bits = _outputs(kept / "export", [pair["b"] for pair in pairs])
+    low, high = np.load(kept / "export" / "int8_ranges.npy")
+    read = {
+        "float": vectors,
+        "int8": low + (integers + 128.5) * (high - low) / 255,
+        "binary": np.unpackbits(bits, axis=1) * 2.0 - 1,
+    }
+    ratings = [pair["alike"] for pair in pairs]
+    assert [form["form"] for form in summary["vectors"]] == list(read)
+    for form in summary["vectors"]:
+        cosines = [query @ one / np.linalg.norm(one) for query, one in zip(queries, read[form["form"]], strict=True)]
+        assert form["value"] == pytest.approx(spearmanr(ratings, cosines).statistic, abs=2e-3)
+        assert (form["split"], form["examples"]) == ("validation", 64)
+        assert form["interval"][0] <= form["difference"] <= form["interval"][1]
+        own = summary["vectors"][0]["value"]
+        assert form["own_difference"] == pytest.approx(form["value"] - own, abs=1e-9)
+    # 32 numbers of four bytes; of one; of an eighth.
+    assert [form["bytes_per_million"] for form in summary["vectors"]] == [128_000_000, 32_000_000, 4_000_000]
+    assert summary["vectors"][0]["value"] == summary["student"]["validation"]
+    for page in ("report.html", "export/README.md"):
+        assert "binary, candidates ranked by the query in float" in (kept / page).read_text(encoding="utf-8")
+
+
+def test_the_cards_index_is_run_word_for_word(kept: Path) -> None:
+    export = kept / "export"
+    card = (export / "README.md").read_text(encoding="utf-8")
+    _, lines = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", lines], cwd=export, capture_output=True, text=True, check=True)
+    texts = ["Put one text here.", "Put another one here.", "Put what is looked for here."]
+    vectors, _, bits = _outputs(export, texts)
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    np.testing.assert_allclose(np.fromstring(told["int8"].strip("[]"), sep=" "), vectors[:2] @ vectors[2], atol=0.03)
+    signs = np.unpackbits(bits[:2], axis=1) * 2.0 - 1
+    assert told["binary"] == str(np.argsort(-(signs @ vectors[2]), kind="stable"))
+
+
+def test_the_predictor_gives_the_form_that_is_asked_for(kept: Path) -> None:
+    texts = ["kas kat", "mir nur pes"]
+    expected = _outputs(kept / "export", texts)
+    for form, vectors in zip(("float", "int8", "binary"), expected, strict=True):
+        found = np.stack(compress.Predictor(kept / "export", vectors=form)(texts))
+        assert found.dtype == vectors.dtype
+        np.testing.assert_array_equal(found, vectors)
+    with pytest.raises(InputError, match="vectors is 'int4'; it must be one of binary, float, int8"):
+        compress.Predictor(kept / "export", vectors="int4")
+    assert find_damage(kept / "export") is None
+
+
+def test_a_form_that_was_not_exported_is_no_answer(run: Path) -> None:
+    told = f"{run / 'export'} gives float. Use one of these, or run again with export.vectors=int8"
+    with pytest.raises(InputError, match=re.escape(told)):
+        compress.Predictor(run / "export", vectors="int8")
+
+
 def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
     again = [json.loads(line) for line in (_run(place, "again") / "ledger.jsonl").read_text().splitlines()]
     assert all(row["reused"] for row in again)
@@ -182,6 +274,8 @@ def test_second_run_does_nothing_twice(place: Path, run: Path) -> None:
         ("data.text=body", "data.text is 'body'"),
         ("data.max_length=100", "this model takes at most 40 tokens"),
         ("model=fine_tuned", "model.pooling"),
+        ("export.vectors=int4", "export.vectors is 'int4'; it must be one of binary, float, int8"),
+        ("export.vectors=[int8,int8]", "has int8 twice"),
     ],
 )
 def test_bad_input_exits_2(place: Path, setting: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

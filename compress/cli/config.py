@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from compress.cli.building import build_part
 from compress.core.checks import nearest, require_at_least, require_choice, require_integer
 from compress.core.errors import InputError
+from compress.core.kept_vectors import FLOAT, PRECISIONS, KeepsVectors
 from compress.core.stage import StageDefaults
 from compress.core.task import TaskDefaults
 from compress.core.words import SourceDefaults, TeacherDefaults
@@ -131,9 +132,11 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
         blame_seconds=_blame_seconds(plain["blame_seconds"]),
         tracker=build_part("tracking", plain["tracking"], offers=("start",)),
         forms=_forms(plain.get("export", {}), decodes=task.decodes),
+        vectors=_vectors(plain.get("export", {}).get("vectors", FLOAT)),
         settings=plain,
     )
     _require_one_objective(recipe)
+    _require_vectors(recipe)
     return recipe
 
 
@@ -318,14 +321,40 @@ def _order(order: Any) -> list[str]:
 
 def _forms(export: Any, *, decodes: bool) -> tuple[str, ...]:
     """The forms that are asked for. Raises InputError where they cannot be written."""
-    if not isinstance(export, dict) or export.keys() - {"forms"}:
-        raise InputError(f"export is {export!r}; it has one setting, export.forms. Use export.forms=[openvino].")
+    if not isinstance(export, dict) or export.keys() - {"forms", "vectors"}:
+        raise InputError(
+            f"export is {export!r}; it has two settings, export.forms and export.vectors. Use export.forms=[openvino]."
+        )
     names = export.get("forms", [])
     if names == []:
         return ()
     from compress.deploy.forms.of_run import require_forms
 
     return require_forms(names, decodes=decodes)
+
+
+def _vectors(given: Any) -> tuple[str, ...]:
+    """The forms besides float in which an export is to give its vectors. Raises InputError for what is none."""
+    named = given if isinstance(given, list) else [given]
+    for form in named:
+        require_choice("export.vectors", form, (FLOAT, *PRECISIONS))
+        if named.count(form) > 1:
+            raise InputError(f"export.vectors is {given}, which has {form} twice. Name it once.")
+    return tuple(form for form in named if form != FLOAT)
+
+
+def _require_vectors(recipe: Recipe) -> None:
+    """Raise InputError where vectors are asked for that this export cannot give."""
+    if not recipe.vectors:
+        return
+    asked = f"export.vectors is {', '.join(recipe.vectors)}"
+    if not isinstance(recipe.task, KeepsVectors):
+        raise InputError(f"{asked}; {recipe.task.name} gives no vectors. Use export.vectors=float.")
+    if recipe.runtime.name != "onnxruntime":
+        raise InputError(
+            f"{asked}, and runtime is {recipe.runtime.name}, whose exports give float alone. Use runtime=onnxruntime, "
+            "or export.vectors=float."
+        )
 
 
 def _seed(seed: Any) -> int:

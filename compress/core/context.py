@@ -30,7 +30,8 @@ class Splits:
     `unlabelled_validation`: others, never learned from, that judge beside the validation split. `origins`: for a split
     that was cut from what was read as one, that one's name, and for each example its row there. `read`: for each
     example of a split what stands for the values that the model reads, equal where they are; or nothing. `once`:
-    whether of examples that the model reads alike only one is wanted."""
+    whether of examples that the model reads alike only one is wanted. `groups`: the values, as text, of the column that
+    said which examples belong together, of all that is labelled or judges; empty where there was none."""
 
     train: Dataset
     validation: Dataset
@@ -41,6 +42,7 @@ class Splits:
     origins: Mapping[str, tuple[str, Sequence[int]]] = field(default_factory=dict)
     read: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
     once: bool = False
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import xxhash
 from compress.core.content import INDEX, sha256_of
 from compress.core.errors import InputError
 from compress.core.json_file import parse_json, read_regular
+from compress.core.whole import write_whole
 
 MANIFEST = "manifest.json"
 FORMAT = 3
@@ -33,11 +34,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        files[path.relative_to(folder).as_posix()] = {
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-            "xxh3_128": xxh3_of(path),
-        }
+        files[path.relative_to(folder).as_posix()] = _entry(path)
     told = {"format": FORMAT, "key": key, "facts": dict(facts), "files": files}
     # As it will be read: numbers that are names become text, and tuples lists.
     told = json.loads(json.dumps(told, default=plain))
@@ -48,6 +45,24 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], *, key: str) -> None:
         os.fsync(file.fileno())
     for place in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
         flush(place)
+
+
+def replace_text(folder: Path, name: str, text: str) -> None:
+    """Give one file of an undamaged folder another text, and let its manifest say so. Nothing else in it changes.
+
+    Raises InputError where the folder is damaged.
+    """
+    require_undamaged(folder)
+    told = parse_json(read_regular(folder / MANIFEST))
+    told.pop(CHECKSUM, None)
+    write_whole(folder / name, text)
+    told["files"][name] = _entry(folder / name)
+    checked = {} if told.get("format", FORMAT_WITHOUT) == FORMAT_WITHOUT else {CHECKSUM: checksum_of(told)}
+    write_whole(folder / MANIFEST, json.dumps({**told, **checked}, indent=1))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path), "xxh3_128": xxh3_of(path)}
 
 
 def find_damage(folder: Path, *, key: str | None = None) -> str | None:

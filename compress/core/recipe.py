@@ -56,6 +56,7 @@ class Recipe:
     blame_seconds: how long to look for the reason where a stage missed its accuracy limit; 0 for not at all.
     settings: the resolved settings as plain values, per stage name and as a whole, for keys and for the record. forms:
     other forms of what is exported that are written beside it, by name.
+    vectors: forms besides float in which the export gives its vectors, see `compress.core.kept_vectors`.
     """
 
     name: str
@@ -75,3 +76,4 @@ class Recipe:
     tracker: Tracker
     settings: Mapping[str, Any]
     forms: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()

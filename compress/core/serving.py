@@ -13,8 +13,8 @@ from compress.core.signature import Port, Signature
 @dataclass(frozen=True, kw_only=True)
 class Serving:
     """pipeline_tag: what answers are, in the hub's words, such as `text-classification`. signature: what the runtime is
-    given and gives; of it the inputs, the output and the mask. batch_effect: by how much answers depend on what else is
-    in a batch; None where nobody measured."""
+    given and gives; of it the inputs, the output, the mask, and what it gives besides. batch_effect: by how much
+    answers depend on what else is in a batch; None where nobody measured."""
 
     pipeline_tag: str
     signature: Signature
@@ -30,6 +30,7 @@ class Serving:
                 "inputs": [asdict(port) for port in signature.inputs],
                 "output": asdict(signature.output),
                 "mask": signature.mask,
+                **({"more": [asdict(port) for port in signature.more]} if signature.more else {}),
             },
             "batch_effect": None if self.batch_effect is None else asdict(self.batch_effect),
         }
@@ -48,6 +49,8 @@ class Serving:
                 inputs=tuple(_port(port) for port in signature["inputs"]),
                 output=_port(signature["output"]),
                 mask=signature["mask"],
+                # Releases before there was anything besides say nothing of it.
+                more=tuple(_port(port) for port in signature.get("more", ())),
             ),
             batch_effect=None if effect is None else BatchEffect.from_json(effect),
         )

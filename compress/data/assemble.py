@@ -44,8 +44,11 @@ def assemble(
     origins: dict[str, tuple[str, Sequence[int]]] = {}
     if label is not None:
         notes += [note for name, part in parts.items() for note in _labels_looked_at(name, part, label)]
+    groups: frozenset[str] = frozenset()
     if group is not None:
         numbered = _with_groups(parts if spare is None else {**parts, SPARE: spare}, group)
+        given = [*parts.values(), *([] if spare is None else [spare])]
+        groups = frozenset(str(value) for part in given for value in part[group][:])
         spare = numbered.pop(SPARE, None)
         parts = numbered
     elif any("group" in part.column_names for part in parts.values()):
@@ -78,6 +81,7 @@ def assemble(
         origins=origins,
         read=read,
         once=repeated == "drop",
+        groups=groups,
     )
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from compress.core.checks import require_at_least, require_integer
+from compress.core.checks import require_at_least, require_choice, require_integer
 from compress.core.errors import InputError
 from compress.core.evaluation import BatchEffect
+from compress.core.kept_vectors import FLOAT, PRECISIONS, port_of
+from compress.core.signature import Signature
 from compress.deploy.answers import Answer, bytes_of
 from compress.deploy.batching import batches_of, padded_length
 from compress.deploy.cache import AnswerCache, CacheCounts
@@ -54,9 +56,12 @@ class Predictor:
         batch_size: int | None = None,
         cache_bytes: int = 0,
         settings: Settings | None = None,
+        vectors: str = FLOAT,
     ) -> None:
         """threads, batch_size: instead of what `compress-tune` found, or else of the usual. cache_bytes: how much
-        memory may hold answers to frequent inputs; 0 for none. settings: all of them, instead of the folder's.
+        memory may hold answers to frequent inputs; 0 for none. settings: all of them, instead of the folder's. vectors:
+        the form of an embedding model's answers, `float`, or `int8` or `binary` where the run exported it
+        (export.vectors).
 
         Raises InputError where the folder is no export, or cannot be served here.
         """
@@ -78,7 +83,8 @@ class Predictor:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             # What its files say may have any type.
             raise InputError(f"{path} is no whole export ({error!r}). Export the model again.") from error
-        self._session = self.settings.session.open_folder(path, self.export.serving.signature)
+        self._signature = _giving(self.export, vectors)
+        self._session = self.settings.session.open_folder(path, self._signature)
         self._cache = AnswerCache(int(cache_bytes)) if cache_bytes else None
 
     @staticmethod
@@ -109,7 +115,7 @@ class Predictor:
         """The runtime's outputs for each row of each reading, without padding."""
         rows = [(place, row, length) for place, one in enumerate(readings) for row, length in _rows_of(one)]
         found: list[np.ndarray | None] = [None] * len(rows)
-        batching, signature = self.settings.batching, self.export.serving.signature
+        batching, signature = self.settings.batching, self._signature
         for part in batches_of([length for _, _, length in rows], batching.batch_size):
             width = padded_length(rows[part[0]][2], batching.padding, self._form.most)
             inputs = self._form.batch([rows[place][1] for place in part], width)
@@ -163,6 +169,22 @@ class Predictor:
             known[reading.key] = answer
             cache.keep(reading.key, reading.key_bytes, answer, bytes_of(answer))
         return [answer for answer in (known[one.key] for one in readings) if answer is not None]
+
+
+def _giving(export: Export, form: str) -> Signature:
+    """The signature with the output that is asked for. Raises InputError where the folder has none."""
+    signature = export.serving.signature
+    require_choice("vectors", form, (FLOAT, *PRECISIONS))
+    if form == FLOAT:
+        return signature
+    port = port_of(signature.output, form)
+    if port not in signature.more:
+        given = [other for other in PRECISIONS if port_of(signature.output, other) in signature.more]
+        raise InputError(
+            f"vectors is {form}, and {export.folder} gives {', '.join((FLOAT, *given))}. Use one of these, or run "
+            f"again with export.vectors={form}."
+        )
+    return replace(signature, output=port, more=())
 
 
 def holds(effect: BatchEffect | None) -> bool:

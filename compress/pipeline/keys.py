@@ -41,6 +41,7 @@ MEASURED_BY = "compress.measure.evaluate"
 TIMED_BY = "compress.measure.latency_table"
 EXPLAINED_BY = "compress.pipeline.blame.case"
 DRAWN_BY = "compress.report.drawing"
+KEPT_VECTORS_BY = "compress.measure.vectors"
 
 
 def teacher_key(recipe: Recipe, identity: Mapping[str, Any], model_type: str, train_fingerprint: str) -> str:
@@ -158,6 +159,21 @@ def outputs_key(recipe: Recipe, artifact: str, splits: Sequence[str]) -> str:
         task=_plain(_computing(recipe)),
         versions=describe_machine(recipe.runtime)["versions"],
         sources=_sources(type(recipe.task), type(recipe.runtime), modules=[BATCHED_BY, PROVEN_BY]),
+    )
+
+
+def vectors_key(recipe: Recipe, artifact: str, splits: Sequence[str]) -> str:
+    """The key of an export that gives its vectors in further forms, and of what these are worth. splits: what those
+    that they are fitted to and judged on contain."""
+    return content_key(
+        what="vectors",
+        export=export_key(recipe, artifact),
+        forms=list(recipe.vectors),
+        splits=list(splits),
+        seed=recipe.seed,
+        task=_plain(recipe.settings["task"]),
+        versions=describe_machine(recipe.runtime)["versions"],
+        sources=_sources(type(recipe.task), type(recipe.runtime), modules=[KEPT_VECTORS_BY, BATCHED_BY]),
     )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compress.core.evaluation import BUSY, Evaluation
+from compress.core.kept_vectors import KeepsVectors, KeptVectors, ports_of
 from compress.core.ledger import Row
 from compress.core.manifest import write_manifest
 from compress.core.metric import Label, Metric
@@ -34,13 +37,15 @@ NOT_EXPORTED = {"manifest.json", PROBE, EXPECTED, RAW, READ}
 
 @dataclass(frozen=True)
 class Finding:
-    """A stage's artifact, the folder the runtime opens, and what was measured on validation and (perhaps) test."""
+    """A stage's artifact, the folder the runtime opens, and what was measured on validation and (perhaps) test.
+    vectors: the forms in which it gives its vectors, where others than float were asked for."""
 
     stage: str
     entry: Entry
     export: Path
     evaluation: Evaluation
     test: Evaluation | None
+    vectors: KeptVectors | None = None
 
 
 def publish(
@@ -78,6 +83,7 @@ def publish(
         "student": None if best is None else _student(recipe, metric, teacher, best, _row_of(rows, best.stage)),
         "exported": None if best is None else _exported(recipe, best, _row_of(rows, best.stage), doubts),
         "labelled": None if best is None else _labelled(recipe, folder, best),
+        "vectors": None if best is None or best.vectors is None else _vectors(recipe, metric, teacher, best),
         "doubts": list(doubts),
         "stopped_at": next((row.stage for row in rows if row.decision == "stop"), None),
         "examples": {"train": None, "validation": None, "test": None, **examples, "groups": {"validation": groups}},
@@ -142,6 +148,32 @@ def _student(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding, ro
             "confidence": found.confidence,
         }
     return result
+
+
+def _vectors(recipe: Recipe, metric: Metric, teacher: Finding, best: Finding) -> list[dict[str, Any]]:
+    """Of each form of the exported model's vectors what it is worth, against the teacher's in float and against its
+    own, on the test split, or on validation where there is none; float first."""
+    assert best.vectors is not None
+    given = {"test": (teacher.test, best.test), "validation": (teacher.evaluation, best.evaluation)}
+    split = "validation" if None in given["test"] else "test"
+    before, own = given[split]
+    assert before is not None and own is not None
+    gate = recipe.gates[best.stage]
+    found = []
+    for form in best.vectors.forms:
+        rows = form.statistics.get(split)
+        kept = own if rows is None else _of_form(own, rows, metric)
+        told = {"form": form.name, "output": form.output, "bytes_per_million": form.bytes_per_million, "split": split}
+        for name, against in {"": before, "own_": own}.items():
+            compared = compare(against, kept, metric, confidence=gate.confidence, margin=gate.max_accuracy_drop)
+            told |= {f"{name}difference": compared.score_difference, f"{name}interval": compared.score_interval}
+        found.append({**told, "value": kept.value, "examples": len(kept.statistics), "confidence": gate.confidence})
+    return found
+
+
+def _of_form(own: Evaluation, rows: np.ndarray, metric: Metric) -> Evaluation:
+    statistics = tuple(map(tuple, rows.tolist()))
+    return replace(own, statistics=statistics, value=metric.value(rows), latency=None, counts={})
 
 
 def _continued(teacher: Finding, best: Finding) -> dict[str, Any]:
@@ -239,11 +271,14 @@ def _write_export(recipe: Recipe, folder: Path, best: Finding, rows: Sequence[Ro
                     shutil.copytree(path, unfinished / path.name, copy_function=shutil.copyfile)
                 elif path.name not in NOT_EXPORTED:
                     shutil.copyfile(path, unfinished / path.name)
-        write_model_card(unfinished, rows, summary, recipe.task.usage(recipe.runtime, read_config(best.entry.folder)))
+        usage = recipe.task.usage(recipe.runtime, read_config(best.entry.folder))
+        kept = recipe.task.kept_usage(recipe.runtime, recipe.vectors) if isinstance(recipe.task, KeepsVectors) else ""
+        write_model_card(unfinished, rows, summary, usage, kept)
+        signature = recipe.task.signature(read_config(unfinished))
         settings = {name: recipe.settings[name] for name in ("task", "runtime")}
         serving = Serving(
             pipeline_tag=recipe.task.pipeline_tag,
-            signature=recipe.task.signature(read_config(unfinished)),
+            signature=replace(signature, more=(*signature.more, *ports_of(signature, recipe.vectors))),
             batch_effect=best.evaluation.batch_effect,
         )
         facts = {"parent": best.entry.facts["parent"], **settings, "serving": serving.to_json()}

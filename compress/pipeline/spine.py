@@ -38,6 +38,7 @@ from compress.pipeline.made.exports import export_of
 from compress.pipeline.made.latency_tables import latency_checks
 from compress.pipeline.made.outputs import spare_text
 from compress.pipeline.made.plots import plots_of
+from compress.pipeline.made.vectors import kept_vectors_of
 from compress.pipeline.make_or_find import make_or_find
 from compress.pipeline.preflight import check_model, check_order, check_threads
 from compress.pipeline.publish import Finding, publish
@@ -205,7 +206,7 @@ def _finish(
         folder,
         rows=ledger.rows,
         teacher=_finding(loaded, store, teacher),
-        best=None if student is None else _finding(loaded, store, student),
+        best=None if student is None else _with_vectors(loaded, store, _finding(loaded, store, student)),
         metric=loaded.metric,
         doubts=doubts(teacher.evaluation, loaded.metric.thing),
         examples={name: len(loaded.groups(name)) for name in loaded.examples},
@@ -263,6 +264,14 @@ def _repeats(loaded: LoadedRecipe) -> list[str]:
     read = {name: what_is_read(part, (), ABOUT) for name, part in judged.items()}
     labels = {} if task.asks_teacher else {name: part["labels"][:] for name, part in judged.items()}
     return repeats_told(read, labels)
+
+
+def _with_vectors(loaded: LoadedRecipe, store: Store, finding: Finding) -> Finding:
+    """With an export that gives its vectors in fewer bytes too, where that is asked for."""
+    if not loaded.recipe.vectors:
+        return finding
+    vectors = make_or_find(store, kept_vectors_of(loaded, finding.entry))
+    return dataclasses.replace(finding, export=vectors.folder, vectors=vectors)
 
 
 def _finding(loaded: LoadedRecipe, store: Store, step: Step) -> Finding:

@@ -93,8 +93,7 @@ class _Exported:
     @property
     def settled(self) -> bool:
         """Whether those labels prove what the validation split left open."""
-        passed = self.labelled is not None and self.labelled["outcome"] == "passed" and not self.test[1]
-        return passed and _accuracy_alone_is_open(self.row, self.summary)
+        return proven_by_labels(self.rows, self.summary)
 
     @property
     def contradicted(self) -> bool:
@@ -148,9 +147,24 @@ def _details(found: _Exported) -> Iterator[str]:
 def _told_of_labels(found: _Exported) -> str:
     """What labels of further texts say, or that they would say something."""
     if found.labelled is not None:
-        return f"Labels of further texts, where teacher and student differ: {found.labelled['told']}."
+        return labels_sentence(found.labelled)
     would_tell = _labels_would_tell(found.row, found.summary)
     return FEW_LABELS if would_tell and not found.missed and not found.contradicted else ""
+
+
+def proven_by_labels(rows: Sequence[Row], summary: Mapping[str, Any]) -> bool:
+    """Whether labels of further texts prove of the exported model what the validation split alone left open, and the
+    test split says nothing against it."""
+    labelled = summary.get("labelled")
+    if labelled is None or labelled["outcome"] != "passed" or _test_against_limit(summary["student"], summary)[1]:
+        return False
+    row = next((row for row in rows if row.stage == summary["exported"]["stage"]), None)
+    return _accuracy_alone_is_open(row, summary)
+
+
+def labels_sentence(labelled: Mapping[str, Any]) -> str:
+    """What labels of further texts said. labelled: as the summary has it."""
+    return f"Labels of further texts, where teacher and student differ: {labelled['told']}."
 
 
 def _accuracy_alone_is_open(row: Row | None, summary: Mapping[str, Any]) -> bool:

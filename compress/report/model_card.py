@@ -15,31 +15,53 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from compress.core.ledger import Row
 from compress.core.metric import Label, Unit
 from compress.report import wording
+from compress.report.decision import labels_sentence, proven_by_labels
 from compress.report.disturbed import disturbance_of, measure_again
 
+CARD = "README.md"
 
-def write_model_card(folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str) -> None:
-    """Write `README.md` into the export's folder.
+
+def write_model_card(
+    folder: Path, rows: Sequence[Row], summary: Mapping[str, Any], usage: str, kept_usage: str = ""
+) -> None:
+    """Write `README.md` into the export's folder: see `model_card`."""
+    (folder / CARD).write_text(model_card(rows, summary, usage, kept_usage), encoding="utf-8")
+
+
+def usage_of(card: str) -> str | None:
+    """The Python that a card of ours shows, word for word; None where it shows none."""
+    found = re.search(r"^## Use\n\n(?P<fence>`{3,})python\n(?P<usage>.*?\n)(?P=fence)$", card, re.DOTALL | re.MULTILINE)
+    return None if found is None else found["usage"]
+
+
+def model_card(rows: Sequence[Row], summary: Mapping[str, Any], usage: str, kept_usage: str = "") -> str:
+    """The card's text.
 
     rows: the ledger's, the teacher's first. summary: what the run writes to `summary.json`; its `exported` and
     `student` must not be null, and `base_model`, where present, is the Hub name of what the teacher was fine-tuned
     from. usage: Python that runs the folder, shown word for word.
+    kept_usage: the same of vectors in fewer bytes, where the summary has `vectors`.
     """
     metric = Label.from_json(summary)
-    text = _environment(metric.unit).get_template("model_card.md.jinja").render(
+    labelled = summary.get("labelled")
+    return _environment(metric.unit).get_template("model_card.md.jinja").render(
         rows=rows,
         summary=summary,
         metric=metric,
         student=summary["student"],
         teacher=summary["teacher"],
         gate=summary["gates"].get(summary["exported"]["stage"]),
+        labels=None if labelled is None else labels_sentence(labelled),
+        settled=proven_by_labels(rows, summary),
         busy=disturbance_of(summary),
         again=measure_again(summary),
         evidence=next((row for row in rows if row.stage == summary["student"]["stage"]), None),
         fence=_fence(usage),
         usage=usage if usage.endswith("\n") else f"{usage}\n",
+        kept_fence=_fence(kept_usage),
+        kept_usage=kept_usage,
+        vectors=summary.get("vectors") or [],
     )  # fmt: skip
-    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def plain_text(text: object) -> str:
@@ -75,6 +97,8 @@ def _environment(unit: Unit) -> Environment:
         figure_names=wording.figure_names,
         prediction_powered=lambda found: wording.prediction_powered_sentence(found, unit, wording.DECIMALS),
         figure_name=wording.figure_name,
+        megabytes=wording.megabytes,
+        form_words=wording.form_words,
         fact=wording.fact,
     )
     return environment

@@ -39,6 +39,7 @@ def environment() -> Environment:
         at_once=wording.at_once_words,
         counted=wording.counted,
         heading=wording.heading,
+        form_words=wording.form_words,
         capitalized=wording.capitalized,
         speedup=_shown(lambda pair: wording.factor_with_interval(pair[0], pair[1])),
         speedup_of=_shown(wording.speedup_of),

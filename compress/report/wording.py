@@ -206,6 +206,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def form_words(form: str) -> str:
+    """A form of vectors in words."""
+    return {"int8": "INT8", "binary": "binary, candidates ranked by the query in float"}.get(form, form)
+
+
 def figure_name(name: str) -> str:
     """`f1_macro` is `macro F1`."""
     return _FIGURES.get(name, name.replace("_", " "))

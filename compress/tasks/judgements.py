@@ -26,7 +26,7 @@ from compress.tasks.ranking import (
     ranked_by,
     unit,
 )
-from compress.tasks.stored_vectors import KEPT, scores_of
+from compress.tasks.stored_vectors import KEPT, kept_scores, scores_of
 
 # Of a row: the teacher's `vector`, and the columns of judgements.
 Label = Mapping[str, Any]
@@ -45,6 +45,11 @@ class Judgement(Protocol):
 
     def statistics(self, labels: Sequence[Label], vectors: np.ndarray) -> np.ndarray:
         """(judged rows, columns), as the metric reads them."""
+        ...
+
+    def kept_statistics(self, labels: Sequence[Label], vectors: np.ndarray, form: str, kept: np.ndarray) -> np.ndarray:
+        """The same where what is found, or compared with, was kept in a form. kept: (rows, dimensions), as they read
+        then."""
         ...
 
     def figures(
@@ -69,6 +74,14 @@ class Ranking:
     def statistics(self, labels: Sequence[Label], vectors: np.ndarray) -> np.ndarray:
         """nDCG of the first ten of each query, or text; and 1."""
         found = ranked(_pool(labels), vectors, vectors, teachers(labels)).ndcg
+        return np.stack([found, np.ones(len(found))], axis=1)
+
+    def kept_statistics(self, labels: Sequence[Label], vectors: np.ndarray, form: str, kept: np.ndarray) -> np.ndarray:
+        """The same, of queries in float among documents that were kept."""
+        pool = _pool(labels)
+        # A text of a pool without queries is among its own documents, and is left out later.
+        scores = kept_scores(form, vectors[pool.queries], kept[pool.documents], FIRST + 1)
+        found = ranked_by(scores, pool, teachers(labels)).ndcg
         return np.stack([found, np.ones(len(found))], axis=1)
 
     def figures(
@@ -108,6 +121,10 @@ class Similarity:
     def statistics(self, labels: Sequence[Label], vectors: np.ndarray) -> np.ndarray:
         """The rating of each pair, and its cosine."""
         return _rated(labels, vectors, vectors)
+
+    def kept_statistics(self, labels: Sequence[Label], vectors: np.ndarray, form: str, kept: np.ndarray) -> np.ndarray:
+        """The same, of first texts in float with second ones that were kept."""
+        return _rated(labels, vectors, kept)
 
     def figures(
         self,

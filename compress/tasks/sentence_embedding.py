@@ -17,6 +17,7 @@ from compress.core.task import TaskDefaults
 from compress.tasks.beginnings import beginnings
 from compress.tasks.heads import require_head
 from compress.tasks.judgements import JUDGED_BY_THEMSELVES, ORDER, Judgement, Ranking, Similarity, teachers
+from compress.tasks.kept_usage import kept_usage
 from compress.tasks.labels import NO_LABEL
 from compress.tasks.ranking import DOCUMENT, GRADES, NAME, QUERY, RELEVANT, ROLE, TEXT, nearest_of, unit
 from compress.tasks.splicing import splice
@@ -310,6 +311,12 @@ class SentenceEmbedding(TaskDefaults):
             found["cosine_to_teacher"] = float((unit(vectors) * unit(teacher)).sum(axis=1).mean())
         return found
 
+    def kept_statistics(
+        self, outputs: Sequence[np.ndarray], rows: Sequence[Mapping[str, Any]], form: str, kept: np.ndarray
+    ) -> np.ndarray:
+        """See `compress.core.kept_vectors.KeepsVectors`."""
+        return self._judgement.kept_statistics([row["labels"] for row in rows], np.stack(outputs), form, kept)
+
     def changed(self, outputs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> int:
         """Those of whom, among these very rows, other ten are the nearest."""
         return int((nearest_of(np.stack(outputs)) != nearest_of(np.stack(others))).any(axis=1).sum())
@@ -322,6 +329,12 @@ class SentenceEmbedding(TaskDefaults):
         """Six lines of Python that run an exported folder on `runtime`."""
         package, opening, run = runtime.snippet
         return USAGE.replace("PACKAGE", package).replace("OPEN", opening).replace("RUN", run.replace("INPUTS", INPUTS))
+
+    def kept_usage(self, runtime: Runtime, forms: Sequence[str]) -> str:
+        """See `compress.core.kept_vectors.KeepsVectors`."""
+        package, opening, run = runtime.snippet
+        run = run.replace("INPUTS", INPUTS).removesuffix("[0]")
+        return kept_usage(package, opening, run, forms, first=1 + len(SIGNATURE.more))
 
     @property
     def _judgement(self) -> Judgement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -41,6 +42,16 @@ def test_the_words_in_the_file_are_these() -> None:
         },
         "batch_effect": {"rows": 256, "batch": 32, "largest_difference": 0.01, "changed": 2},
     }
+
+
+def test_outputs_besides_are_told_by_name() -> None:
+    bits = Port("sentence_embedding_ubinary", (BATCH, "bytes"), "uint8")
+    more = dataclasses.replace(SERVING, signature=dataclasses.replace(SERVING.signature, more=(bits,)))
+    told = json.loads(json.dumps(more.to_json()))
+    assert told["signature"]["more"] == [
+        {"name": "sentence_embedding_ubinary", "axes": ["batch", "bytes"], "dtype": "uint8"}
+    ]
+    assert Serving.from_json(told) == more
 
 
 def test_what_another_release_says_besides_is_left_aside() -> None:

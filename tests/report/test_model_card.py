@@ -13,7 +13,7 @@ import yaml
 from compress.core.evaluation import PredictionPowered
 from compress.core.fact_table import FactTable
 from compress.core.ledger import Row
-from compress.report.model_card import plain_text, write_model_card
+from compress.report.model_card import model_card, plain_text, usage_of, write_model_card
 
 USAGE = 'import onnxruntime as ort\n\nsession = ort.InferenceSession("model.onnx")\nprint(f"{session=} | `x` {{y}}")\n'
 
@@ -254,3 +254,27 @@ def test_what_the_labels_alone_say_stands_beside_it(tmp_path: Path, rows: list[R
     write_model_card(tmp_path, told, summary, USAGE)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "labels alone, without" not in text and "texts without labels do not judge" in text
+
+
+def test_labels_of_further_texts_are_told(rows: list[Row], summary: dict[str, Any]) -> None:
+    rows[-1] = dataclasses.replace(rows[-1], verdict="inconclusive", interval=(-0.012, 0.006))
+    summary["exported"]["proven"] = False
+    told = "Labels of further texts, where teacher and student differ: accuracy -0.20 points, by 300 labels."
+    unproven = "**Its accuracy is unproven**"
+
+    def card(outcome: str) -> str:
+        labelled = {"outcome": outcome, "told": "accuracy -0.20 points, by 300 labels"}
+        return model_card(rows, summary | {"labelled": labelled}, USAGE)
+
+    proven = "**Its accuracy is proven by labels of further texts**, and the validation split alone leaves it open."
+    assert f"{proven}\n{told}\n\n" in card("passed") and unproven not in card("passed")
+    assert f"\n\n{told}\n\n" in card("inconclusive") and unproven in card("inconclusive")
+    against = "**Labels of further texts contradict its limit.**"
+    assert f"\n\n{against} {told}\n\n" in card("failed") and unproven in card("failed")
+    assert told not in model_card(rows, summary | {"labelled": None}, USAGE)
+
+
+def test_the_usage_of_a_card_is_found_again(rows: list[Row], summary: dict[str, Any]) -> None:
+    for usage in (USAGE, 'print("""\n```\n## Use\n""")\n'):
+        assert usage_of(model_card(rows, summary, usage)) == usage
+    assert usage_of("# Somebody's own\n") is None

@@ -63,3 +63,22 @@ def test_each_judgement_has_the_metric_of_its_statistics() -> None:
     texts = [_label("text", "", vector=(math.cos(angle), math.sin(angle))) for angle in angles]
     found = Ranking().statistics(texts, teachers(texts))
     assert found.shape == (5, 2) and Ranking().metric.value(found) == pytest.approx(1.0)
+
+
+def test_queries_in_float_among_documents_that_were_kept() -> None:
+    # The query (1, 0) finds the second document first, 0.8 against 0.6, and the relevant one second: 1 / log2(3).
+    labels = [_label("query", "q", "a", 1.0), _label("document", "a"), _label("document", "b")]
+    vectors = np.array([[1.0, 0], [0.6, 0.8], [0.8, 0.6]])
+    np.testing.assert_allclose(Ranking().statistics(labels, vectors), [[1 / math.log2(3), 1]])
+    # Kept coarsely, both read 0.7, and stand in the order they came in; the query's own row is not looked at.
+    kept = np.array([[-9.0, -9], [0.7, 0.7], [0.7, 0.7]])
+    np.testing.assert_allclose(Ranking().kept_statistics(labels, vectors, "int8", kept), [[1, 1]])
+    # By signs the first document is the query's opposite.
+    signs = np.array([[1.0, 1], [-1, -1], [1, -1]])
+    np.testing.assert_allclose(Ranking().kept_statistics(labels, vectors, "binary", signs), [[1 / math.log2(3), 1]])
+
+
+def test_first_texts_in_float_with_second_ones_that_were_kept() -> None:
+    kept = np.array([[9.0, 9], [9, 9], [9, 9], [0, 2], [3, -4], [1, 0]])
+    found = Similarity().kept_statistics(LABELS, VECTORS, "int8", kept)
+    np.testing.assert_allclose(found, [[5, 0.6], [1, 1], [3, 0]])

@@ -7,8 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from compress.core.kept_vectors import BINARY, INT8
 from compress.tasks.ranking import unit
-from compress.tasks.stored_vectors import BINARY, CANDIDATES, INT8, in_bits, in_int8, scores_of
+from compress.tasks.stored_vectors import (
+    CANDIDATES,
+    bits_of,
+    in_bits,
+    in_int8,
+    int8_of,
+    kept_scores,
+    ranges_of,
+    read_bits,
+    read_int8,
+    scores_of,
+)
 
 VECTORS = arrays(np.float64, (7, 5), elements=st.floats(-1, 1, width=32))
 
@@ -54,3 +66,28 @@ def test_bits_find_candidates_and_the_float_query_ranks_them() -> None:
 def test_int8_scores_are_near_those_of_float() -> None:
     vectors = np.random.default_rng(0).normal(size=(50, 32))
     np.testing.assert_allclose(scores_of(INT8, vectors, vectors, 10), unit(vectors) @ unit(vectors).T, atol=5e-3)
+
+
+def test_int8_reads_as_the_middle_of_its_step() -> None:
+    # Steps of 0.01, from 0: 100 of them and a half. A dimension of one value stays that.
+    ranges = np.array([[0, 0.5], [2.55, 0.5]], dtype=np.float32)
+    np.testing.assert_allclose(read_int8(np.array([[-28, -128]], dtype=np.int8), ranges), [[1.005, 0.5]], rtol=1e-6)
+
+
+@given(arrays(np.float64, (7, 5), elements=st.floats(-1, 1, width=32)))
+def test_what_is_kept_in_int8_reads_within_half_a_step(vectors: np.ndarray) -> None:
+    directions, ranges = unit(vectors).astype(np.float32), ranges_of(vectors)
+    away = np.abs(read_int8(int8_of(directions, ranges), ranges) - directions)
+    assert (away <= (ranges[1] - ranges[0]) / 255 * 0.51 + 1e-6).all()
+
+
+@given(st.integers(1, 20))
+def test_bits_read_as_signs(dimensions: int) -> None:
+    vectors = np.random.default_rng(dimensions).normal(size=(4, dimensions))
+    np.testing.assert_array_equal(read_bits(bits_of(vectors), dimensions), in_bits(vectors))
+
+
+def test_int8_is_multiplied_as_it_reads() -> None:
+    # A kept document of length 2 is worth twice: an index of integers divides by no length.
+    kept = np.array([[2.0, 0.0], [0.6, 0.8]])
+    np.testing.assert_allclose(kept_scores(INT8, np.array([[3.0, 4.0]]), kept, 1), [[1.2, 1.0]])

@@ -50,7 +50,10 @@ def _parser() -> argparse.ArgumentParser:
         help="how many to label (default: as many as prove the limit where the student is worth what its teacher is)",
     )
     parser.add_argument(
-        "--group", metavar="COLUMN", help="texts of one value belong together, such as those of a document"
+        "--group",
+        metavar="COLUMN",
+        help="texts of one value belong together, such as those of a document (default: the run's data.group; texts "
+        "of a group that the run's own data holds are left out)",
     )
     return parser
 

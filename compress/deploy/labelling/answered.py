@@ -29,7 +29,7 @@ OF_GROUP = "group of text"
 class Answered:
     """examples: the texts, as read, without those that the run has seen. groups: of each, equal where they belong
     together. teacher, student: numbers of the classes that the two answer, (texts,). names: of classes. seen: how many
-    texts were left out because the run learned or chose by them."""
+    texts were left out because the run learned or chose by them. notes: what to tell of that, in sentences."""
 
     examples: Dataset
     groups: Sequence[int]
@@ -37,19 +37,24 @@ class Answered:
     student: np.ndarray
     names: Sequence[str]
     seen: int
+    notes: tuple[str, ...]
 
 
 def answered(run: Path, recipe: Recipe, summary: Mapping[str, Any], texts: Dataset, group: str | None) -> Answered:
     """Both models' answers, made now or found in the run's store. summary: what the run's says. group: the column that
-    says which texts belong together; None: equal ones do.
+    says which texts belong together; None: that of the run's own data where it has one, or else equal ones do. Texts of
+    a group that the run's own data holds are left out.
 
-    Raises InputError where the task is not judged by accuracy, where the store has not what the run made, or where the
-    run has seen every text.
+    Raises InputError where the task is not judged by accuracy, where the store has not what the run made, where texts
+    do not say which group they are of and the run's data does, or where the run has seen every text.
     """
+    group = group_of(run, recipe, texts, group)
+    inputs = RecipeInputs.read(recipe)
+    texts, given = _of_new_groups(recipe, inputs, texts, group), len(texts)
+    notes = _about_groups(inputs, group, given - len(texts))
     # A column of this name would be taken for groups that the run's own data numbers.
     plain = texts.rename_columns({name: OF_GROUP for name in texts.column_names if name == "group"})
     group = OF_GROUP if group == "group" else group
-    inputs = RecipeInputs.read(recipe)
     loaded, store = load(
         recipe,
         warn=lambda message: None,
@@ -67,7 +72,66 @@ def answered(run: Path, recipe: Recipe, summary: Mapping[str, Any], texts: Datas
             )
     assert teacher is not None and student is not None
     answers = [make_or_find(store, outputs_of(loaded, entry)).texts.argmax(axis=1) for entry in (teacher, student)]
-    return _fresh(loaded, inputs.splits.unlabelled_validation, len(texts), answers[0], answers[1], group)
+    found = _fresh(loaded, inputs.splits.unlabelled_validation, given, answers[0], answers[1], group)
+    return dataclasses.replace(found, notes=notes)
+
+
+def group_of(run: Path, recipe: Recipe, texts: Dataset, group: str | None) -> str | None:
+    """The column that says which texts belong together; None where nobody said. Raises InputError where the run's own
+    data has groups and the texts do not say theirs."""
+    own = own_group(recipe)
+    if own is None:
+        return group
+    column = own if group is None else group
+    if column not in texts.column_names:
+        raise InputError(
+            f"{run} was made with data.group={own}, and --texts has no such column, but "
+            f"{', '.join(texts.column_names)}: texts of groups that it learned from could not be left out. Add the "
+            "column, or name the one that holds the same with --group COLUMN."
+        )
+    missing = [row for row, value in enumerate(texts[column][:]) if value is None]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of --texts have no value in {column}, which says which group they are of; the first is "
+            f"number {missing[0] + 1}. Fill the column."
+        )
+    return column
+
+
+def own_group(recipe: Recipe) -> str | None:
+    """The column of the run's own data by which examples belong together, as its source was told; None where it was
+    not."""
+    told = recipe.settings["data"]["source"].get("group")
+    return told if isinstance(told, str) else None
+
+
+def _of_new_groups(recipe: Recipe, inputs: RecipeInputs, texts: Dataset, group: str | None) -> Dataset:
+    """Without texts of a group that the run learned from, chose by or was tested by. Groups are the same whose values
+    are, as text. Raises InputError where none is left."""
+    own, further = own_group(recipe), inputs.splits.unlabelled
+    if group is None or own is None:
+        return texts
+    known = set(inputs.splits.groups)
+    if further is not None and own in further.column_names:
+        known.update(str(value) for value in further[own][:] if value is not None)
+    kept = [row for row, value in enumerate(texts[group][:]) if str(value) not in known]
+    if not kept:
+        raise InputError(f"--texts holds only texts of groups ({group}) that the run has seen. Give others.")
+    return texts.select(kept)
+
+
+def _about_groups(inputs: RecipeInputs, group: str | None, gone: int) -> tuple[str, ...]:
+    if gone:
+        return (
+            f"{gone:,} texts are of groups ({group}) that the run has seen, and are left out with the rest of these",
+        )
+    if not inputs.splits.groups and "group" in inputs.splits.train.column_names:
+        # Groups that the source itself numbers, such as the articles of a package.
+        return (
+            "the run's own data has groups that nothing in --texts names: only texts that are equal to one of its own "
+            "are left out, and not others of their groups",
+        )
+    return ()
 
 
 def _with_texts(recipe: Recipe, inputs: RecipeInputs, texts: Dataset) -> RecipeInputs:
@@ -109,7 +173,7 @@ def _fresh(
         numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
         groups = [numbers[value] for value in values]
     names = [str(name) for _, name in sorted(loaded.config.id2label.items())]
-    return Answered(examples, groups, before[kept], after[kept], names, given - len(kept))
+    return Answered(examples, groups, before[kept], after[kept], names, given - len(kept), ())
 
 
 def _encoded(loaded: LoadedRecipe, texts: Dataset) -> Dataset:

@@ -11,7 +11,7 @@ import numpy as np
 
 from compress.core.errors import InputError
 from compress.core.recipe import Recipe
-from compress.deploy.labelling.answered import Answered, answered
+from compress.deploy.labelling.answered import Answered, answered, group_of
 from compress.deploy.labelling.reading import read_texts
 from compress.deploy.labelling.sheet import TABLE, Drawn, write_sheet
 from compress.measure.drawn_labels import Pool, half_width, labels_alone, labels_for, pool_of
@@ -35,12 +35,14 @@ def draw(
     """Have both models answer the texts, draw those to label, and write the folder `out`.
 
     recipe, summary: of the run, which exported a model. labels: how many to label; None: as many as decide, where the
-    student is worth what its teacher is. group: a column of the texts; those of one value are drawn together. tell: is
-    given sentences as they come up. Raises InputError for what cannot be used.
+    student is worth what its teacher is. group: a column of the texts; those of one value are drawn together; None:
+    see `answered`. tell: is given sentences as they come up. Raises InputError for what cannot be used.
     """
     given = read_texts(texts, group)
     if len(given) < FEWEST_TEXTS:
         raise InputError(f"--texts is {texts}, which holds {len(given)}; it takes {FEWEST_TEXTS}, better thousands.")
+    # Before either model is asked.
+    group_of(run, recipe, given, group)
     tell(_announced(len(given), summary))
     found = answered(run, recipe, summary, given, group)
     if len(found.groups) < FEWEST_TEXTS:
@@ -92,7 +94,7 @@ def _drawn_groups(found: Answered, count: int, generator: np.random.Generator) -
 
 def _told(found: Answered, pool: Pool, drawn: Drawn, out: Path) -> list[str]:
     share = pool.different / pool.texts
-    lines = [f"{pool.texts:,} texts that the run has not seen" + _left_out(found.seen)]
+    lines = [f"{pool.texts:,} texts that the run has not seen{_left_out(found.seen)}", *found.notes]
     if pool.different == 0:
         return [
             *lines,

@@ -1,25 +1,28 @@
-"""A verdict told on the page of the run that it is about."""
+"""A verdict told on the page of the run that it is about, and on the card of its export."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compress.core.errors import InputError
-from compress.core.run_files import LEDGER, REPORT, SUMMARY
+from compress.core.ledger import Row
+from compress.core.manifest import replace_text
+from compress.core.run_files import EXPORT, LEDGER, REPORT, SUMMARY
 from compress.core.whole import write_whole
 from compress.pipeline.run_folder import only_run_in
 from compress.report.drawing import Drawing
 from compress.report.labelled import read_labelled, write_labelled
+from compress.report.model_card import CARD, model_card, usage_of
 from compress.report.page import write_page
 from compress.report.sweep.runs import find_runs
 
 
 def tell_run(verdict: Mapping[str, Any]) -> str:
-    """Write the verdict into the folder of its run, whose summary and page tell it from then on. Returns a sentence:
-    also where the folder is not there any more, or holds another model.
+    """Write the verdict into the folder of its run, whose summary, page and card tell it from then on. Returns a
+    sentence: also where the folder is not there any more, or holds another model.
 
     verdict: as `verdict.json` has it.
     """
@@ -48,4 +51,17 @@ def _told(folder: Path, verdict: Mapping[str, Any]) -> str:
     summary = {**run.summary, "labelled": read_labelled(folder, exported["artifact"], **asked)}
     write_whole(folder / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False))
     write_page(run.rows, summary, Drawing.of(run.rows, summary).plots(), folder / REPORT)
-    return f"told on {folder / REPORT}"
+    return f"told on {folder / REPORT} and {_told_on_card(folder / EXPORT, run.rows, summary)}"
+
+
+def _told_on_card(export: Path, rows: Sequence[Row], summary: Mapping[str, Any]) -> str:
+    """The end of a sentence. Only the card changes, and what the manifest says of it."""
+    card = export / CARD
+    usage = usage_of(card.read_text(encoding="utf-8")) if card.is_file() else None
+    if usage is None:
+        return f"not on a card: {card} is not there any more, or not as the run wrote it"
+    try:
+        replace_text(export, CARD, model_card(rows, summary, usage))
+    except InputError as error:
+        return f"not on its card: {error}"
+    return str(card)

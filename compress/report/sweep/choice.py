@@ -12,7 +12,8 @@ from compress.report.sweep.standing import Standing
 
 @dataclass(frozen=True)
 class Choice:
-    """best: None where no exported model lies within the margin. proven: whether the whole interval of `best` does.
+    """best: None where no exported model lies within the margin. proven: whether its whole interval does, or
+    labels of further texts prove it.
 
     faster: the fastest model whose measured difference lies within the margin but not its interval, where it is faster
     than a proven `best`. nearest: where there is no best, the exported model that comes nearest.
@@ -29,16 +30,13 @@ def choose(standings: Sequence[Standing], margin: float) -> Choice:
     """Proven before unproven, then the fastest. margin: a fraction; the test split is not looked at.
 
     A model that lost a class is none to take, whatever the margin says of the metric; against a teacher that is worth
-    no more than a guess nothing is proven.
+    no more than a guess nothing is proven. Labels of further texts prove a limit within the margin too, and what they
+    contradict is not proven.
     """
     exported = [standing for standing in standings if standing.exported and standing.drawn]
     whole = [standing for standing in exported if standing.row is None or not standing.row.missed]
     within = [standing for standing in whole if _difference(standing) >= -margin]
-    proven = [
-        standing
-        for standing in within
-        if standing.interval is not None and standing.interval[0] > -margin and not standing.doubts
-    ]
+    proven = [standing for standing in within if _proven(standing, margin)]
     fastest = max(within, key=_speed, default=None)
     if not proven:
         nearest = max(whole, key=_difference, default=None) if fastest is None else None
@@ -46,6 +44,17 @@ def choose(standings: Sequence[Standing], margin: float) -> Choice:
     best = max(proven, key=_speed)
     faster = fastest if fastest is not None and fastest not in proven and _speed(fastest) > _speed(best) else None
     return Choice(margin, best, True, faster, None)
+
+
+def on_validation(standing: Standing, margin: float) -> bool:
+    """Whether the validation split alone proves that a model lies within the margin."""
+    return standing.interval is not None and standing.interval[0] > -margin
+
+
+def _proven(standing: Standing, margin: float) -> bool:
+    by_labels = standing.proven_within is not None and standing.proven_within <= margin
+    contradicted = bool(standing.doubts) or standing.status == "failed by labels"
+    return (on_validation(standing, margin) or by_labels) and not contradicted
 
 
 def margin_for(standings: Sequence[Standing], stated: float | None) -> float:

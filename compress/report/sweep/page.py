@@ -65,7 +65,7 @@ def _troubled(standings: Sequence[Standing]) -> dict[str, list[Standing]]:
     """Every run that did not plainly pass, by how it ended."""
     groups: dict[str, list[Standing]] = {status: [] for status in TONES}
     for standing in standings:
-        if standing.status != "passed" or standing.run.damage:
+        if standing.status not in ("passed", "proven by labels") or standing.run.damage:
             groups[standing.status].append(standing)
     return {status: group for status, group in groups.items() if group}
 
@@ -83,7 +83,7 @@ def _told(
         "levels": [factor.levels[place] for factor in factors if len(factor.choices) <= _MOST_BUTTONS],
         "numbers": _numbers(standing, metric),
         "front": " and ".join(lies_on),
-        "reasons": [typographic(reason) for reason in (*standing.reasons, *standing.run.damage)],
+        "reasons": [typographic(reason) for reason in (*standing.labels, *standing.reasons, *standing.run.damage)],
         "command": standing.run.command,
     }
 

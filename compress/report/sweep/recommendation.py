@@ -9,7 +9,7 @@ from typing import Any
 from compress.core.evaluation import BUSY
 from compress.core.metric import Label, Unit
 from compress.report import wording
-from compress.report.sweep.choice import Choice
+from compress.report.sweep.choice import Choice, on_validation
 from compress.report.sweep.factors import Factor
 from compress.report.sweep.nested import value_at
 from compress.report.sweep.standing import Standing
@@ -54,6 +54,7 @@ def recommend(
             f"Run {other.run.name}{_settings(other, standings, factors)} is faster, "
             f"{three_digits(other.speedup)} times, but unproven: {_difference(other, unit)}."
         )
+    details += best.labels
     if not choice.proven and best.reasons:
         details.append(f"What its own run says: {'; '.join(best.reasons)}.")
     if candidates > 1:
@@ -61,7 +62,8 @@ def recommend(
             f"It was chosen by validation among {candidates} models, so its validation numbers are somewhat hopeful: "
             "the best of many is partly the luckiest. Each interval holds for one model by itself."
         )
-    badge = "proven on validation" if choice.proven else "unproven"
+    proof = "proven on validation" if on_validation(best, choice.margin) else "proven by labels"
+    badge = proof if choice.proven else "unproven"
     return Recommendation(
         headline, "good" if choice.proven else "unsure", badge, tuple(details), _test(choice, limit, unit)
     )
@@ -83,7 +85,9 @@ def _none(choice: Choice, limit: str, candidates: int, unit: Unit, busy: int) ->
 def _why(choice: Choice, limit: str, candidates: int, title: str) -> str:
     if choice.proven:
         among = "The" if candidates == 1 else f"Of {candidates} models the"
-        return f"{among} fastest whose {title} is proven on validation to lie within {limit} of the teacher's."
+        assert choice.best is not None
+        how = "on validation" if on_validation(choice.best, choice.margin) else "by labels of further texts"
+        return f"{among} fastest whose {title} is proven {how} to lie within {limit} of the teacher's."
     among = "This" if candidates == 1 else f"Of {candidates} models this"
     return (
         f"No model is proven to lie within {limit} of the teacher. {among} is the fastest whose measured difference "

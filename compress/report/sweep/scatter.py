@@ -20,7 +20,9 @@ MANY = 40
 # A shape for each status beside its colour, for those who do not see the colours. Centred, about 11 units wide.
 SHAPES = {
     "passed": "M-5.5,0a5.5,5.5 0 1,0 11,0a5.5,5.5 0 1,0 -11,0Z",
+    "proven by labels": "M0,-6L5.7,-1.9L3.5,4.9H-3.5L-5.7,-1.9Z",
     "unproven": "M0,-6.2L6,5H-6Z",
+    "failed by labels": "M-5.7,-3.3L0,-6.6L5.7,-3.3V3.3L0,6.6L-5.7,3.3Z",
     "failed, kept": "M-4.8,-4.8H4.8V4.8H-4.8Z",
     "nothing passed": "M-5,-5L5,5M-5,5L5,-5",
     "teacher": "M0,-6.5L6.5,0L0,6.5L-6.5,0Z",

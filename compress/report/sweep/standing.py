@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compress.core.ledger import Row
 from compress.report import wording
+from compress.report.decision import labels_sentence, proven_by_labels
+from compress.report.labelled import OUTCOMES
 from compress.report.limits import shortfall
 from compress.report.sweep.nested import value_at
 from compress.report.sweep.runs import Run
@@ -16,7 +18,9 @@ from compress.report.wording import finite, finite_interval
 # Best first. The tone is the colour; each has a shape of its own on the plots.
 TONES = {
     "passed": "good",
+    "proven by labels": "good",
     "unproven": "unsure",
+    "failed by labels": "bad",
     "failed, kept": "bad",
     "nothing passed": "bad",
     "broke": "bad",
@@ -33,7 +37,8 @@ class Standing:
 
     status: one of `TONES`. exported: whether there is a model. row: the measured model that stands for the run: the
     exported one; where nothing passed the last one that was measured; None where a run did not come to its end.
-    reasons: what stood in the way, in words.
+    reasons: what stood in the way, in words. labels: what labels of further texts said of the exported model; empty
+    where there were none. proven_within: the limit that they prove, of the difference, above 0; None where they do not.
     """
 
     run: Run
@@ -41,6 +46,8 @@ class Standing:
     exported: bool
     row: Row | None
     reasons: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    proven_within: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -103,7 +110,25 @@ def standing_of(run: Run) -> Standing:
     open_speed = () if row.disturbance is None or row.verdict != "passed" else (row.disturbance.told,)
     proven = row.verdict == "passed" and not doubts and not open_speed
     status = "passed" if proven else "unproven" if row.verdict == "passed" else _KEPT.get(row.verdict, "failed, kept")
-    return Standing(run, status, True, row, (*doubts, *open_speed, *_reasons(run, stage)))
+    return _with_labels(Standing(run, status, True, row, (*doubts, *open_speed, *_reasons(run, stage))))
+
+
+def _with_labels(standing: Standing) -> Standing:
+    """With what labels of further texts said after the run: they may prove what it left open, or contradict it."""
+    summary, labelled = standing.run.summary, value_at(standing.run.summary, "labelled")
+    outcome, told = value_at(labelled, "outcome"), value_at(labelled, "told")
+    if summary is None or outcome not in OUTCOMES or not isinstance(told, str):
+        return standing
+    standing = replace(standing, labels=(labels_sentence({"told": told}),))
+    if outcome == "failed":
+        return replace(standing, status="failed by labels")
+    try:
+        proven = proven_by_labels(standing.run.rows, summary)
+        limit = float(summary["gates"][summary["exported"]["stage"]]["max_accuracy_drop"]) if proven else None
+    except (KeyError, TypeError, ValueError):
+        # A summary of another release, or of no run at all.
+        return standing
+    return standing if limit is None else replace(standing, status="proven by labels", proven_within=limit)
 
 
 def _reasons(run: Run, exported: str | None = None) -> tuple[str, ...]:

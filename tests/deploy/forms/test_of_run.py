@@ -63,7 +63,7 @@ def test_what_is_no_form_is_refused_with_the_recipe(asked: Callable[..., Recipe]
 
 
 def test_other_settings_of_the_group_are_refused(asked: Callable[..., Recipe]) -> None:
-    with pytest.raises(InputError, match=r"it has one setting, export\.forms"):
+    with pytest.raises(InputError, match=r"it has two settings, export\.forms and export\.vectors"):
         asked("text_classification", "+export.form=[torch_export]")
 
 
