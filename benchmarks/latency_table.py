@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from benchmarks import record, render
+from benchmarks import record
+from benchmarks.render.machine import PREDICTIONS
 from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
@@ -105,7 +106,7 @@ def main() -> int:
     told = record.machine_facts("latency_table", runtime) | facts
     if options == parser.parse_args([]):
         record.keep(told, "latency_table")
-    print(render.predictions(told))
+    print(PREDICTIONS(told))
     return 0
 
 

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import record, render
+from benchmarks import record
+from benchmarks.render import runs
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     if not arguments.overrides:
         record.keep(told, "quickstart")
     shown = json.loads(json.dumps(told))
-    print(f"\n{render.stages(shown)}\n\n{render.outcome(shown)}")
+    print(f"\n{runs.stages(shown)}\n\n{runs.outcome(shown)}")
     return 0
 
 

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import clients, render
+from benchmarks import clients
+from benchmarks.render import outside
 
 
 def test_the_nearest_other_one_by_hand() -> None:
@@ -48,4 +49,4 @@ def test_the_recorded_run_gave_the_judged_answers() -> None:
     must = [row for row in rows if row["exact"]]
     assert must and all(row["same"] and row["largest_difference"] <= clients.SAME for row in must)
     assert all(row["inputs"] == clients.TEXTS for row in rows)
-    assert "what the run exported" in render.clients({"rows": rows})
+    assert "what the run exported" in outside.CLIENTS({"rows": rows})

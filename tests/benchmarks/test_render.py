@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record, render
+from benchmarks import record
+from benchmarks.render import outside, pages, runs
+from benchmarks.render.table import Column, Table
 
 ROW = {
     "stage": "teacher",
@@ -59,14 +61,14 @@ RESULT = {
 }
 
 
-@pytest.mark.parametrize("page", render.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.relative_to(pages.ROOT).as_posix())
 def test_a_page_says_what_the_results_say(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert render.rendered(text) == text, "run `make docs`"
+    assert pages.rendered(text) == text, "run `make docs`"
 
 
 def test_a_run_as_a_table() -> None:
-    head, _, teacher, student = render.stages(RESULT).splitlines()
+    head, _, teacher, student = runs.stages(RESULT).splitlines()
     assert [cell.strip() for cell in head.split("|")[1:5]] == [
         "stage",
         "entity F1",
@@ -81,7 +83,7 @@ def test_a_run_as_a_table() -> None:
 
 
 def test_a_run_in_sentences() -> None:
-    assert render.outcome(RESULT) == (
+    assert runs.outcome(RESULT) == (
         "On the test split, read once (1,200 examples): teacher 91.0%, student 90.0%, difference "
         "-1.00 [-1.85, -0.20] points. **8.00 [7.50, 8.50] times faster** (10 were asked for), **6.0 times smaller**. "
         "Measured on 2026-11-29 in 10 min 00 s with 2 threads of A (avx2), torch 2.13.0, onnxruntime 1.31.1, by "
@@ -91,20 +93,20 @@ def test_a_run_in_sentences() -> None:
 
 def test_only_what_stands_between_the_comments_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tagger.json").write_text(json.dumps(RESULT), encoding="utf-8")
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     page = "before\n<!-- results: stages tagger -->\n| 99 times |\n<!-- end of results -->\nafter <!-- results: x -->\n"
-    before, table, after = render.rendered(page).partition(render.stages(RESULT))
+    before, table, after = pages.rendered(page).partition(runs.stages(RESULT))
     assert before == "before\n<!-- results: stages tagger -->\n\n" and table
     assert after == "\n\n<!-- end of results -->\nafter <!-- results: x -->\n"
-    assert render.rendered(before + table + after) == before + table + after
+    assert pages.rendered(before + table + after) == before + table + after
 
 
 def test_results_are_outdated_when_their_code_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     modules = ["compress.methods.distill.layers"]
-    monkeypatch.setattr(render, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
     for name, sources in {"same": record.digest(modules), "other": "0" * 16}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"modules": modules, "sources": sources}), encoding="utf-8")
-    assert list(render.outdated()) == ["other"]
+    assert [name for name, _ in pages.outdated()] == ["other"]
 
 
 def test_the_modules_of_a_run_are_those_of_its_settings() -> None:
@@ -130,7 +132,7 @@ def test_what_came_of_damaged_files() -> None:
         "release": {"torch": "2.13.0"},
         "kinds": {"exports": counts, "teachers": {**counts, "hung": 0, "foreign": 0}},
     }
-    lines = render.fuzz(told).split("\n")
+    lines = outside.fuzz(told).split("\n")
     assert lines[0] == "2026-11-30, at most 10 s each; torch 2.13.0."
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
     assert cells == [
@@ -138,3 +140,37 @@ def test_what_came_of_damaged_files() -> None:
         ["teachers", "1,500", "1,200", "300", "0", "0", "0"],
         ["**all**", "3,000", "2,400", "597", "0", "1", "2"],
     ]
+
+
+def test_a_column_finds_its_values_and_writes_them() -> None:
+    table = Table(
+        Column("name", "name"),
+        Column("ratio", "speed.times, speed.interval", "{0:.2f} [{1[0]:.2f}, {1[1]:.2f}]"),
+        Column("MB", "bytes", lambda count: f"{count / 1e6:.1f}"),
+        Column("double", lambda row: 2 * row["bytes"], "{:,}"),
+        rows="found",
+        above=lambda result: result["date"],
+    )
+    rows = [
+        {"name": "a", "speed": {"times": 2.0, "interval": [1.5, 2.5]}, "bytes": 1_500_000},
+        {"name": "b", "speed": {"times": 3.0, "interval": None}, "bytes": 500},
+    ]
+    assert table({"date": "2026-11-26", "found": rows}) == (
+        "2026-11-26\n\n"
+        "| name | ratio             | MB  | double    |\n"
+        "| ---- | ----------------- | --- | --------- |\n"
+        "| a    | 2.00 [1.50, 2.50] | 1.5 | 3,000,000 |\n"
+        "| b    |                   | 0.0 | 1,000     |"
+    )
+
+
+def test_a_value_that_is_null_is_an_empty_cell_and_one_that_is_missing_an_error() -> None:
+    row = {"worth": None, "real": {"labels": 3}}
+    assert Table(Column("worth", "worth"), Column("worth", "worth.alone"), Column("labels", "real.labels")).cells(
+        row
+    ) == [
+        *("", "", "3"),
+    ]
+    assert Column("seconds", "seconds", optional=True).cell(row) == ""
+    with pytest.raises(KeyError, match="seconds"):
+        Column("seconds", "seconds").cell(row)
