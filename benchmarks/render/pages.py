@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.record import RESULTS, digest
-from benchmarks.render import gates, language_models, machine, outside, runs
+from benchmarks.render import forms, gates, language_models, machine, outside, runs
 from benchmarks.render.table import Result
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,7 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "rivals": language_models.RIVALS,
     "clients": outside.CLIENTS,
     "fuzz": outside.fuzz,
+    "same_answer": forms.same_answer,
 }
 
 
