@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.record import RESULTS, digest
-from benchmarks.render import contests, gates, language_models, machine, outside, pictures, runs
+from benchmarks.render import contests, forms, gates, language_models, machine, outside, pictures, runs
 from benchmarks.render.table import Result
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,7 @@ FORMS: Mapping[str, Callable[[Result], str]] = {
     "few_labels": contests.FEW_LABELS,
     "clients": outside.CLIENTS,
     "fuzz": outside.fuzz,
+    "same_answer": forms.same_answer,
 }
 
 # What is drawn, of which results.

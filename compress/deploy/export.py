@@ -10,6 +10,7 @@ from typing import Any
 from compress.core.content import require_inside
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
+from compress.core.run_files import EXPORT
 from compress.core.serving import Serving
 from compress.core.signature import BATCH, SEQUENCE, Port, Signature
 from compress.deploy.settings import SESSIONS
@@ -80,9 +81,10 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give the folder `export` of a finished run.")
     if not (folder / MANIFEST).is_file():
-        raise InputError(
-            f"{folder} is no export: it has no {MANIFEST}. Give the folder `export` of a finished run, copied whole."
-        )
+        way_out = "Give the folder `export` of a finished run, copied whole."
+        if (folder / EXPORT / MANIFEST).is_file():
+            way_out = f"It is a run's folder: give {folder / EXPORT}."
+        raise InputError(f"{folder} is no export: it has no {MANIFEST}. {way_out}")
     require_inside(folder, folder / MANIFEST)
     return read_json(folder / MANIFEST, way_out="Copy the export again.")
 

@@ -283,6 +283,11 @@ def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
         compress.Predictor(tmp_path)
 
 
+def test_a_runs_folder_is_told_where_its_export_is(export_copy: Path) -> None:
+    with pytest.raises(InputError, match=rf"It is a run's folder: give {export_copy}\."):
+        compress.Predictor(export_copy.parent)
+
+
 def changed_copy(made: Made, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     shutil.copytree(made.folder, folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))

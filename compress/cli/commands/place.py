@@ -45,7 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--costs", type=path, metavar="FILE", help="times measured elsewhere, instead of measuring")
     parser.add_argument("--save-costs", type=path, metavar="FILE", help="write the measured times there")
     parser.add_argument(
-        "--verify", action="store_true", help="run the plan, a process for each device, and show prediction and time"
+        "--verify",
+        action="store_true",
+        help="run the plan on the devices, which must be here: a process for each, random weights of the same shapes, "
+        "one request and then two at once; and show what was predicted beside what it took",
     )
     parser.add_argument(
         "--out",
@@ -70,6 +73,7 @@ def _place(given: argparse.Namespace) -> None:
         prompt_tokens=given.prompt,
         bits=given.bits,
         costs=given.costs,
+        verify=given.verify,
     )
     if given.out is not None:
         require_new_folder(given.out)

@@ -24,6 +24,7 @@ TEXTS = {
     errno.EDQUOT: "Disk quota exceeded",
     errno.EFBIG: "File too large",
 }
+ANOTHER_PLACE = "Free some space, or name another place."
 WAY_OUT = "What was finished is kept. Free some space, or name other folders: store, hydra.run.dir."
 
 
@@ -37,12 +38,16 @@ def complain(message: str, status: int) -> int:
 
 @contextlib.contextmanager
 def refusing(command: str) -> Iterator[None]:
-    """Print why `command` cannot do what is inside, and exit with the error's status."""
+    """Print why `command` cannot do what is inside, and exit with the error's status; of a disk that takes no more,
+    too."""
     try:
         yield
-    except CompressError as error:
-        print(f"{command}: {masked(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    except Exception as error:
+        known = as_compress_error(error, ANOTHER_PLACE)
+        if known is None:
+            raise
+        print(f"{command}: {masked(str(known))}", file=sys.stderr)
+        sys.exit(known.exit_status)
 
 
 def refuse(error: CompressError) -> int:
@@ -52,9 +57,10 @@ def refuse(error: CompressError) -> int:
     return complain(str(known), known.exit_status)
 
 
-def as_compress_error(error: Exception) -> CompressError | None:
-    """The same with an exit status, where it is known: the disk is bad input. A full disk comes as many types."""
-    reason = None if isinstance(error, InputError) else disk_reason(error)
+def as_compress_error(error: Exception, way_out: str = WAY_OUT) -> CompressError | None:
+    """The same with an exit status, where it is known: the disk is bad input. A full disk comes as many types.
+    way_out: what to do about it."""
+    reason = None if isinstance(error, InputError) else disk_reason(error, way_out)
     if reason is not None:
         return InputError(reason)
     return error if isinstance(error, CompressError) else None
@@ -67,14 +73,14 @@ def folder_reason(error: Exception) -> str | None:
     return f"hydra.run.dir cannot be made at {error.filename} ({error.strerror}). Name another folder."
 
 
-def disk_reason(error: BaseException | None) -> str | None:
+def disk_reason(error: BaseException | None, way_out: str) -> str | None:
     """What to say where a disk is the cause."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK:
-            return f"{DISK[error.errno]}: {error.filename or error}. {WAY_OUT}"
+            return f"{DISK[error.errno]}: {error.filename or error}. {way_out}"
         for number, text in TEXTS.items():
             if text in str(error):
                 line = next(line for line in str(error).splitlines() if text in line)
-                return f"{DISK[number]} ({line.strip()}). {WAY_OUT}"
+                return f"{DISK[number]} ({line.strip()}). {way_out}"
         error = error.__cause__ or error.__context__
     return None

@@ -14,6 +14,8 @@ from compress.core.manifest import MANIFEST, require_undamaged
 from compress.core.run_files import EXPORT
 from compress.nn.checkpoint import read_structure
 
+GIVE = "Give the folder of a finished run, or the one that it exported."
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedExport:
@@ -30,8 +32,12 @@ def read_judged(folder: Path) -> JudgedExport:
     """folder: a run's, or the one that it exported. Raises InputError where it is neither, or damaged."""
     inside = (folder / EXPORT).is_dir()
     source = folder / EXPORT if inside else folder
+    if not folder.is_dir():
+        raise InputError(f"FOLDER is {folder}, which is no folder here. {GIVE}")
     if not (source / MANIFEST).is_file():
-        raise InputError(f"{folder} is no run with an export, and no exported folder: it has no {MANIFEST}.")
+        raise InputError(
+            f"FOLDER is {folder}, which is no run with an export, and no exported folder: it has no {MANIFEST}. {GIVE}"
+        )
     require_undamaged(source)
     manifest = read_json(source / MANIFEST, way_out="Export the model again.")
     facts = manifest["facts"]

@@ -61,15 +61,18 @@ def _malformed(text: str, part: str, why: str) -> InputError:
     return InputError(f"--devices is {text!r}; of {part!r}, {why}{'' if why.endswith('?') else '.'} {RULE}")
 
 
-def require_here(devices: Sequence[Device], *, gpus: int, processors: int) -> None:
-    """Raise InputError for a device that this machine does not have. gpus, processors: how many of them it has."""
+MEASURED_ELSEWHERE = "Name one of these, or give times that were measured elsewhere: --costs FILE."
+
+
+def require_here(devices: Sequence[Device], *, gpus: int, processors: int, way_out: str = MEASURED_ELSEWHERE) -> None:
+    """Raise InputError for a device that this machine does not have. gpus, processors: how many of them it has. way_out:
+    what to do then."""
     here = ", ".join(["cpu" if processors == 1 else f"cpu (up to {processors} threads)", *map(_gpu, range(gpus))])
     for device in devices:
         missing = device.index >= gpus if device.kind == "cuda" else (device.threads or 0) > processors
         if missing:
             raise InputError(
-                f"--devices names {device.name}, which this machine does not have; it has {here}. Name one of these, "
-                "or give times that were measured elsewhere: --costs FILE."
+                f"--devices names {device.name}, which this machine does not have; it has {here}. {way_out}"
             )
 
 

@@ -12,7 +12,7 @@ from compress.core.checks import require_integer
 from compress.core.errors import InputError
 from compress.core.placement import Costs, Device, DeviceCosts, Link, Taken
 from compress.deploy.placement.costs_file import read_costs
-from compress.deploy.placement.devices import require_here
+from compress.deploy.placement.devices import MEASURED_ELSEWHERE, require_here
 from compress.deploy.placement.files import device_map, gpu_layers, layers_of_devices
 from compress.deploy.placement.memory import BITS, needs_of
 from compress.deploy.placement.problem import (
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
     from compress.measure.placement.pipeline import Ran
     from compress.nn.pieces import Pieces
 
+# Times may come from elsewhere; what runs the plan may not.
+NOT_RUN_HERE = "--verify runs the plan on these devices: leave it out, or type this where they are."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the user asked for. bits: of weights, None where they stay as they are stored. costs: a file of times."""
+    """What the user asked for. bits: of weights, None where they stay as they are stored. costs: a file of times.
+    verify: whether the plan is to be run here."""
 
     model: Path
     devices: Mapping[Device, int]
@@ -45,6 +49,7 @@ class Asked:
     prompt_tokens: int
     bits: int | None
     costs: Path | None
+    verify: bool = False
 
     def __post_init__(self) -> None:
         require_integer("--context", self.context, 2, "Give the tokens of the longest text, such as 4096.")
@@ -141,7 +146,7 @@ def place(asked: Asked) -> Outcome:
     from compress.nn.checkpoint import load_shapes, read_structure
     from compress.nn.pieces import computed_in, is_decoder, pieces_of
 
-    if asked.costs is None:
+    if asked.costs is None or asked.verify:
         _require_here(asked)
     folder = asked.model
     model, stored = load_shapes(folder, "MODEL")
@@ -183,7 +188,6 @@ def verify(outcome: Outcome) -> Outcome:
     from compress.measure.placement.pipeline import run_placement
     from compress.measure.processes import one_measurement_at_a_time
 
-    _require_here(outcome.asked)
     with one_measurement_at_a_time():
         ran = run_placement(
             outcome.asked.model,
@@ -259,4 +263,6 @@ def _require_here(asked: Asked) -> None:
 
     from compress.measure.environment import allowed_cpus
 
-    require_here(list(asked.devices), gpus=torch.cuda.device_count(), processors=len(allowed_cpus()))
+    way_out = NOT_RUN_HERE if asked.verify else MEASURED_ELSEWHERE
+    gpus, processors = torch.cuda.device_count(), len(allowed_cpus())
+    require_here(list(asked.devices), gpus=gpus, processors=processors, way_out=way_out)

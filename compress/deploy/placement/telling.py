@@ -98,6 +98,8 @@ def notes(outcome: Outcome) -> list[str]:
         f"Times: a prompt of {problem.prompt_tokens} tokens and those after it, in {costs.bits} bits by torch"
         f"{f', measured on {costs.about}' if costs.about else ''}. Memory: a context of {outcome.asked.context}."
     ]
+    if outcome.ran is not None:
+        told.append("Measured: here, with random weights of the same shapes, which take as long; one request, then two.")
     if outcome.bits < costs.bits:
         told.append(
             f"Weights take {outcome.bits} bits of memory, but were timed in {costs.bits}: a program with kernels for "
@@ -124,9 +126,10 @@ def measured(outcome: Outcome) -> list[tuple[str, ...]]:
     """Prediction beside what running it took: a row each."""
     assert outcome.ran is not None
     problem, plan, ran = outcome.problem, outcome.plan, outcome.ran
+    two = "" if fits(problem, plan, requests=2) else ", whose caches do not fit"
     pairs = (
         ("tokens per second, one request", 1000 / total_ms(problem, plan, "token"), 1000 / ran.token),
-        ("tokens per second, two in flight", 1000 / period_ms(problem, plan), 1000 / ran.period),
+        (f"tokens per second, two in flight{two}", 1000 / period_ms(problem, plan), 1000 / ran.period),
         ("a prompt, ms", total_ms(problem, plan, "prompt"), ran.prompt),
     )
     return [(name, three_digits(one), three_digits(other), f"{one / other - 1:+.0%}") for name, one, other in pairs]

@@ -180,6 +180,19 @@ def test_layers_of_different_sizes(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_full_disk(
+    classifier: Any,
+    run_of: Callable[..., Path],
+    texts: Path,
+    small_disk: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, disk = str(run_of(classifier)), small_disk("size=8k")
+    arguments = [run, "--to", "transformers", "--examples", str(texts), "--out", str(disk / "out")]
+    assert "the disk is full" in refusal(arguments, capsys)
+    assert list(disk.iterdir()) == []
+
+
 def test_bad_input(
     classifier: Any,
     run_of: Callable[..., Path],
@@ -191,6 +204,8 @@ def test_bad_input(
     run, out = str(run_of(classifier)), str(tmp_path / "out")
     to = ["--to", "transformers", "--out"]
     assert "Did you mean 'openvino'?" in refusal([run, "--to", "opnvino", "--out", out], capsys)
+    nowhere = refusal([str(tmp_path / "no"), *to, out], capsys)
+    assert f"FOLDER is {tmp_path}/no, which is no folder here. Give the folder of a finished run" in nowhere
     assert "no run with an export" in refusal([str(tmp_path), *to, out], capsys)
     assert "is there already" in refusal([run, *to, run, "--examples", str(texts)], capsys)
     assert "Make" in refusal([run, *to, f"{out}/a/b", "--examples", str(texts)], capsys)

@@ -163,16 +163,46 @@ def test_prediction_and_measurement_stand_side_by_side(
     devices = f"cuda:{kib(32, 3, ends=1)},cpu:1GiB"
     said = typed(capsys, "--devices", devices, "--costs", "costs.json", "--verify", "--out", "plan")
     # 111 tokens a second were predicted, and 100 measured.
-    (alone,) = [line.split() for line in said.splitlines() if "one request" in line]
+    (alone,) = [line.split() for line in said.splitlines() if ", one request" in line]
     assert alone[-3:] == ["111", "100", "+11%"]
     (both,) = [line.split() for line in said.splitlines() if "two in flight" in line]
     assert both[-3:] == ["200", "250", "-20%"]
+    assert "Measured: here, with random weights" in said
     assert json.loads((workplace / "plan" / "plan.json").read_text())["measured"]["token"] == 10.0
+    # There is room for the caches of one request more on neither count: three blocks, and one end of two.
+    assert "two in flight, whose caches do not fit" in said
+
+
+def test_all_three_outputs_of_a_plan_for_two_devices(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By hand: block 0 takes 10 ms on the GPU, the others 1; each 5 on the CPU; half a millisecond between the two. The
+    CPU takes embeddings and block 0, the GPU blocks 1 to 3 and the head: 5 + 0.5 + 3 + 0.5 = 9 ms."""
+    uneven = costs()
+    uneven["devices"]["cuda"]["blocks"] = [{"prompt_ms": 10, "token_ms": 10}, FAST, FAST, FAST]
+    (workplace / "uneven.json").write_text(json.dumps(uneven), encoding="utf-8")
+    devices = f"cuda:{kib(32, 3, ends=1)},cpu:1GiB"
+    said = typed(capsys, "--devices", devices, "--costs", "uneven.json", "--out", "plan")
+    read = {path.name: json.loads(path.read_text()) for path in (workplace / "plan").iterdir()}
+    assert read["plan.json"]["predicted"]["token_ms"] == pytest.approx(9.0, rel=1e-3)
+    held = dict.fromkeys(("model.layers.1", "model.layers.2", "model.layers.3"), 0)
+    given = read["device_map.json"]
+    assert {name: place for name, place in given.items() if name in held} == held
+    assert given["model.embed_tokens"] == given["model.layers.0"] == "cpu"
+    gpu, cpu = read["layers.json"]["cuda"], read["layers.json"]["cpu"]
+    assert (gpu["layers"], cpu["layers"], cpu["embeddings"]) == ([1, 2, 3], [0], True)
+    # The head with the last norm is where the last block is: back goes a token, of fewer bytes than a hidden state.
+    assert (gpu["head"], given["lm_head"], given["model.norm"]) == (True, 0, 0)
+    # llama.cpp: three blocks, and the head before them.
+    assert "llama.cpp: --n-gpu-layers 4 " in said and read["plan.json"]["n_gpu_layers"] == 4
 
 
 def test_what_cannot_be_used_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     costs_file, room = ("--costs", "costs.json"), ("--devices", "cuda:1GiB,cpu:1GiB")
     assert "names cuda, which this machine does not have; it has cpu" in refused(capsys, "model", *room)
+    # With times from elsewhere there is a plan, and nothing to run it on; nothing was written before that is said.
+    elsewhere = refused(capsys, "model", *room, *costs_file, "--verify", "--save-costs", "again.json", "--out", "plan")
+    assert "it has cpu" in elsewhere and "--verify runs the plan on these devices: leave it out" in elsewhere
+    assert elsewhere == refused(capsys, "model", *room, "--verify")
+    assert not (workplace / "again.json").exists() and not (workplace / "plan").exists()
     assert "MODEL is nowhere, which does not exist" in refused(capsys, "nowhere", *room, *costs_file)
     assert "'cpu' is no memory" in refused(capsys, "model", "--devices", "cpu", *costs_file)
     assert "of which costs.json has no times; it has those of cuda, cpu" in refused(
