@@ -11,7 +11,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo_lm test more test_all lowest fuzz clients docs lock check fix
+.PHONY: help demo demo_lm test more test_all lowest lowest_unit fuzz clients docs lock check fix
 
 help:  ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,8 +43,13 @@ more: $(READY)  ## the tests that take long: whole runs of every task, launchers
 
 test_all: test more  ## both
 
+OLDEST := $(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile
+
 lowest: $(LOWEST)/.installed  ## unit tests with the oldest libraries that pyproject.toml allows, in an environment of their own
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile $(addprefix tests/,core data nn tasks)
+	$(OLDEST) $(addprefix tests/,core data nn tasks)
+
+lowest_unit: $(LOWEST)/.installed  ## those of them that need no model of every family: CI runs these where there is time
+	$(OLDEST) $(addprefix tests/,core data tasks)
 
 FUZZ_EXAMPLES ?= 25000
 

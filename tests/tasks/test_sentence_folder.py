@@ -168,7 +168,9 @@ def test_lower_case_that_the_tokenizer_does_not_do_is_refused(encoder: Path) -> 
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 12, "do_lower_case": true}')
     assert _task().load_processor(folder).model_max_length == 16
     description = json.loads((folder / "tokenizer.json").read_text())
-    description["model"]["vocab"]["aa"] = 33
+    vocabulary = description["model"]["vocab"]
+    # In another's place: of two words with one number, which is read depends on the release of tokenizers.
+    vocabulary["aa"] = vocabulary.pop("kas")
     (folder / "tokenizer.json").write_text(json.dumps({**description, "normalizer": None}))
     loaded = AutoTokenizer.from_pretrained(folder)
     if loaded.tokenize("AA") == loaded.tokenize("aa"):
