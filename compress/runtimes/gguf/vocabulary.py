@@ -65,7 +65,8 @@ def gguf_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> GgufVocabu
         tokens[number], types[number] = token, NORMAL
     for entry in added:
         types[entry["id"]] = CONTROL if entry["special"] else USER_DEFINED
-    merges, scores = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]], []
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    scores: list[float] = []
     if pieces:
         tokens, types, scores = _as_pieces(tokens, types, described)
     around = tokenizer("a").input_ids
