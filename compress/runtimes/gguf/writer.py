@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from compress.core.errors import InputError
-from compress.nn.family import Layer, base_of, layers_of
+from compress.nn.family import Layer, base_of, family_of, layers_of
 from compress.nn.layers import TiedBlockHead
 from compress.runtimes.gguf.tensors import Stored, stored_float, stored_matrix
 from compress.runtimes.gguf.vocabulary import gguf_vocabulary
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
+# By the name that Transformers has for a family, llama.cpp's.
+ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
 MATRICES = {
     "query": "attn_q",
     "key": "attn_k",
@@ -27,6 +28,17 @@ MATRICES = {
     "ffn_out": "ffn_down",
 }
 NORMS = {"attention_norm": "attn_norm", "ffn_norm": "ffn_norm"}
+# Of what a block gives, where there is one; and of each head's queries and keys.
+FURTHER_NORMS = {
+    "post_attention_layernorm": "post_attention_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+}
+# What llama.cpp takes for granted of Gemma 3: every so many layers one without a window, and the others' angles.
+WINDOWS_BETWEEN, WINDOWED_BASE = 6, 10000.0
+# So many layers are to it the largest model, whose queries have another scale.
+LAYERS_OF_THE_LARGEST = 62
 SPECIAL = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 FILE_TYPES = {"F32": 0, "Q4_0": 2, "Q8_0": 7}
 QUANTIZATION_VERSION = 2
@@ -37,8 +49,9 @@ def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     """Write `path`. Layers in blocks are Q8_0 and Q4_0 there, with the same integers and scales; all else is FP32.
 
     model: a causal language model of a family in ARCHITECTURES. Raises InputError for one that llama.cpp would not
-    compute the same way: layers of different sizes, blocks that were dropped, factorized layers, windows, scaled
-    rotary positions; for a tokenizer that it would not follow; and where the package `gguf` is not installed.
+    compute the same way: layers of different sizes, blocks that were dropped, factorized layers, windows where it
+    expects none, scaled rotary positions; for a tokenizer that it would not follow; and where the package `gguf` is not
+    installed.
     """
     try:
         from gguf import GGMLQuantizationType, GGUFWriter
@@ -50,16 +63,20 @@ def write_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
     require_writable(model)
     vocabulary = gguf_vocabulary(tokenizer, int(model.config.vocab_size))
     tensors = dict(tensors_of(model))
-    writer = GGUFWriter(path, model.config.model_type)
+    writer = GGUFWriter(path, ARCHITECTURES[model.config.model_type])
     _describe(writer, model)
     kinds: list[str] = [stored.form for stored in tensors.values() if stored.form != "F32"]
     writer.add_file_type(FILE_TYPES[max(set(kinds), key=kinds.count) if kinds else "F32"])
     writer.add_quantization_version(QUANTIZATION_VERSION)
-    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(vocabulary.types)
-    writer.add_token_merges(vocabulary.merges)
+    if vocabulary.scores:
+        writer.add_token_scores(vocabulary.scores)
+        writer.add_add_space_prefix(False)
+    else:
+        writer.add_token_merges(vocabulary.merges)
     for name, number in vocabulary.special.items():
         writer.add_uint32(f"tokenizer.ggml.{SPECIAL[name]}_token_id", number)
     writer.add_add_bos_token(vocabulary.starts)
@@ -105,7 +122,7 @@ def require_writable(model: PreTrainedModel) -> None:
 
 def tensors_of(model: PreTrainedModel) -> Iterator[tuple[str, Stored]]:
     """All weights by the names that they have in GGUF. Raises InputError for a layer that GGUF has no form for."""
-    base, head = base_of(model), model.get_output_embeddings()
+    base, head, config = base_of(model), model.get_output_embeddings(), model.config
     table = model.get_input_embeddings()
     yield "token_embd.weight", stored_matrix("the word embeddings", table)
     for number, layer in enumerate(layers_of(model)):
@@ -116,14 +133,19 @@ def tensors_of(model: PreTrainedModel) -> Iterator[tuple[str, Stored]]:
             if module.bias is not None:
                 yield f"blk.{number}.{name}.bias", stored_float(torch.as_tensor(module.bias))
         for part, name in NORMS.items():
-            yield f"blk.{number}.{name}.weight", stored_float(layer.weight(part))
-        for path in layer.family.attention.further:
-            # Of each head's queries, and keys: `q_norm`, `k_norm`.
-            name = f"attn_{path.rpartition('.')[2]}"
-            yield f"blk.{number}.{name}.weight", stored_float(_weight(layer.module.get_submodule(path)))
-    yield "output_norm.weight", stored_float(_weight(base.get_submodule("norm")))
+            yield f"blk.{number}.{name}.weight", _stored_norm(layer.weight(part), config)
+        for path in (*layer.family.attention.further, *layer.family.ffn.further):
+            norm = _weight(layer.module.get_submodule(path))
+            yield f"blk.{number}.{FURTHER_NORMS[path]}.weight", _stored_norm(norm, config)
+    yield "output_norm.weight", _stored_norm(_weight(base.get_submodule("norm")), config)
     if not (isinstance(head, TiedBlockHead) or _weight(head) is _weight(table)):
         yield "output.weight", stored_matrix("the head", head)
+
+
+def _stored_norm(weight: Tensor, config: PretrainedConfig) -> Stored:
+    """With what the family adds to it."""
+    decoder = family_of(config).decoder
+    return stored_float(weight if decoder is None or not decoder.rms_offset else weight + decoder.rms_offset)
 
 
 def _half_split_rows(layer: Layer, part: str) -> Tensor | None:
@@ -144,6 +166,8 @@ def _weight(module: nn.Module) -> Tensor:
 
 def _unlike(config: PretrainedConfig) -> str:
     """What of a configuration has no counterpart; "" where all has."""
+    if config.model_type == "gemma3_text":
+        return _unlike_gemma(config)
     rope = config.rope_parameters
     if rope.get("rope_type", "default") != "default":
         return f"rope_type={rope['rope_type']}"
@@ -155,6 +179,29 @@ def _unlike(config: PretrainedConfig) -> str:
     if config.model_type != "qwen2" and getattr(config, "attention_bias", False):
         return "attention_bias=True"
     return "mlp_bias=True" if getattr(config, "mlp_bias", False) else ""
+
+
+def _unlike_gemma(config: PretrainedConfig) -> str:
+    """The same of Gemma 3, of which llama.cpp takes more for granted."""
+    angles = config.rope_parameters
+    for kind, rope in angles.items():
+        if rope.get("rope_type", "default") != "default":
+            return f"rope_type={rope['rope_type']} of layers of type {kind}"
+    if angles["sliding_attention"]["rope_theta"] != WINDOWED_BASE:
+        return f"rope_theta={angles['sliding_attention']['rope_theta']} of layers of type sliding_attention"
+    expected = [
+        "sliding_attention" if (i + 1) % WINDOWS_BETWEEN else "full_attention" for i in range(len(config.layer_types))
+    ]
+    if list(config.layer_types) != expected:
+        return f"layer_types that are not every {WINDOWS_BETWEEN}th full_attention"
+    if len(expected) == LAYERS_OF_THE_LARGEST:
+        return f"{LAYERS_OF_THE_LARGEST} layers"
+    if config.query_pre_attn_scalar != config.head_dim:
+        return f"query_pre_attn_scalar={config.query_pre_attn_scalar}, not head_dim={config.head_dim}"
+    if config.hidden_activation != "gelu_pytorch_tanh":
+        return f"hidden_activation={config.hidden_activation}"
+    given = ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention", "attention_bias")
+    return next((f"{name}={value}" for name in given if (value := getattr(config, name, None))), "")
 
 
 def _describe(writer: Any, model: PreTrainedModel) -> None:
@@ -170,6 +217,10 @@ def _describe(writer: Any, model: PreTrainedModel) -> None:
     writer.add_key_length(size)
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
-    writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
+    if config.model_type == "gemma3_text":
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_rope_freq_base(float(config.rope_parameters["full_attention"]["rope_theta"]))
+    else:
+        writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)

@@ -1,4 +1,4 @@
-"""Tiny causal language models and a byte-level tokenizer, for what reads GGUF."""
+"""Tiny causal language models, a byte-level tokenizer and one of pieces, for what reads GGUF."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, GemmaTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.nn.layers import Int4BlockLinear, Int8BlockEmbedding, Int8BlockLinear, TiedBlockHead
 from compress.nn.structure import replace_module
@@ -32,13 +32,43 @@ def gguf_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def pieces_tokenizer() -> GemmaTokenizer:
+    """As Gemma's, of 300 tokens: special ones, all bytes, letters and what is found in the texts, and an added word. Of
+    each piece all pairs that make it are merges, one after the other."""
+    backend = Tokenizer(models.BPE())
+    backend.train_from_iterator(
+        [text.replace(" ", "\u2581") for text in TEXT],
+        trainers.BpeTrainer(vocab_size=TOKENS - 261, show_progress=False),
+    )
+    learned = [name for name, _ in sorted(backend.get_vocab().items(), key=lambda item: item[1])]
+    names = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *learned]
+    merges = [
+        (name[:at], name[at:])
+        for name in learned
+        for at in range(1, len(name))
+        if name[:at] in learned and name[at:] in learned
+    ]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=merges, mask_token=None)
+    tokenizer.add_tokens(["<think>"])
+    return tokenizer
+
+
 def tiny_decoder(model_type: str, tied: bool = True) -> PreTrainedModel:
-    """Two layers, 64 wide, 4 heads of 16 that share 2 keys and values, 96 neurons."""
+    """Two layers, 64 wide, 4 heads of 16 that share 2 keys and values, 96 neurons. Of Gemma 3 seven, of which one sees
+    more than the last five tokens, and no norm is as it begins."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": TOKENS}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
     more = {"tie_word_embeddings": tied, "max_position_embeddings": 64, "initializer_range": 0.2}
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes, **heads, **more)).eval()
+    if model_type == "gemma3_text":
+        more |= {"query_pre_attn_scalar": 16, "sliding_window": 5}
+        sizes["num_hidden_layers"] = 7
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **sizes, **heads, **more)).eval()
+    for name, weight in model.named_parameters():
+        if model_type == "gemma3_text" and "norm" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    return model
 
 
 def in_blocks(model: PreTrainedModel) -> PreTrainedModel:
@@ -58,6 +88,12 @@ def in_blocks(model: PreTrainedModel) -> PreTrainedModel:
 def byte_level() -> PreTrainedTokenizerFast:
     """The tokenizer."""
     return gguf_tokenizer()
+
+
+@pytest.fixture
+def pieces() -> GemmaTokenizer:
+    """The tokenizer of pieces."""
+    return pieces_tokenizer()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import pre_tokenizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GemmaTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.nn.family import layers_of
@@ -44,6 +45,10 @@ def weights(reader: Any) -> dict[str, np.ndarray]:
     from gguf import dequantize
 
     return {tensor.name: dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
+
+
+GEMMA_ANGLES = {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}
+SCALED = {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
 
 
 def turned(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -122,6 +127,38 @@ def test_what_it_says_of_the_model(
     assert fields["tokenizer.chat_template"] == "{{ messages[0].content }}"
 
 
+def test_gemma(make_decoder: Make, quantize_in_blocks: Callable, pieces: GemmaTokenizer, tmp_path: Path) -> None:
+    model = quantize_in_blocks(make_decoder("gemma3_text"))
+    reader = written(model, pieces, tmp_path)
+    found, layer = weights(reader), model.model.layers[3]
+    norms = {
+        "attn_norm": layer.input_layernorm,
+        "post_attention_norm": layer.post_attention_layernorm,
+        "ffn_norm": layer.pre_feedforward_layernorm,
+        "post_ffw_norm": layer.post_feedforward_layernorm,
+        "attn_q_norm": layer.self_attn.q_norm,
+        "attn_k_norm": layer.self_attn.k_norm,
+    }
+    for name, norm in norms.items():
+        np.testing.assert_array_equal(found[f"blk.3.{name}.weight"], 1 + norm.weight.detach().numpy(), err_msg=name)
+    np.testing.assert_array_equal(found["output_norm.weight"], 1 + model.model.norm.weight.detach().numpy())
+    # Whoever reads it multiplies by the root of the width.
+    np.testing.assert_array_equal(found["token_embd.weight"], model.model.embed_tokens.weight.numpy())
+    assert len(found) == 2 + 7 * 13
+    fields = {name: field.contents() for name, field in reader.fields.items()}
+    assert fields["general.architecture"] == "gemma3" and fields["gemma3.attention.sliding_window"] == 5
+    assert fields["gemma3.rope.freq_base"] == pytest.approx(1e6) and fields["tokenizer.ggml.model"] == "llama"
+    tokens, types, scores = (fields[f"tokenizer.ggml.{name}"] for name in ("tokens", "token_type", "scores"))
+    # Special ones, bytes, pieces, and an added word.
+    assert [types[at] for at in (0, 4, 259, 260, tokens.index("<think>"))] == [3, 6, 6, 1, 4]
+    assert tokens[4] == "<0x00>" and "tokenizer.ggml.merges" not in fields
+    assert (fields["tokenizer.ggml.add_bos_token"], fields["tokenizer.ggml.add_space_prefix"]) == (False, False)
+    made = [
+        score for token, score in zip(tokens, scores, strict=True) if len(token) > 1 and types[tokens.index(token)] == 1
+    ]
+    assert made == sorted(made, reverse=True) and made[0] == 0
+
+
 def test_layers_of_different_sizes(make_decoder: Make) -> None:
     model = make_decoder("llama")
     keep_neurons(model, layers_of(model)[1], torch.arange(64))
@@ -136,10 +173,24 @@ def test_layers_of_different_sizes(make_decoder: Make) -> None:
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type=yarn"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layers of type sliding_attention"),
         ({"attention_bias": True}, "attention_bias=True"),
+        ({"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0"),
+        ({"layer_types": ["full_attention"] * 7}, "layer_types that are not every 6th full_attention"),
+        ({"layer_types": ((["sliding_attention"] * 5 + ["full_attention"]) * 11)[:62]}, "62 layers"),
+        ({"query_pre_attn_scalar": 256}, "query_pre_attn_scalar=256, not head_dim=16"),
+        ({"hidden_activation": "gelu"}, "hidden_activation=gelu"),
+        (
+            {"rope_parameters": GEMMA_ANGLES | {"full_attention": SCALED}},
+            "rope_type=linear of layers of type full_attention",
+        ),
+        (
+            {"rope_parameters": GEMMA_ANGLES | {"sliding_attention": {"rope_theta": 5e3}}},
+            "rope_theta=5000.0 of layers of type sliding_attention",
+        ),
     ],
 )
 def test_what_the_configuration_asks_for(changes: dict[str, Any], told: str, make_decoder: Make) -> None:
-    model = make_decoder("qwen3")
+    of_gemma = re.search("softcapping|6th|62|scalar|activation|of layers of", told)
+    model = make_decoder("gemma3_text" if of_gemma else "qwen3")
     for name, value in changes.items():
         setattr(model.config, name, value)
     with pytest.raises(InputError, match=f"config.json has {told}, which GGUF is not written with"):
@@ -149,7 +200,7 @@ def test_what_the_configuration_asks_for(changes: dict[str, Any], told: str, mak
 def test_models_that_write_no_tokens_and_other_families(make_model: Make) -> None:
     with pytest.raises(InputError, match="which writes no tokens"):
         require_writable(make_model("llama"))
-    with pytest.raises(InputError, match="of type 'bert'; GGUF is written here of llama, qwen2, qwen3"):
+    with pytest.raises(InputError, match="of type 'bert'; GGUF is written here of llama, qwen2, qwen3, gemma3_text"):
         require_writable(make_model("bert"))
 
 
@@ -185,6 +236,16 @@ def test_a_tokenizer_that_is_not_byte_level(tokenizer: PreTrainedTokenizerFast) 
 def test_more_tokens_than_rows(byte_level: PreTrainedTokenizerFast) -> None:
     with pytest.raises(InputError, match="and the model's embeddings 100 rows"):
         gguf_vocabulary(byte_level, 100)
+
+
+def test_an_added_token_that_the_model_has_no_row_for(byte_level: PreTrainedTokenizerFast) -> None:
+    byte_level.add_tokens(["<image>"])
+    size = len(byte_level) - 1
+    told = gguf_vocabulary(byte_level, size)
+    assert len(told.tokens) == size and "<image>" not in told.tokens
+    byte_level.pad_token = "<image>"
+    with pytest.raises(InputError, match=f"has token {size}, and the model's embeddings {size} rows"):
+        gguf_vocabulary(byte_level, size)
 
 
 def test_a_float_model_is_float(make_decoder: Make) -> None:
