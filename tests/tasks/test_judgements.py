@@ -51,6 +51,14 @@ def test_figures_of_pairs() -> None:
     assert found["spearman_of_binary_vectors"] == pytest.approx(1.5 / math.sqrt(3))
 
 
+def test_documents_are_found_by_their_names_among_those_that_are_shown() -> None:
+    query = {**_label("query", "q"), "relevant": ["2", "9"], "grades": [1.0, 1.0]}
+    labels = [query, _label("document", "1"), _label("document", "2"), _label("document", "3")]
+    # Cosines with the query: 1, 0 and -1; the second document is relevant, and no ninth one is shown.
+    found = Ranking().statistics(labels, np.array([[1.0, 0], [2, 0], [0, 1], [-1, 0]]))
+    np.testing.assert_allclose(found, [[1 / math.log2(3), 1]])
+
+
 def test_another_width_has_no_index_in_common() -> None:
     found = Similarity().figures(LABELS, VECTORS[:, :1], teachers(LABELS), dimensions=[], stored=[])
     assert set(found) == {"pearson_correlation"}
