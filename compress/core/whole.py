@@ -34,10 +34,18 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file beside `path` and give it that name; what was there before stays until then."""
+    """Write a file beside `path` and give it that name; what was there before stays until then. What is no file, such as
+    /dev/stdout, is written to where it is."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
     unfinished = _unfinished(path)
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _unfinished(path: Path) -> Path:
