@@ -34,8 +34,8 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file beside `path` and give it that name; what was there before stays until then. What is no file, such as
-    /dev/stdout, is written to where it is."""
+    """Write a file beside `path` and give it that name; what was there before stays until then. What is no file, such
+    as /dev/stdout, is written to where it is."""
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
