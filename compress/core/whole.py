@@ -35,15 +35,23 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str, *, flushed: bool = False) -> None:
-    """Write a file beside `path` and give it that name; what was there before stays until then. flushed: whether it is
-    on the disk by then, where other machines read it."""
+    """Write a file beside `path` and give it that name; what was there before stays until then. What is no file, such
+    as /dev/stdout, is written to where it is. flushed: whether it is on the disk by then, where other machines read
+    it."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
     unfinished = _unfinished(path)
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if flushed:
-            file.flush()
-            os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if flushed:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _unfinished(path: Path) -> Path:

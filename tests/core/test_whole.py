@@ -44,6 +44,7 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> 
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "\ud800")
     assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
     write_whole(path, "é")
     assert path.read_bytes() == b"\xc3\xa9"
     assert {found.name for found in tmp_path.iterdir()} == {"facts.json"}
@@ -56,6 +57,15 @@ def test_a_flushed_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, mo
     assert seen == []
     write_whole(tmp_path / "b", "two", flushed=True)
     assert seen == [(3, False)] and (tmp_path / "b").read_text() == "two"
+
+
+def test_what_is_no_file_stays_what_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, "text")
+    assert os.read(reader, 10) == b"text" and pipe.is_fifo()
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from compress.core.errors import InputError
 from compress.core.json_file import read_json
 from compress.core.placement import Costs
+from compress.core.whole import write_whole
 
 WAY_OUT = "Write it anew: compress-place ... --save-costs FILE, on a machine that has the devices."
 MOST_BYTES = 10_000_000
@@ -43,7 +44,7 @@ def read_costs(path: Path, *, devices: Sequence[str], blocks: int, hidden_size: 
 
 def write_costs(path: Path, costs: Costs) -> None:
     """As `read_costs` takes them."""
-    path.write_text(json.dumps(costs.to_json(), indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(costs.to_json(), indent=1) + "\n")
 
 
 def require_writable(path: Path) -> None:

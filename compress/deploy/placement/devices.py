@@ -65,8 +65,8 @@ MEASURED_ELSEWHERE = "Name one of these, or give times that were measured elsewh
 
 
 def require_here(devices: Sequence[Device], *, gpus: int, processors: int, way_out: str = MEASURED_ELSEWHERE) -> None:
-    """Raise InputError for a device that this machine does not have. gpus, processors: how many of them it has. way_out:
-    what to do then."""
+    """Raise InputError for a device that this machine does not have. gpus, processors: how many of them it has.
+    way_out: what to do then."""
     here = ", ".join(["cpu" if processors == 1 else f"cpu (up to {processors} threads)", *map(_gpu, range(gpus))])
     for device in devices:
         missing = device.index >= gpus if device.kind == "cuda" else (device.threads or 0) > processors

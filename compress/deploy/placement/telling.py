@@ -99,7 +99,9 @@ def notes(outcome: Outcome) -> list[str]:
         f"{f', measured on {costs.about}' if costs.about else ''}. Memory: a context of {outcome.asked.context}."
     ]
     if outcome.ran is not None:
-        told.append("Measured: here, with random weights of the same shapes, which take as long; one request, then two.")
+        told.append(
+            "Measured: here, with random weights of the same shapes, which take as long; one request, then two."
+        )
     if outcome.bits < costs.bits:
         told.append(
             f"Weights take {outcome.bits} bits of memory, but were timed in {costs.bits}: a program with kernels for "

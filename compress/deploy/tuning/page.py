@@ -9,6 +9,7 @@ import matplotlib
 from jinja2 import ChoiceLoader, FileSystemLoader
 from markupsafe import Markup
 
+from compress.core.whole import write_whole
 from compress.deploy.tuning import telling
 from compress.deploy.tuning.aim import Measured
 from compress.deploy.tuning.tune import Outcome, record_of
@@ -36,7 +37,7 @@ def write_page(outcome: Outcome, path: Path) -> None:
         settings=outcome.settings.to_json(),
         folder=outcome.export.folder,
     )
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def front_of(points: Sequence[Measured], quantile: float) -> list[Measured]:
