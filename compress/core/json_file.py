@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -125,6 +125,8 @@ def _fits(value: Any, hint: Any) -> bool:
             return False
         wanted = [parts[0]] * len(value) if parts[1:] == (...,) else list(parts)
         return len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if origin is Sequence:
+        return isinstance(value, Sequence) and all(_fits(part, parts[0]) for part in value)
     if hint in (float, int):
         return isinstance(value, int | float if hint is float else int) and not isinstance(value, bool)
     return isinstance(value, origin or hint)

@@ -24,7 +24,7 @@ def mutated(data: bytes, draw: random.Random, *, text: bool) -> bytes:
     )
     place = draw.randrange(max(1, len(data)))
     if kind == "value":
-        return _with_another_value(data, draw)
+        return with_another_value(data, draw)
     if kind == "bit" and data:
         return data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :]
     if kind == "cut":
@@ -58,7 +58,7 @@ def _mutated_once(data: bytes, draw: random.Random, *, text: bool) -> bytes:
     if kind == "plain":
         return mutated(data, draw, text=False)
     if kind == "value":
-        return _with_another_value(data, draw)
+        return with_another_value(data, draw)
     if kind == "piece":
         place, piece = draw.randrange(len(data) + 1), draw.choice(PIECES)
         return data[:place] + piece + data[place + draw.choice((0, len(piece))) :]
@@ -103,7 +103,8 @@ WHOLES: tuple[Callable[[bytes], bytes], ...] = (
 )
 
 
-def _with_another_value(data: bytes, draw: random.Random) -> bytes:
+def with_another_value(data: bytes, draw: random.Random) -> bytes:
+    """JSON, or JSON line by line, with a value or a name of it changed, or left out."""
     lines = data.split(b"\n") if data.count(b"\n{") else [data]
     number = draw.randrange(len(lines))
     try:

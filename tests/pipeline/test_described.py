@@ -50,9 +50,13 @@ def test_before_manifests_named_one_it_was_onnx_runtime() -> None:
         "compress.tasks.nothing.Here",
         "compress.runtimes.torch.runtime.TorchRuntime",
         "TextClassification",
+        "compress.tasks..Here",
+        "",
+        None,
+        True,
     ],
 )
-def test_what_is_no_task_of_ours_is_refused(target: str) -> None:
+def test_what_is_no_task_of_ours_is_refused(target: Any) -> None:
     with pytest.raises(InputError, match=r"none of compress\.tasks"):
         task_of(FOLDER, {"task": {**TASK, "_target_": target}}, {})
 
@@ -61,3 +65,28 @@ def test_settings_of_another_release() -> None:
     old: dict[str, Any] = {name: value for name, value in TASK.items() if name != "max_length"}
     with pytest.raises(InputError, match="does not say max_length of its task"):
         task_of(FOLDER, {"task": old}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"max_length": "16"}, r"export: manifest\.json is malformed \(max_length is '16', no int"),
+        ({"max_length": None}, r"max_length is None, no int"),
+        ({"text": [1, 2]}, r"text is \[1, 2\], no str"),
+    ],
+)
+def test_a_task_with_settings_of_other_types(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        task_of(FOLDER, {"task": {**TASK, **changes}}, {})
+
+
+@pytest.mark.parametrize("described", [None, [], "compress.tasks.text_classification.TextClassification"])
+def test_a_task_that_is_no_object(described: Any) -> None:
+    with pytest.raises(InputError, match=r"none of compress\.tasks"):
+        task_of(FOLDER, {"task": described}, {})
+
+
+def test_a_runtime_with_a_setting_that_it_does_not_have() -> None:
+    settings = {"_target_": "compress.runtimes.torch.runtime.TorchRuntime", "threads": 8, "x": 1}
+    with pytest.raises(InputError, match=r"malformed \('x' is no setting of a TorchRuntime\)"):
+        runtime_of(FOLDER, {"runtime": settings}, 2)

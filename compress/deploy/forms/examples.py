@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from compress.core.task import Task
 from compress.deploy.forms.judged import JudgedExport
 from compress.measure.prove import PROBE
 from compress.measure.worker import load_batches
+from compress.tasks.text import refused_as
 
 Batches = Sequence[Mapping[str, np.ndarray]]
 # Of the user's own, at most; the first few alone, then all of them in batches, with padding.
@@ -25,7 +25,7 @@ MOST, ALONE, TOGETHER = 200, 16, 8
 
 def read_batches(judged: JudgedExport, task: Task, signature: Signature, data: Path | None) -> Batches:
     """data: what the user gave, None where the run's own are to be found. Raises InputError where there are none."""
-    return _of_run(judged) if data is None else _given(judged, task, signature, data)
+    return _of_run(judged, signature) if data is None else _given(judged, task, signature, data)
 
 
 def _given(judged: JudgedExport, task: Task, signature: Signature, data: Path) -> Batches:
@@ -47,16 +47,43 @@ def _given(judged: JudgedExport, task: Task, signature: Signature, data: Path) -
     return [numpy_batch(signature, task.collate(part, processor)) for part in parts]
 
 
-def _of_run(judged: JudgedExport) -> Batches:
+def _of_run(judged: JudgedExport, signature: Signature) -> Batches:
     """Those of the artifact's proof, of several lengths, alone and together, in the run's store."""
     way_out = "Give some: --examples FILE, with the columns that the run read (or a text a line, as .txt)"
     if judged.run is None or not (judged.run / SUMMARY).is_file():
         raise InputError(f"{judged.folder} has no examples beside it to compare outputs on. {way_out}.")
-    settings: Mapping[str, Any] = read_json(judged.run / SUMMARY, finite=False).get("settings", {})
-    artifact = Path(str(settings.get("store"))) / "artifacts" / judged.key
-    if not (artifact / PROBE).is_file() or find_damage(artifact, key=judged.key) is not None:
+    settings = read_json(judged.run / SUMMARY, finite=False).get("settings")
+    store = settings.get("store") if isinstance(settings, Mapping) else None
+    artifact = Path(str(store)) / "artifacts" / judged.key
+    if not _is_whole(artifact, judged.key):
         raise InputError(f"{judged.run} was proven on examples in its store, and {artifact} has none now. {way_out}.")
-    return load_batches(artifact / PROBE)
+    path = artifact / PROBE
+    # An archive from elsewhere can fail anywhere in the libraries.
+    with refused_as(f"{path}, on which {judged.run} was proven, cannot be read", f"{way_out}."):
+        batches = [dict(batch) for batch in load_batches(path)]
+        for batch in batches:
+            _require_fitting(batch, signature)
+    return batches
+
+
+def _is_whole(artifact: Path, key: str) -> bool:
+    try:
+        return (artifact / PROBE).is_file() and find_damage(artifact, key=key) is None
+    except OSError:
+        # A summary from elsewhere may name a place that no disk has.
+        return False
+
+
+def _require_fitting(batch: Mapping[str, np.ndarray], signature: Signature) -> None:
+    """Raise ValueError unless a batch has the inputs of `signature`, with as many axes, of its types, and all rows."""
+    if not set(signature.names) <= set(batch) <= {*signature.names, signature.asked}:
+        raise ValueError(f"a batch has {', '.join(map(ascii, sorted(batch)))}")
+    for port in signature.inputs:
+        values = batch[port.name]
+        if values.ndim != len(port.axes) or values.dtype.kind != np.dtype(port.dtype).kind:
+            raise ValueError(f"{port.name} is of the shape {values.shape} and the type {values.dtype}")
+    if len({len(values) for values in batch.values()}) > 1 or not values.size:
+        raise ValueError("a batch has no rows, or its inputs have different numbers of them")
 
 
 def largest_of(batches: Batches) -> Mapping[str, np.ndarray]:

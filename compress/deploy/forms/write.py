@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.core.errors import InputError
 from compress.core.evaluation import Proof
 from compress.core.export_form import Exported, ExportForm
+from compress.core.json_file import read_regular
 from compress.core.manifest import MANIFEST, write_manifest
 from compress.core.signature import Signature
 from compress.core.task import Task
@@ -21,6 +23,7 @@ from compress.deploy.forms.known import form_named
 from compress.deploy.forms.proof import prove_form
 from compress.measure.environment import allowed_cpus
 from compress.report.form_card import form_card, proof_facts
+from compress.tasks.text import refused_as
 
 CARD = "README.md"
 # What a run exported for its own runtime, and says of it.
@@ -47,11 +50,25 @@ def write_form(folder: Path, name: str, out: Path, examples: Path | None) -> lis
     form = form_named(name, len(allowed_cpus()))
     judged = read_judged(folder)
     require_new_folder(out)
-    require_carried(judged, form)
-    comparison = _comparison(judged, form, examples) if form.opens else None
-    with whole_folder(out) as unfinished:
-        lines = _write(judged, form, comparison, unfinished)
+    with _fit_to_be_written(judged, form):
+        require_carried(judged, form)
+        comparison = _comparison(judged, form, examples) if form.opens else None
+        with whole_folder(out) as unfinished:
+            lines = _write(judged, form, comparison, unfinished)
     return [*lines, f"written: {out}"]
+
+
+@contextmanager
+def _fit_to_be_written(judged: JudgedExport, form: ExportForm) -> Iterator[None]:
+    """Inside, what a library makes of a folder from elsewhere, whose manifest says what its sender liked, is an
+    InputError. An error of the disk stays what it is."""
+    try:
+        with refused_as(f"{judged.folder} cannot be written as {form.name}", "Export the model again."):
+            yield
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def _comparison(judged: JudgedExport, form: ExportForm, examples: Path | None) -> Comparison:
@@ -122,7 +139,8 @@ def _write_card(
 ) -> None:
     card = judged.folder / CARD
     text = form_card(
-        card.read_text(encoding="utf-8") if card.is_file() else None,
+        # For people: a byte that was damaged is no reason to refuse the model.
+        read_regular(card).decode("utf-8", errors="replace") if card.is_file() else None,
         name=form.name,
         label=form.label,
         usage=form.usage(signature),

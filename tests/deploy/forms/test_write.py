@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 
 from compress.cli.commands.export import main
-from compress.core.errors import StageError
+from compress.core.errors import InputError, StageError
 from compress.core.manifest import MANIFEST, require_undamaged, write_manifest
 from compress.core.signature import Signature
 from compress.deploy.forms.known import form_named, known_forms
@@ -124,6 +124,49 @@ def test_what_answers_otherwise_is_no_form(
     with pytest.raises(StageError, match="outputs differ from the judged ones by"):
         write_form(run_of(classifier), "transformers", tmp_path / "out", texts)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "texts.txt"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "told"),
+    [
+        (
+            KeyError("rope_theta"),
+            InputError,
+            "export cannot be written as transformers .*rope_theta.* Export the model",
+        ),
+        (StageError("differs"), StageError, "^differs$"),
+        (OSError(28, "No space left on device"), OSError, "No space left"),
+    ],
+)
+def test_what_fails_in_a_library_leaves_nothing(
+    raised: Exception,
+    expected: type[Exception],
+    told: str,
+    classifier: Any,
+    run_of: Callable[..., Path],
+    texts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Another(TransformersForm):
+        def write(self, exported: Any, folder: Path) -> Any:
+            raise raised
+
+    monkeypatch.setitem(known_forms(), "transformers", Another)
+    with pytest.raises(expected, match=told):
+        write_form(run_of(classifier), "transformers", tmp_path / "out", texts)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "texts.txt"]
+
+
+def test_a_card_with_a_damaged_byte(classifier: Any, run_of: Callable[..., Path], texts: Path, tmp_path: Path) -> None:
+    run = run_of(classifier)
+    card = run / "export" / "README.md"
+    card.write_bytes(card.read_bytes().replace(b"rows", b"r\xffws"))
+    manifest = json.loads((run / "export" / MANIFEST).read_text(encoding="utf-8"))
+    (run / "export" / MANIFEST).unlink()
+    write_manifest(run / "export", manifest["facts"], key=manifest["key"])
+    write_form(run, "transformers", tmp_path / "out", texts)
+    assert (tmp_path / "out" / "README.md").read_text(encoding="utf-8").endswith("r\ufffdws\n")
 
 
 def test_the_examples_of_the_runs_own_proof(
