@@ -18,9 +18,9 @@ from compress.runtimes.onnxruntime.runtime import OnnxRuntime
 
 # A step of the first dimension is 2 / 255, of the second 1 / 255.
 RANGES = np.array([[-1.0, 0.0], [1.0, 1.0]], dtype=np.float32)
-FLOATS = np.array([[0.6, 0.8], [-1.0, 0.0]], dtype=np.float32)
-# 1.6 are 204 whole steps, and 0.8 are 204; -1 and 0 are none.
-INTEGERS, BITS = np.array([[76, 76], [-128, -128]]), np.array([[0b11000000], [0]])
+FLOATS = np.array([[0.28, 0.96], [-1.0, 0.0]], dtype=np.float32)
+# 1.28 are 163 whole steps and a fifth, 0.96 are 244 and four fifths; -1 and 0 are none.
+INTEGERS, BITS = np.array([[35, 116], [-128, -128]]), np.array([[0b11000000], [0]])
 
 
 def test_a_million_of_384() -> None:

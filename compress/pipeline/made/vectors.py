@@ -43,7 +43,10 @@ def kept_vectors_of(loaded: LoadedRecipe, artifact: Entry) -> Work[KeptVectors]:
         return {"dimensions": ranges.shape[1]}
 
     def read(entry: Entry) -> KeptVectors:
-        arrays = {split: dict(np.load(entry.folder / f"{split}.npz", allow_pickle=False)) for split in splits}
+        arrays = {}
+        for split in splits:
+            with np.load(entry.folder / f"{split}.npz", allow_pickle=False) as file:
+                arrays[split] = dict(file)
         output, dimensions = loaded.signature.output, int(entry.facts["dimensions"])
         found = [VectorForm(FLOAT, output.name, bytes_per_million(FLOAT, dimensions), {})]
         for form in forms:
