@@ -245,7 +245,7 @@ def test_the_cards_index_is_run_word_for_word(kept: Path) -> None:
     texts = ["Put one text here.", "Put another one here.", "Put what is looked for here."]
     vectors, integers, bits = _outputs(export, texts)
     low, high = np.load(export / "int8_ranges.npy")
-    # The tokenizer knows none of these words, so that some numbers lie outside of the ranges and are kept as their ends.
+    # The tokenizer knows none of these words: some numbers lie outside of the ranges, and are kept as their ends.
     read = low + (integers[:2] + 128.5) * (high - low) / 255
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     np.testing.assert_allclose(np.fromstring(told["int8"].strip("[]"), sep=" "), read @ vectors[2], atol=1e-4)
