@@ -236,9 +236,12 @@ def test_the_cards_index_is_run_word_for_word(kept: Path) -> None:
     _, lines = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", lines], cwd=export, capture_output=True, text=True, check=True)
     texts = ["Put one text here.", "Put another one here.", "Put what is looked for here."]
-    vectors, _, bits = _outputs(export, texts)
+    vectors, integers, bits = _outputs(export, texts)
+    low, high = np.load(export / "int8_ranges.npy")
+    # The tokenizer knows none of these words: some numbers lie outside of the ranges, and are kept as their ends.
+    read = low + (integers[:2] + 128.5) * (high - low) / 255
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    np.testing.assert_allclose(np.fromstring(told["int8"].strip("[]"), sep=" "), vectors[:2] @ vectors[2], atol=0.03)
+    np.testing.assert_allclose(np.fromstring(told["int8"].strip("[]"), sep=" "), read @ vectors[2], atol=1e-4)
     signs = np.unpackbits(bits[:2], axis=1) * 2.0 - 1
     assert told["binary"] == str(np.argsort(-(signs @ vectors[2]), kind="stable"))
 
