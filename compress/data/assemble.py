@@ -47,8 +47,8 @@ def assemble(
     groups: frozenset[str] = frozenset()
     if group is not None:
         numbered = _with_groups(parts if spare is None else {**parts, SPARE: spare}, group)
-        given = [*parts.values(), *([] if spare is None else [spare])]
-        groups = frozenset(str(value) for part in given for value in part[group][:])
+        grouped = [*parts.values(), *([] if spare is None else [spare])]
+        groups = frozenset(str(value) for part in grouped for value in part[group][:])
         spare = numbered.pop(SPARE, None)
         parts = numbered
     elif any("group" in part.column_names for part in parts.values()):

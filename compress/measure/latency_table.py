@@ -168,7 +168,7 @@ def _time(
             taken = _export(module, signature, inputs[-1], folder, runtime)
             candidates[key] = Candidate(runtime=runtime, folder=folder, signature=taken)
         first = [] if teacher is None else [Candidate(runtime=runtime, folder=teacher, signature=signature)]
-        whole = candidates.pop(WHOLE, None)  # type: ignore[call-overload]
+        whole = candidates.pop(WHOLE, None)  # type: ignore[arg-type]
         bystanders = Bystanders(allowed_cpus()[: runtime.threads])
 
         def timed(those: Sequence[Candidate], repeated: int, turns: Measurement) -> list[Rounds]:

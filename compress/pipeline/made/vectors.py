@@ -39,7 +39,7 @@ def kept_vectors_of(loaded: LoadedRecipe, artifact: Entry) -> Work[KeptVectors]:
             for split in splits:
                 batches = make_or_find(store, batch_file_of(loaded, artifact, split))
                 found = form_statistics(after, forms, ranges, encoded.split(split), batches, recipe.task)
-                np.savez(folder / f"{split}.npz", **found)
+                np.savez(folder / f"{split}.npz", **found)  # type: ignore[arg-type]
         return {"dimensions": ranges.shape[1]}
 
     def read(entry: Entry) -> KeptVectors:
@@ -50,7 +50,7 @@ def kept_vectors_of(loaded: LoadedRecipe, artifact: Entry) -> Work[KeptVectors]:
         output, dimensions = loaded.signature.output, int(entry.facts["dimensions"])
         found = [VectorForm(FLOAT, output.name, bytes_per_million(FLOAT, dimensions), {})]
         for form in forms:
-            statistics = {split: of_split[form] for split, of_split in arrays.items()}
+            statistics: dict[str, np.ndarray] = {str(split): of_split[form] for split, of_split in arrays.items()}
             size = bytes_per_million(form, dimensions)
             found.append(VectorForm(form, port_of(output, form).name, size, statistics))
         return KeptVectors(entry.folder / FOLDER, tuple(found))

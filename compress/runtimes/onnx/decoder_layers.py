@@ -40,7 +40,7 @@ def side_by_side(parts: Sequence[nn.Module]) -> nn.Module | None:
         return kind.from_blocks(values, scale, bias)
     if kind is not nn.Linear:
         return None
-    weight = torch.cat([part.weight.detach() for part in parts])  # type: ignore[union-attr,operator]
+    weight = torch.cat([part.weight.detach() for part in parts])  # type: ignore[operator]
     found = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
     found.weight = nn.Parameter(weight)
     found.bias = None if bias is None else nn.Parameter(bias.detach())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,7 +85,7 @@ class _Nodes:
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def node(self, kind: str, *inputs: str, **attributes: int) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = self._next()
         self._graph.node.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
