@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 # What stands for a label where nothing comes next that counts; as torch's cross-entropy takes it.
@@ -92,11 +93,13 @@ def _counting(passage: Passage, ids: Sequence[int], places: Sequence[Place], spe
 
 def _bytes(text: str, places: Sequence[Place], judged: Sequence[bool]) -> int:
     """Of the text of the judged tokens, each from where the one before it ends. judged: of all but the first."""
+    # A mark that the tokenizer adds behind a text lies nowhere in it, which is told as (0, 0).
+    ends = list(accumulate((end for _, end in places), max))
     total, start = 0, None
     for i, counted in enumerate([*judged, False]):
         if counted and start is None:
-            start = places[i][1]
+            start = ends[i]
         elif not counted and start is not None:
-            total += len(text[start : places[i][1]].encode())
+            total += len(text[start : ends[i]].encode())
             start = None
     return total
