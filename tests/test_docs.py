@@ -61,6 +61,10 @@ ALLOWED = {
         "more often than 90%": BOUND,
         "in at least 90% of the draws": BOUND,
     },
+    "docs/trust.md": {
+        "more than 10 s of the processor's": "a limit of the tests",
+        "its 10 s were a clock's": "a limit of the tests",
+    },
     "docs/serving.md": {
         "a cache of 0.1 to 100 MB": "what the command tries",
         "may have 250 MB": "a limit of AWS",

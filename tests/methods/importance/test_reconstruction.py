@@ -29,7 +29,9 @@ def test_one_of_two_twins_goes_first(
         layer.part("attention_output").weight[:, 16:24] *= 5
         layer.part("ffn_out").weight[:, [3, 40]] *= 5
     found = Reconstruction(examples=24, ridge=1e-6).of(model, make_context(model))[0]
-    assert len({0, 2} & set(strongest(found.heads, 3).tolist())) == 1
+    # Of one twin is left what the ridge leaves, which may be more than another head writes.
+    gone, left = sorted(found.heads[[0, 2]].tolist())
+    assert gone < 1e-5 * left
     assert len({0, 2} & set(strongest(found.heads, 1).tolist())) == 1
     assert len({3, 40} & set(strongest(found.neurons, 1).tolist())) == 1
     assert len({3, 40} & set(strongest(found.neurons, 32).tolist())) == 1
