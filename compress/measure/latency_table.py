@@ -106,17 +106,17 @@ def measure_table(
         change_activation(whole, layer.activation)
         fixed = ((key, without_blocks(model)) for key in [("fixed", 0)])
         parts = rounded(chain([(WHOLE, whole)], shallow_models(model, layer, depth, SHARES), fixed), precision)
-        baseline, costs, times, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
+        baseline, costs, ratio, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
         table = unfused_table(baseline, costs, depth)
     else:
         sizes = _middle(model, layer)
         together = [(WHOLE, _assembled(model, signature, layer, sizes, reads))] if sizes else []
         alone = _parts(layer, signature.mask, reads).items()
         parts = rounded(chain(together, alone, _fixed(model, signature)), precision)
-        baseline, costs, times, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
+        baseline, costs, ratio, company = _time(runtime, parts, teacher, inputs, signature, retry_seconds)
         table = _table(baseline, costs)
     # What makes the table foretell the speed that a gate would find.
-    return replace(table if times is None else table.assembled(sizes, baseline / times), **company)
+    return replace(table if ratio is None else table.assembled(sizes, baseline / ratio), **company)
 
 
 def measure_low_rank(
@@ -180,15 +180,13 @@ def _time(
         judged = None if whole is None else timed([*first, whole], JUDGED_REPEATED, JUDGED)
     costs = [float(np.mean(np.quantile(np.asarray(values), FASTEST, axis=0))) for values in rounds]
     baseline = 0.0 if teacher is None else costs.pop(0)
-    return baseline, dict(zip(candidates, costs, strict=True)), _times(judged), company_of(bystanders, FASTEST)
+    ratio = None if judged is None else times(*judged, launches=JUDGED.launches)
+    return baseline, dict(zip(candidates, costs, strict=True)), ratio, company_of(bystanders, FASTEST)
 
 
-def _times(judged: Sequence[Rounds] | None) -> float | None:
-    """How many times as fast as the first of two the second is."""
-    if judged is None:
-        return None
-    baseline, own = judged
-    return speedup(Latency(rounds=own, baseline_rounds=baseline, launches=JUDGED.launches), CONFIDENCE)[0]
+def times(baseline: Rounds, own: Rounds, *, launches: int) -> float:
+    """How many times as fast as the first the second is, as a gate finds it."""
+    return speedup(Latency(rounds=own, baseline_rounds=baseline, launches=launches), CONFIDENCE)[0]
 
 
 def _parts(layer: FusedLayerSizes, mask: str | None, reads: Reads) -> dict[tuple[str, int], nn.Module]:
