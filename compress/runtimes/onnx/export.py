@@ -183,7 +183,10 @@ def _static_linear(
 ) -> Any:
     quantized = op.QuantizeLinear(inputs, input_scale, input_zero_point)
     restored = op.DequantizeLinear(quantized, input_scale, input_zero_point)
-    return op.Add(op.MatMul(restored, op.DequantizeLinear(weight, weight_scale, axis=1)), bias)
+    product = op.MatMul(restored, op.DequantizeLinear(weight, weight_scale, axis=1))
+    # Of two dimensions, as the head's, ONNX Runtime makes MatMul and Add one Gemm before it looks for integers, and
+    # then scales the weights back at every call.
+    return op.Sum(product, bias) if len(inputs.shape) == 2 else op.Add(product, bias)
 
 
 def _block_linear(inputs: Any, weight: Any, weight_scale: Any, bias: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 import torch
 from torch import Tensor, nn, tensor
 
@@ -102,3 +103,29 @@ def test_the_exported_graph_computes_the_same(tmp_path: Path) -> None:
         for ours, theirs in zip(both(inputs), session.run(None, {name: inputs.numpy()}), strict=True):
             # One step of the integers is about 1e-3 here: equal integers, and rounding of the last float.
             np.testing.assert_allclose(theirs, ours.numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "added"), [((3, 24), "Sum"), ((3, 7, 24), "Add")])
+def test_a_product_of_fixed_ranges_is_one_of_integers(shape: tuple[int, ...], added: str, tmp_path: Path) -> None:
+    """Also the head's, of one row for each text: of it ONNX Runtime would make a Gemm in FP32."""
+    # Of seven bits, sums of two products fit into 16 on every processor.
+    static = Int8StaticLinear.of(dense_layer(), 7).fix_inputs(*scale_of_range(tensor(-2.0), tensor(2.5))).eval()
+    axes = {axis: torch.export.Dim(f"axis{axis}") for axis in range(len(shape) - 1)}
+    program = torch.onnx.export(
+        static,
+        (torch.randn(shape),),
+        dynamo=True,
+        opset_version=OPSET,
+        dynamic_shapes=(axes,),
+        custom_translation_table=translations(),
+        verbose=False,
+    )
+    assert added in {node.op_type for node in program.model_proto.graph.node}
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), options)
+    left = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert "MatMulIntegerToFloat" in left and not left & {"Gemm", "MatMul", "DequantizeLinear"}
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    (found,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
+    np.testing.assert_allclose(found, static(inputs).numpy(), rtol=0, atol=1e-5)
