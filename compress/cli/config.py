@@ -20,7 +20,6 @@ from omegaconf.errors import OmegaConfBaseException
 from compress.cli.building import build_part
 from compress.core.checks import nearest, require_at_least, require_choice, require_integer
 from compress.core.errors import InputError
-from compress.core.kept_vectors import FLOAT, PRECISIONS, KeepsVectors
 from compress.core.stage import StageDefaults
 from compress.core.task import TaskDefaults
 from compress.core.words import SourceDefaults, TeacherDefaults
@@ -132,7 +131,7 @@ def built(plain: dict[str, Any], name: str) -> Recipe:
         blame_seconds=_blame_seconds(plain["blame_seconds"]),
         tracker=build_part("tracking", plain["tracking"], offers=("start",)),
         forms=_forms(plain.get("export", {}), decodes=task.decodes),
-        vectors=_vectors(plain.get("export", {}).get("vectors", FLOAT)),
+        vectors=_vectors(plain.get("export", {}).get("vectors")),
         settings=plain,
     )
     _require_one_objective(recipe)
@@ -334,8 +333,12 @@ def _forms(export: Any, *, decodes: bool) -> tuple[str, ...]:
 
 
 def _vectors(given: Any) -> tuple[str, ...]:
-    """The forms besides float in which an export is to give its vectors. Raises InputError for what is none."""
-    named = given if isinstance(given, list) else [given]
+    """The forms besides float in which an export is to give its vectors. Raises InputError for what is none.
+    given: None for float alone."""
+    # `compress --help` needs no numpy.
+    from compress.core.kept_vectors import FLOAT, PRECISIONS
+
+    named = given if isinstance(given, list) else [FLOAT if given is None else given]
     for form in named:
         require_choice("export.vectors", form, (FLOAT, *PRECISIONS))
         if named.count(form) > 1:
@@ -345,6 +348,8 @@ def _vectors(given: Any) -> tuple[str, ...]:
 
 def _require_vectors(recipe: Recipe) -> None:
     """Raise InputError where vectors are asked for that this export cannot give."""
+    from compress.core.kept_vectors import KeepsVectors
+
     if not recipe.vectors:
         return
     asked = f"export.vectors is {', '.join(recipe.vectors)}"

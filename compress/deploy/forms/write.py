@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,8 @@ from compress.report.form_card import form_card, proof_facts
 from compress.tasks.text import refused_as
 
 CARD = "README.md"
+# As libraries in Rust tell an error of the system, such as safetensors that of a full disk.
+OS_ERROR = re.compile(r"\(os error (\d+)\)")
 # What a run exported for its own runtime, and says of it.
 NOT_COMPANIONS = frozenset(
     {CARD, MANIFEST, "model.onnx", "model.onnx.data", "model.safetensors", "structure.json", "runtime.json"}
@@ -61,13 +65,17 @@ def write_form(folder: Path, name: str, out: Path, examples: Path | None) -> lis
 @contextmanager
 def _fit_to_be_written(judged: JudgedExport, form: ExportForm) -> Iterator[None]:
     """Inside, what a library makes of a folder from elsewhere, whose manifest says what its sender liked, is an
-    InputError. An error of the disk stays what it is."""
+    InputError. An error of the disk stays what it is, or becomes it where a library only tells its number."""
     try:
         with refused_as(f"{judged.folder} cannot be written as {form.name}", "Export the model again."):
             yield
     except InputError as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            raise cause from None
+        told = OS_ERROR.search(str(cause))
+        if told is not None:
+            raise OSError(int(told[1]), os.strerror(int(told[1]))) from cause
         raise
 
 
