@@ -141,7 +141,6 @@ class Contest:
         told = record.machine_facts("decoder_peers", OnnxRuntime(threads=self.threads))
         return {
             **told,
-            "command": "python -m benchmarks.decoder_peers --work DIR",
             "versions": told["versions"] | versions(("onnxruntime-genai", "xllamacpp", "ctranslate2", "gguf")),
             "windows": len(self.examples),
             "documents": len(set(self.examples["group"][:])),

@@ -87,7 +87,7 @@ def found(run: Path, command: str) -> dict[str, Any]:
 def simulated_facts(module: str, seed: int, **settings: Any) -> dict[str, Any]:
     """What stands above the rows of a simulation: its command, the date, the versions, the processor."""
     return {
-        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "command": command_of(module),
         "date": datetime.date.today().isoformat(),
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
         "processor": describe_processor(),
@@ -97,11 +97,18 @@ def simulated_facts(module: str, seed: int, **settings: Any) -> dict[str, Any]:
     }
 
 
+def command_of(module: str) -> str:
+    """What was typed, as somebody else would: a folder of this machine is any folder."""
+    return " ".join(
+        [f"python -m benchmarks.{module}", *("DIR" if word.startswith("/") else word for word in sys.argv[1:])]
+    )
+
+
 def machine_facts(module: str, runtime: Runtime) -> dict[str, Any]:
     """What stands above the rows of a measurement: its command, the date, the commit, the machine, the versions."""
     environment = describe_machine(runtime)
     return {
-        "command": " ".join([f"python -m benchmarks.{module}", *sys.argv[1:]]),
+        "command": command_of(module),
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "machine": {name: environment[name] for name in MACHINE},
